@@ -1,0 +1,7 @@
+//! Digests, and the one description from which a key is both hashed and explained.
+
+mod describe;
+mod value;
+
+pub use describe::{Change, Describe, Field, Visitor, changes, fields_of, key_of};
+pub use value::{Digest, DigestParseError, Hasher};

@@ -1,0 +1,9 @@
+//! forge: a declarative build-graph engine for teams that build packages over a matrix of
+//! versions, distributions and architectures, and publish them.
+//!
+//! The flow goes one way, and so do the imports: `buildfile` → `matrix` → `graph` → `plan` →
+//! `execute`; `digest`, `store` and `runner` serve them; `package`, `index` and `publish` are
+//! what the last nodes do. `ui` listens, `cli` calls. See `docs/design.md`.
+
+pub mod digest;
+pub mod store;

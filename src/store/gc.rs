@@ -1,0 +1,236 @@
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use walkdir::WalkDir;
+
+use super::ingest::hash_file;
+use super::local::remove_tree;
+use super::{ActionResult, LocalStore, StoreError};
+use crate::digest::Digest;
+
+/// What is in a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoreStats {
+    /// Objects, and their bytes.
+    pub objects: u64,
+    /// Bytes of all objects.
+    pub object_bytes: u64,
+    /// Results of actions.
+    pub results: u64,
+    /// Checked-out trees.
+    pub trees: u64,
+    /// Bytes of all checked-out trees.
+    pub tree_bytes: u64,
+}
+
+/// What `verify` found and removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// Objects that were read and hashed.
+    pub checked: u64,
+    /// Objects whose bytes were not those their names promise; removed.
+    pub damaged: Vec<Digest>,
+    /// Results that name an object the store has not; removed.
+    pub incomplete: u64,
+}
+
+/// What `gc` removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GcReport {
+    /// Results that were not used lately.
+    pub results: u64,
+    /// Objects that no remaining result names.
+    pub objects: u64,
+    /// Bytes of those objects and of removed checkouts.
+    pub bytes: u64,
+}
+
+impl LocalStore {
+    /// Counts what is in the store.
+    pub fn stats(&self) -> StoreStats {
+        let mut stats = StoreStats::default();
+        for (_, metadata) in self.records("objects") {
+            stats.objects += 1;
+            stats.object_bytes += metadata.len();
+        }
+        stats.results = self.records("results").count() as u64;
+        let trees = self.root().join("trees");
+        stats.trees = fs::read_dir(&trees).map_or(0, |entries| entries.count() as u64);
+        stats.tree_bytes = bytes_below(&trees);
+        stats
+    }
+
+    /// Reads and hashes every object, and removes what is damaged and the results that named it.
+    pub fn verify(&self) -> Result<VerifyReport, StoreError> {
+        let mut report = VerifyReport::default();
+        for (digest, _) in self.records("objects").collect::<Vec<_>>() {
+            let path = self.object_path(digest);
+            report.checked += 1;
+            if hash_file(&path)? != digest {
+                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                report.damaged.push(digest);
+            }
+        }
+        for (key, _) in self.records("results").collect::<Vec<_>>() {
+            if !self.result(key).is_some_and(|result| self.is_complete(&result)) {
+                let path = self.result_path(key);
+                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                report.incomplete += 1;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Notes that a result was used now.
+    pub fn touch_result(&self, key: Digest) {
+        // Losing this costs a rebuild after the next gc, never a wrong result.
+        if let Ok(file) = fs::File::options().write(true).open(self.result_path(key)) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+    }
+
+    /// Removes results that were not used for `age`, checkouts likewise, and the objects that
+    /// no remaining result names. `None` while another process uses the store.
+    pub fn gc(&self, age: Duration) -> Result<Option<GcReport>, StoreError> {
+        let Some(_exclusive) = self.try_own()? else {
+            return Ok(None);
+        };
+        let mut report = GcReport::default();
+        let kept = self.drop_old_results(age, &mut report)?;
+        self.drop_old_checkouts(age, &mut report)?;
+        self.drop_unnamed_objects(&kept, &mut report)?;
+        Ok(Some(report))
+    }
+
+    fn drop_old_results(&self, age: Duration, report: &mut GcReport) -> Result<HashSet<Digest>, StoreError> {
+        let mut kept = HashSet::new();
+        for (key, metadata) in self.records("results").collect::<Vec<_>>() {
+            match self.result(key) {
+                Some(result) if !is_older(&metadata, age) => self.name_objects(&result, &mut kept),
+                _ => {
+                    let path = self.result_path(key);
+                    fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                    report.results += 1;
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    fn name_objects(&self, result: &ActionResult, named: &mut HashSet<Digest>) {
+        named.extend(result.log);
+        for &digest in result.outputs.values() {
+            named.insert(digest);
+            if let Ok(tree) = self.tree(digest) {
+                named.extend(tree.files().map(|(object, _)| object));
+            }
+        }
+    }
+
+    fn drop_old_checkouts(&self, age: Duration, report: &mut GcReport) -> Result<(), StoreError> {
+        let room = self.root().join("trees");
+        let entries = fs::read_dir(&room).map_err(StoreError::io("list", &room))?;
+        for entry in entries.flatten() {
+            if entry.metadata().is_ok_and(|metadata| is_older(&metadata, age)) {
+                report.bytes += bytes_below(&entry.path());
+                remove_tree(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_unnamed_objects(&self, kept: &HashSet<Digest>, report: &mut GcReport) -> Result<(), StoreError> {
+        for (digest, metadata) in self.records("objects").collect::<Vec<_>>() {
+            if !kept.contains(&digest) {
+                let path = self.object_path(digest);
+                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                report.objects += 1;
+                report.bytes += metadata.len();
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file of a sharded room, by the digest that is its name.
+    fn records(&self, room: &str) -> impl Iterator<Item = (Digest, fs::Metadata)> + use<> {
+        WalkDir::new(self.root().join(room)).min_depth(2).max_depth(2).into_iter().flatten().filter_map(
+            |entry| {
+                let shard = entry.path().parent()?.file_name()?.to_str()?.to_owned();
+                let digest = format!("{shard}{}", entry.file_name().to_str()?).parse().ok()?;
+                Some((digest, entry.metadata().ok()?))
+            },
+        )
+    }
+}
+
+fn is_older(metadata: &fs::Metadata, age: Duration) -> bool {
+    // The change time counts too: a fresh checkout has an old modification time.
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(metadata.ctime().max(0) as u64);
+    let modified = metadata.modified().unwrap_or(changed);
+    let used = changed.max(modified);
+    used.elapsed().is_ok_and(|since| since >= age)
+}
+
+fn bytes_below(path: &Path) -> u64 {
+    WalkDir::new(path)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|metadata| metadata.len())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Ingest;
+
+    fn store_with_result(root: &Path) -> (LocalStore, Digest, Digest) {
+        let store = LocalStore::open(root.join("cache")).unwrap();
+        fs::create_dir_all(root.join("out")).unwrap();
+        fs::write(root.join("out/file"), "bytes").unwrap();
+        let tree = store.ingest(&root.join("out"), Ingest::Copy).unwrap();
+        let outputs = [("root".to_owned(), store.put_tree(&tree).unwrap())].into();
+        let (node, runner) = ("node".to_owned(), "sandbox".to_owned());
+        let result = ActionResult { node, action: vec![], outputs, log: None, duration_ms: 1, runner };
+        let key = Digest::of(b"key");
+        store.put_result(key, &result).unwrap();
+        (store, key, Digest::of(b"bytes"))
+    }
+
+    #[test]
+    fn gc_keeps_what_a_young_result_names_and_takes_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, key, object) = store_with_result(dir.path());
+        let loose = store.put(b"loose").unwrap();
+        store.gc(Duration::from_secs(3600)).unwrap().unwrap();
+        assert!(store.contains(object) && store.result(key).is_some() && !store.contains(loose));
+        let report = store.gc(Duration::ZERO).unwrap().unwrap();
+        assert_eq!((report.results, report.objects), (1, 2));
+    }
+
+    #[test]
+    fn gc_waits_for_nobody_and_takes_nothing_beside_another_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, ..) = store_with_result(dir.path());
+        let _other = LocalStore::open(dir.path().join("cache")).unwrap();
+        assert_eq!(store.gc(Duration::ZERO).unwrap(), None);
+    }
+
+    #[test]
+    fn verify_removes_a_damaged_object_and_the_result_that_named_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, key, object) = store_with_result(dir.path());
+        let path = store.object_path(object);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "bytez").unwrap();
+        let report = store.verify().unwrap();
+        assert_eq!((report.damaged, report.incomplete), (vec![object], 1));
+        assert!(store.result(key).is_none());
+    }
+}

@@ -1,0 +1,175 @@
+use std::collections::HashMap;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+use walkdir::{DirEntry, WalkDir};
+
+use super::local::make_parent;
+use super::{Entry, Kind, LocalStore, StoreError, Tree};
+use crate::digest::{Digest, Hasher};
+
+/// How files come into the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingest {
+    /// The directory stays as it is.
+    Copy,
+    /// The directory is given up: its files become objects without being copied.
+    Move,
+}
+
+impl LocalStore {
+    /// Stores everything below `dir` and gives its tree. Sockets, devices and names that are
+    /// not UTF-8 are refused: no package could carry them to every client.
+    pub fn ingest(&self, dir: &Path, how: Ingest) -> Result<Tree, StoreError> {
+        let found = WalkDir::new(dir)
+            .min_depth(1)
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| StoreError::io("list", dir)(error.into()))?;
+        self.ingest_paths(dir, found.into_iter().map(DirEntry::into_path).collect(), how)
+    }
+
+    /// The same for chosen paths below `dir`; directories are not walked into.
+    pub fn ingest_paths(&self, dir: &Path, paths: Vec<PathBuf>, how: Ingest) -> Result<Tree, StoreError> {
+        let batch = Batch::new(self, how)?;
+        let entries = paths.par_iter().map(|path| batch.entry(dir, path)).collect::<Result<Vec<_>, _>>()?;
+        batch.commit()?;
+        Ok(Tree::new(entries))
+    }
+}
+
+/// Objects that wait for one flush of the filesystem instead of one each.
+struct Batch<'a> {
+    store: &'a LocalStore,
+    how: Ingest,
+    scratch: super::Scratch,
+    staged: Mutex<HashMap<Digest, PathBuf>>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(store: &'a LocalStore, how: Ingest) -> Result<Self, StoreError> {
+        Ok(Self { store, how, scratch: store.scratch()?, staged: Mutex::default() })
+    }
+
+    fn entry(&self, dir: &Path, path: &Path) -> Result<Entry, StoreError> {
+        let unsupported = |reason| StoreError::Unsupported { path: path.to_owned(), reason };
+        let metadata = fs::symlink_metadata(path).map_err(StoreError::io("read", path))?;
+        let relative = path.strip_prefix(dir).unwrap_or(path);
+        let name = relative.to_str().ok_or_else(|| unsupported("the name is not UTF-8"))?;
+        let kind = if metadata.is_dir() {
+            Kind::Dir
+        } else if metadata.is_symlink() {
+            let target = fs::read_link(path).map_err(StoreError::io("read", path))?;
+            let target = target.to_str().ok_or_else(|| unsupported("the link's target is not UTF-8"))?;
+            Kind::Symlink { target: target.to_owned() }
+        } else if metadata.is_file() {
+            let object = self.stage(path, &metadata)?;
+            Kind::File { object, size: metadata.len() }
+        } else {
+            return Err(unsupported("it is a device, a socket or a pipe"));
+        };
+        let mode = match kind {
+            Kind::Symlink { .. } => 0o777,
+            _ => metadata.mode() & 0o7777,
+        };
+        Ok(Entry { path: name.to_owned(), mode, kind })
+    }
+
+    fn stage(&self, path: &Path, metadata: &fs::Metadata) -> Result<Digest, StoreError> {
+        let digest = hash_file(path)?;
+        if self.store.contains(digest) {
+            return Ok(digest);
+        }
+        let staged = self.scratch.path().join(digest.to_string());
+        // The map says who stages a content that comes twice; the work is done outside the lock.
+        let first = self.staged.lock().is_ok_and(|mut all| all.insert(digest, staged.clone()).is_none());
+        if first {
+            // A file with a second name could be written through it.
+            if self.how == Ingest::Move && metadata.nlink() == 1 {
+                fs::rename(path, &staged).map_err(StoreError::io("move", path))?;
+            } else {
+                copy_checked(path, &staged, digest)?;
+            }
+            fs::set_permissions(&staged, Permissions::from_mode(0o444))
+                .map_err(StoreError::io("write", &staged))?;
+        }
+        Ok(digest)
+    }
+
+    fn commit(self) -> Result<(), StoreError> {
+        let staged = self.staged.into_inner().unwrap_or_default();
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let room = self.scratch.path();
+        File::open(room)
+            .and_then(|dir| Ok(rustix::fs::syncfs(dir)?))
+            .map_err(StoreError::io("flush", room))?;
+        staged.par_iter().try_for_each(|(digest, staged)| {
+            let place = self.store.object_path(*digest);
+            make_parent(&place)?;
+            fs::rename(staged, &place).map_err(StoreError::io("store", place))
+        })
+    }
+}
+
+/// The digest of a file's bytes.
+pub(super) fn hash_file(path: &Path) -> Result<Digest, StoreError> {
+    let mut hasher = Hasher::default();
+    File::open(path)
+        .and_then(|mut file| io::copy(&mut file, &mut hasher))
+        .map_err(StoreError::io("read", path))?;
+    Ok(hasher.digest())
+}
+
+/// The file may be edited while it is copied; what is stored is what was hashed, or nothing.
+fn copy_checked(from: &Path, to: &Path, digest: Digest) -> Result<(), StoreError> {
+    fs::copy(from, to).map_err(StoreError::io("copy", from))?;
+    match hash_file(to)? == digest {
+        true => Ok(()),
+        false => Err(StoreError::Unsupported {
+            path: from.to_owned(),
+            reason: "it was edited while it was read; run again",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_round_trips_through_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path().join("cache")).unwrap();
+        let from = dir.path().join("from");
+        fs::create_dir_all(from.join("sub/empty")).unwrap();
+        fs::write(from.join("sub/a"), "same").unwrap();
+        fs::write(from.join("sub/b"), "same").unwrap();
+        fs::set_permissions(from.join("sub/b"), Permissions::from_mode(0o4755)).unwrap();
+        std::os::unix::fs::symlink("sub/a", from.join("link")).unwrap();
+
+        let copied = store.ingest(&from, Ingest::Copy).unwrap();
+        assert!(from.join("sub/a").exists());
+        let to = dir.path().join("to");
+        store.materialize(&copied, &to, 1_000_000_000).unwrap();
+        assert_eq!(fs::metadata(to.join("sub/a")).unwrap().mtime(), 1_000_000_000);
+        assert_eq!(store.ingest(&to, Ingest::Move).unwrap(), copied);
+        assert!(store.holds_tree(store.put_tree(&copied).unwrap()));
+    }
+
+    #[test]
+    fn a_socket_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path().join("cache")).unwrap();
+        let from = dir.path().join("from");
+        fs::create_dir(&from).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(from.join("sock")).unwrap();
+        let error = store.ingest(&from, Ingest::Copy).unwrap_err().to_string();
+        assert!(error.contains("sock") && error.contains("socket"), "{error}");
+    }
+}

@@ -1,0 +1,367 @@
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{StoreError, Tree};
+use crate::digest::{Digest, Hasher};
+
+/// Tells backup tools to pass the store over (<https://bford.info/cachedir/>).
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This directory holds a store of forge; everything in it can be made again.\n";
+
+/// The store on this machine. Several processes may use one at the same time.
+#[derive(Debug)]
+pub struct LocalStore {
+    root: PathBuf,
+    /// Shared while this process runs, so that `gc` never takes what somebody is about to use.
+    lease: File,
+}
+
+/// This process alone uses the store, until this is dropped.
+pub(super) struct Exclusive<'a>(&'a File);
+
+impl Drop for Exclusive<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.lock_shared();
+    }
+}
+
+impl LocalStore {
+    /// Opens the store below `root`, making it where it is absent.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        for room in ["objects", "results", "failures", "history", "trees", "scratch", "locks"] {
+            let path = root.join(room);
+            fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
+        }
+        let root = root.canonicalize().map_err(StoreError::io("resolve", &root))?;
+        let tag = root.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            fs::write(&tag, CACHEDIR_TAG).map_err(StoreError::io("write", &tag))?;
+        }
+        let lease = open_lock(&root.join("locks/store"))?;
+        lease.lock_shared().map_err(StoreError::io("lock", root.join("locks/store")))?;
+        Ok(Self { root, lease })
+    }
+
+    /// Makes the shared lease exclusive; `None` while another process holds one.
+    pub(super) fn try_own(&self) -> Result<Option<Exclusive<'_>>, StoreError> {
+        let path = self.root.join("locks/store");
+        self.lease.unlock().map_err(StoreError::io("unlock", &path))?;
+        match self.lease.try_lock() {
+            Ok(()) => Ok(Some(Exclusive(&self.lease))),
+            Err(fs::TryLockError::WouldBlock) => {
+                self.lease.lock_shared().map_err(StoreError::io("lock", &path))?;
+                Ok(None)
+            }
+            Err(fs::TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error)),
+        }
+    }
+
+    /// The directory the store lives in, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the object `digest` is, or would be.
+    pub fn object_path(&self, digest: Digest) -> PathBuf {
+        self.sharded("objects", digest)
+    }
+
+    pub(super) fn sharded(&self, room: &str, digest: Digest) -> PathBuf {
+        let hex = digest.to_string();
+        self.root.join(room).join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// Whether the object is here.
+    pub fn contains(&self, digest: Digest) -> bool {
+        self.object_path(digest).exists()
+    }
+
+    /// Stores `bytes` as an object.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if !self.contains(digest) {
+            self.write_atomically(&self.object_path(digest), bytes, 0o444)?;
+        }
+        Ok(digest)
+    }
+
+    /// An object whose bytes come piece by piece.
+    pub fn writer(&self) -> Result<ObjectWriter<'_>, StoreError> {
+        let scratch = self.root.join("scratch");
+        let temp = tempfile::Builder::new()
+            .prefix("object-")
+            .tempfile_in(&scratch)
+            .map_err(StoreError::io("create a file in", &scratch))?;
+        Ok(ObjectWriter { store: self, temp, hasher: Hasher::default() })
+    }
+
+    /// Opens an object for reading.
+    pub fn open_object(&self, digest: Digest) -> Result<File, StoreError> {
+        let path = self.object_path(digest);
+        File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::Missing(digest),
+            _ => StoreError::io("open", path)(error),
+        })
+    }
+
+    /// An object's bytes, checked against its digest.
+    pub fn get(&self, digest: Digest) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        self.open_object(digest)?
+            .read_to_end(&mut bytes)
+            .map_err(StoreError::io("read", self.object_path(digest)))?;
+        match Digest::of(&bytes) == digest {
+            true => Ok(bytes),
+            false => Err(StoreError::Damaged(digest)),
+        }
+    }
+
+    /// Stores a tree's manifest. Its objects must have been stored before.
+    pub fn put_tree(&self, tree: &Tree) -> Result<Digest, StoreError> {
+        self.put(tree.to_text().as_bytes())
+    }
+
+    /// Reads a tree's manifest.
+    pub fn tree(&self, digest: Digest) -> Result<Tree, StoreError> {
+        let text = String::from_utf8(self.get(digest)?).map_err(|_| StoreError::Damaged(digest))?;
+        Tree::from_text(&text).map_err(|_| StoreError::Damaged(digest))
+    }
+
+    /// Whether the tree and every object it names are here.
+    pub fn holds_tree(&self, digest: Digest) -> bool {
+        self.tree(digest).is_ok_and(|tree| tree.files().all(|(object, _)| self.contains(object)))
+    }
+
+    /// A directory for one piece of work. It goes away with the returned value, or, if this
+    /// process is killed, at the next [`LocalStore::sweep`].
+    pub fn scratch(&self) -> Result<Scratch, StoreError> {
+        let room = self.root.join("scratch");
+        let dir = tempfile::Builder::new()
+            .prefix("work-")
+            .tempdir_in(&room)
+            .map_err(StoreError::io("create a directory in", &room))?;
+        let lock = open_lock(&dir.path().join("lock"))?;
+        lock.lock().map_err(StoreError::io("lock", dir.path()))?;
+        Ok(Scratch { dir, _lock: lock })
+    }
+
+    /// Removes what killed processes left in `scratch/`.
+    pub fn sweep(&self) -> Result<(), StoreError> {
+        let room = self.root.join("scratch");
+        let entries = fs::read_dir(&room).map_err(StoreError::io("list", &room))?;
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                let abandoned = File::open(path.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
+                if abandoned {
+                    remove_tree(&path)?;
+                }
+            } else if older_than_a_day(&path) {
+                // A temporary object: it has no lock, but none is written for this long.
+                let _ = fs::remove_file(&path);
+            }
+        }
+        Ok(())
+    }
+
+    /// The lock under which `key` is built; `None` while another process holds it.
+    pub fn try_lock_key(&self, key: Digest) -> Result<Option<File>, StoreError> {
+        let path = self.root.join("locks").join(key.to_string());
+        let lock = open_lock(&path)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(lock)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error)),
+        }
+    }
+
+    /// Writes `bytes` to `path` so that a reader, or the next process after a crash, sees the
+    /// whole of them or nothing.
+    pub(super) fn write_atomically(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
+        let scratch = self.root.join("scratch");
+        let mut temp = tempfile::Builder::new()
+            .prefix("object-")
+            .tempfile_in(&scratch)
+            .map_err(StoreError::io("create a file in", &scratch))?;
+        temp.write_all(bytes).map_err(StoreError::io("write", temp.path()))?;
+        persist(temp, path, mode)
+    }
+
+    pub(super) fn read_record<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
+        // A torn or foreign record is as good as none: what it told is found out again.
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    pub(super) fn write_record<T: Serialize>(&self, path: &Path, record: &T) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec_pretty(record)
+            .map_err(|error| StoreError::io("encode", path)(error.into()))?;
+        self.write_atomically(path, &bytes, 0o644)
+    }
+}
+
+pub(super) fn open_lock(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o644)
+        .open(path)
+        .map_err(StoreError::io("open", path))
+}
+
+fn persist(temp: tempfile::NamedTempFile, path: &Path, mode: u32) -> Result<(), StoreError> {
+    let file = temp.as_file();
+    file.set_permissions(Permissions::from_mode(mode))
+        .and_then(|()| file.sync_data())
+        .map_err(StoreError::io("write", temp.path()))?;
+    make_parent(path)?;
+    temp.persist(path).map_err(|error| StoreError::io("write", path)(error.error))?;
+    Ok(())
+}
+
+pub(super) fn make_parent(path: &Path) -> Result<(), StoreError> {
+    match path.parent() {
+        Some(parent) => fs::create_dir_all(parent).map_err(StoreError::io("create", parent)),
+        None => Ok(()),
+    }
+}
+
+fn older_than_a_day(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 86_400))
+}
+
+/// Removes a directory, also where an action took away its own permissions.
+pub(super) fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    if fs::remove_dir_all(path).is_ok() {
+        return Ok(());
+    }
+    for entry in walkdir::WalkDir::new(path).into_iter().flatten() {
+        if entry.file_type().is_dir() {
+            let _ = fs::set_permissions(entry.path(), Permissions::from_mode(0o700));
+        }
+    }
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A working directory that is removed when it is dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    dir: tempfile::TempDir,
+    _lock: File,
+}
+
+impl Scratch {
+    /// Where it is, absolute.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next sweep.
+        let _ = remove_tree(self.dir.path());
+    }
+}
+
+/// Hashes what is written to it and stores it under its digest.
+pub struct ObjectWriter<'a> {
+    store: &'a LocalStore,
+    temp: tempfile::NamedTempFile,
+    hasher: Hasher,
+}
+
+impl ObjectWriter<'_> {
+    /// Puts the object in its place; before this nobody can see it.
+    pub fn finish(self) -> Result<Digest, StoreError> {
+        let digest = self.hasher.digest();
+        if !self.store.contains(digest) {
+            persist(self.temp, &self.store.object_path(digest), 0o444)?;
+        }
+        Ok(digest)
+    }
+}
+
+impl Write for ObjectWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.temp.write(bytes)?;
+        self.hasher.write_all(&bytes[..written])?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.temp.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, LocalStore) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path().join("cache")).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn what_was_put_comes_back_and_is_read_only() {
+        let (_dir, store) = store();
+        let digest = store.put(b"bytes").unwrap();
+        assert_eq!(store.get(digest).unwrap(), b"bytes");
+        let mode = fs::metadata(store.object_path(digest)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o444);
+    }
+
+    #[test]
+    fn a_writer_stores_under_the_digest_of_all_its_bytes() {
+        let (_dir, store) = store();
+        let mut writer = store.writer().unwrap();
+        writer.write_all(b"by").unwrap();
+        writer.write_all(b"tes").unwrap();
+        assert_eq!(writer.finish().unwrap(), Digest::of(b"bytes"));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let (_dir, store) = store();
+        let digest = store.put(b"bytes").unwrap();
+        let path = store.object_path(digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"bytez").unwrap();
+        assert!(matches!(store.get(digest), Err(StoreError::Damaged(_))));
+    }
+
+    #[test]
+    fn sweep_takes_abandoned_scratch_and_leaves_what_is_held() {
+        let (_dir, store) = store();
+        let held = store.scratch().unwrap();
+        let abandoned = store.root().join("scratch/work-dead");
+        fs::create_dir(&abandoned).unwrap();
+        fs::write(abandoned.join("lock"), "").unwrap();
+        store.sweep().unwrap();
+        assert!(held.path().exists());
+        assert!(!abandoned.exists());
+    }
+
+    #[test]
+    fn one_key_is_locked_once() {
+        let (_dir, store) = store();
+        let key = Digest::of(b"key");
+        let lock = store.try_lock_key(key).unwrap();
+        assert!(lock.is_some());
+        assert!(store.try_lock_key(key).unwrap().is_none());
+        drop(lock);
+        assert!(store.try_lock_key(key).unwrap().is_some());
+    }
+}

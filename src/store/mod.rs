@@ -1,0 +1,30 @@
+//! Content-addressed objects and trees, and results by key.
+//!
+//! Layout of a local store, below its root:
+//!
+//! | path | content |
+//! | --- | --- |
+//! | `objects/ab/<rest>` | bytes by BLAKE3 digest, read-only, never changed |
+//! | `results/ab/<rest>` | the result of an action by its key, JSON |
+//! | `failures/ab/<rest>` | the last failure of an action by its key, JSON |
+//! | `history/ab/<rest>` | the latest keys of a node, by the digest of its name |
+//! | `trees/<digest>/` | trees checked out for runners to mount read-only |
+//! | `scratch/<name>/` | working directories of actions under way |
+//! | `locks/` | one lock file for each key being built, one for the store |
+
+mod error;
+mod gc;
+mod ingest;
+mod local;
+mod materialize;
+mod record;
+mod stat_cache;
+mod tree;
+
+pub use error::StoreError;
+pub use gc::{GcReport, StoreStats, VerifyReport};
+pub use ingest::Ingest;
+pub use local::{LocalStore, ObjectWriter, Scratch};
+pub use record::{ActionResult, Failure, History, HistoryEntry};
+pub use stat_cache::StatCache;
+pub use tree::{Entry, Kind, Tree, TreeParseError};

@@ -1,0 +1,126 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::{LocalStore, StoreError};
+use crate::digest::{Digest, Field};
+
+/// How many results of one node are remembered to explain a later miss and to foretell durations.
+const HISTORY_LENGTH: usize = 16;
+
+/// What an action gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionResult {
+    /// The node it was first built for.
+    pub node: String,
+    /// The action's description, so that a later miss can be explained.
+    pub action: Vec<Field>,
+    /// Output trees by name.
+    pub outputs: BTreeMap<String, Digest>,
+    /// What it printed; none for work forge does itself.
+    pub log: Option<Digest>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// Where it ran.
+    pub runner: String,
+}
+
+/// That an action failed, so that the next plan can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The node it was tried for.
+    pub node: String,
+    /// What went wrong.
+    pub error: String,
+    /// What it printed, if it ran at all.
+    pub log: Option<Digest>,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
+/// The latest results of one node, newest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The node's name.
+    pub node: String,
+    /// Its results.
+    pub entries: Vec<HistoryEntry>,
+}
+
+/// One result of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// Under which key the result is.
+    pub key: Digest,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// When it was stored, in seconds since 1970.
+    pub at: u64,
+}
+
+impl LocalStore {
+    pub(super) fn result_path(&self, key: Digest) -> PathBuf {
+        self.sharded("results", key)
+    }
+
+    fn failure_path(&self, key: Digest) -> PathBuf {
+        self.sharded("failures", key)
+    }
+
+    fn history_path(&self, node: &str) -> PathBuf {
+        self.sharded("history", Digest::of(node.as_bytes()))
+    }
+
+    /// The result under `key`.
+    pub fn result(&self, key: Digest) -> Option<ActionResult> {
+        self.read_record(&self.result_path(key))
+    }
+
+    /// Whether every object that the result names is here. Where one is gone, the result is a miss.
+    pub fn is_complete(&self, result: &ActionResult) -> bool {
+        result.outputs.values().all(|tree| self.holds_tree(*tree))
+    }
+
+    /// Stores a result, its objects being stored already, and remembers it in the node's history.
+    pub fn put_result(&self, key: Digest, result: &ActionResult) -> Result<(), StoreError> {
+        self.write_record(&self.result_path(key), result)?;
+        let _ = std::fs::remove_file(self.failure_path(key));
+        let mut history = self.history(&result.node);
+        history.node.clone_from(&result.node);
+        history.entries.retain(|entry| entry.key != key);
+        let duration_ms = result.duration_ms;
+        history.entries.push(HistoryEntry { key, duration_ms, at: now() });
+        let surplus = history.entries.len().saturating_sub(HISTORY_LENGTH);
+        history.entries.drain(..surplus);
+        self.write_record(&self.history_path(&result.node), &history)
+    }
+
+    /// Remembers that the action under `key` failed.
+    pub fn put_failure(
+        &self,
+        key: Digest,
+        node: &str,
+        error: &str,
+        log: Option<Digest>,
+    ) -> Result<(), StoreError> {
+        let failure = Failure { node: node.to_owned(), error: error.to_owned(), log, at: now() };
+        self.write_record(&self.failure_path(key), &failure)
+    }
+
+    /// The last failure under `key`, if it has not succeeded since.
+    pub fn failure(&self, key: Digest) -> Option<Failure> {
+        self.read_record(&self.failure_path(key))
+    }
+
+    /// What is remembered of a node.
+    pub fn history(&self, node: &str) -> History {
+        self.read_record(&self.history_path(node)).unwrap_or_default()
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+}
