@@ -5,5 +5,10 @@
 //! `execute`; `digest`, `store` and `runner` serve them; `package`, `index` and `publish` are
 //! what the last nodes do. `ui` listens, `cli` calls. See `docs/design.md`.
 
+pub mod buildfile;
 pub mod digest;
+pub mod graph;
+pub mod index;
+pub mod matrix;
+pub mod package;
 pub mod store;

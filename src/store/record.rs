@@ -114,6 +114,16 @@ impl LocalStore {
         self.read_record(&self.failure_path(key))
     }
 
+    /// A small record about this working copy, such as what the last run left undone.
+    pub fn note<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.read_record(&self.root().join(name))
+    }
+
+    /// Writes such a record.
+    pub fn put_note<T: Serialize>(&self, name: &str, note: &T) -> Result<(), StoreError> {
+        self.write_record(&self.root().join(name), note)
+    }
+
     /// What is remembered of a node.
     pub fn history(&self, node: &str) -> History {
         self.read_record(&self.history_path(node)).unwrap_or_default()

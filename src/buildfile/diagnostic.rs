@@ -1,0 +1,175 @@
+use std::fmt;
+
+use miette::{LabeledSpan, Severity, SourceCode};
+
+use super::Span;
+
+/// One fault or warning, with its place in the Buildfile and what to do about it.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    message: String,
+    label: String,
+    help: Option<String>,
+    severity: Severity,
+    span: Option<Span>,
+}
+
+impl Diagnostic {
+    /// A fault at `span`; `label` stands under the underlined place.
+    pub fn error(span: &Span, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            label: label.into(),
+            help: None,
+            severity: Severity::Error,
+            span: Some(span.clone()),
+        }
+    }
+
+    /// Something that is no fault but surely not meant.
+    pub fn warning(span: &Span, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(span, message, label) }
+    }
+
+    /// A fault that has no place in any file, such as one on the command line.
+    pub fn placeless(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            label: String::new(),
+            help: None,
+            severity: Severity::Error,
+            span: None,
+        }
+    }
+
+    /// Says what to do.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Says which known name was probably meant.
+    pub fn suggest<'a>(self, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut known: Vec<&str> = known.into_iter().collect();
+        known.sort_unstable();
+        match nearest(wrong, known.iter().copied()) {
+            Some(name) => self.help(format!("did you mean '{name}'?")),
+            None if known.is_empty() => self,
+            None => self.help(format!("known here: {}", abridge(&known))),
+        }
+    }
+}
+
+/// The names, or the first dozen of them and how many more there are.
+fn abridge(names: &[&str]) -> String {
+    const SHOWN: usize = 12;
+    match names.len() {
+        0..=SHOWN => names.join(", "),
+        all => format!("{}, … ({} more)", names[..SHOWN].join(", "), all - SHOWN),
+    }
+}
+
+/// The known name that is most like `wrong`, if any is alike enough.
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().min(wrong.len()) / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+impl miette::Diagnostic for Diagnostic {
+    fn severity(&self) -> Option<Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.span.as_ref().map(|span| &*span.source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let span = self.span.as_ref()?;
+        let label = (!self.label.is_empty()).then(|| self.label.clone());
+        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(label, span.range))))
+    }
+}
+
+/// Collects faults and warnings, so that all of them are told at once.
+#[derive(Debug, Default)]
+pub struct Report {
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// Notes a fault or a warning.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        match diagnostic.severity {
+            Severity::Error => self.errors.push(diagnostic),
+            _ => self.warnings.push(diagnostic),
+        }
+    }
+
+    /// Gives `value` and the warnings, if there was no fault.
+    pub fn finish<T>(self, value: T) -> Result<(T, Vec<Diagnostic>), Faults> {
+        match self.errors.is_empty() {
+            true => Ok((value, self.warnings)),
+            false => Err(Faults { errors: self.errors }),
+        }
+    }
+
+    /// Whether a fault was noted.
+    pub fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+}
+
+/// Every fault that was found.
+#[derive(Debug)]
+pub struct Faults {
+    /// In the order they were found.
+    pub errors: Vec<Diagnostic>,
+}
+
+impl From<Diagnostic> for Faults {
+    fn from(error: Diagnostic) -> Self {
+        Self { errors: vec![error] }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.errors.as_slice() {
+            [one] => one.fmt(f),
+            all => write!(f, "{} errors in the Buildfile", all.len()),
+        }
+    }
+}
+
+impl std::error::Error for Faults {}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn nearest_takes_small_slips_only() {
+        let known = ["package", "publish", "target"];
+        assert_eq!(nearest("pakage", known), Some("package"));
+        assert_eq!(nearest("tagret", known), Some("target"));
+        assert_eq!(nearest("axis", known), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! The language: reads a Buildfile and what it includes, and points at every fault it finds.
+
+mod diagnostic;
+mod format;
+mod lock;
+mod model;
+mod parse;
+mod predicate;
+mod profile;
+mod reader;
+mod resolve;
+mod source;
+mod template;
+mod version;
+
+pub use diagnostic::{Diagnostic, Faults, Report, nearest};
+pub use format::format;
+pub use lock::{Lock, LockError, LockedImage, LockedPackage, LockedVersion};
+pub use model::*;
+pub use parse::load;
+pub use predicate::{Condition, Predicate, PredicateError};
+pub use source::{Source, Span};
+pub use template::{Hole, Part, Template};
+pub use version::Version;

@@ -1,0 +1,439 @@
+//! What a Buildfile declares, with every name resolved and every text still a template.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Predicate, Span, Template};
+
+/// All declarations of a Buildfile and of the files it includes, one profile applied.
+#[derive(Clone, Debug)]
+pub struct Buildfile {
+    /// The directory that relative paths start from.
+    pub dir: PathBuf,
+    /// The lock file, relative to `dir`.
+    pub lock: PathBuf,
+    /// Where versions come from.
+    pub upstreams: Vec<Upstream>,
+    /// The dimensions of the matrix, in declared order.
+    pub axes: Vec<Axis>,
+    /// Which cells there are not.
+    pub rules: Vec<Rule>,
+    /// Everything that is expanded over axes, in declared order.
+    pub targets: Vec<Target>,
+    /// What the profile selects.
+    pub choice: Vec<(Predicate, Span)>,
+    /// The names of all profiles.
+    pub profiles: Vec<String>,
+}
+
+impl Buildfile {
+    /// The target called `name`.
+    pub fn target(&self, name: &str) -> Option<&Target> {
+        self.targets.iter().find(|target| target.name == name)
+    }
+
+    /// The axis called `name`.
+    pub fn axis(&self, name: &str) -> Option<&Axis> {
+        self.axes.iter().find(|axis| axis.name == name)
+    }
+
+    /// The upstream called `name`.
+    pub fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.name == name)
+    }
+}
+
+/// Where the versions of one piece of software come from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// Its name.
+    pub name: String,
+    /// Where it is declared.
+    pub span: Span,
+    /// How its versions are found.
+    pub origin: Origin,
+    /// Where a version's archive is, `{version}` standing for it; several are mirrors.
+    pub archives: Vec<Template>,
+    /// Leading path components that unpacking drops (`tar --strip-components`).
+    pub strip: usize,
+}
+
+/// How versions are found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// Tags of a git repository.
+    Git {
+        /// The repository.
+        url: String,
+        /// The tag's form, such as `OTP-{version}`.
+        tag: String,
+    },
+    /// Source packages of a Debian archive: the mirror this machine's apt is configured with.
+    AptSource {
+        /// The source package.
+        package: String,
+        /// The suites to look in.
+        suites: Vec<String>,
+    },
+    /// Given in the Buildfile.
+    List(Vec<ListedVersion>),
+    /// A directory on this machine; its one version is called `local`.
+    Path(Template),
+}
+
+/// A version given in the Buildfile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedVersion {
+    /// The version.
+    pub version: String,
+    /// SHA-256 of the archive, hexadecimal.
+    pub sha256: String,
+    /// Upstream's own date, seconds since 1970.
+    pub date: u64,
+}
+
+/// One dimension of the matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// Its name.
+    pub name: String,
+    /// Where it is declared.
+    pub span: Span,
+    /// What stands on it.
+    pub values: AxisValues,
+}
+
+/// Where an axis has its values from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AxisValues {
+    /// The versions of an upstream, from the lock.
+    Upstream(String),
+    /// Given in the Buildfile.
+    Given(Vec<AxisValue>),
+}
+
+/// One point on an axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AxisValue {
+    /// Its name.
+    pub name: String,
+    /// What is known of it, such as `codename`.
+    pub attributes: BTreeMap<String, String>,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// Takes cells out of the matrix, or takes them in again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// `exclude`, or `include` for an exception from earlier ones.
+    pub excludes: bool,
+    /// All of these must hold.
+    pub predicates: Vec<Predicate>,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// An axis, or an attribute by which an axis is grouped (`otp.major`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dimension {
+    /// The axis.
+    pub axis: String,
+    /// The attribute.
+    pub attribute: Option<String>,
+}
+
+impl Dimension {
+    /// As it is written in `over`.
+    pub fn text(&self) -> String {
+        match &self.attribute {
+            Some(attribute) => format!("{}.{attribute}", self.axis),
+            None => self.axis.clone(),
+        }
+    }
+}
+
+/// A template that is expanded over axes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Its name, unique among all targets.
+    pub name: String,
+    /// Where it is declared.
+    pub span: Span,
+    /// The dimensions it spans.
+    pub over: Vec<Dimension>,
+    /// The cells it is limited to.
+    pub filter: Vec<Predicate>,
+    /// What is done in each cell.
+    pub body: Body,
+}
+
+/// What a target does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// Makes the tree that commands run in.
+    Image(ImageSource),
+    /// Runs a script.
+    Command(Box<Command>),
+    /// Writes a package.
+    Package(Box<Package>),
+    /// Makes a repository's metadata.
+    Index(Box<Index>),
+    /// Puts repositories where clients find them.
+    Publish(Box<Publish>),
+}
+
+impl Body {
+    /// The node name it is declared by.
+    pub fn keyword(&self) -> &'static str {
+        match self {
+            Self::Image(_) => "image",
+            Self::Command(command) if command.is_test => "test",
+            Self::Command(_) => "target",
+            Self::Package(_) => "package",
+            Self::Index(_) => "index",
+            Self::Publish(_) => "publish",
+        }
+    }
+}
+
+/// How an image is made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ImageSource {
+    /// A suite of the archive that this machine's apt is configured with.
+    Bootstrap {
+        /// `bookworm`.
+        suite: Template,
+        /// Debian's name of the architecture.
+        arch: Template,
+        /// What is installed beside the essential packages.
+        packages: Vec<Template>,
+    },
+    /// Built by a Docker Engine.
+    Dockerfile {
+        /// The Dockerfile, relative to the Buildfile.
+        path: Template,
+        /// Globs of files that make the build context.
+        context: Vec<String>,
+        /// `--build-arg` values.
+        args: Vec<(String, Template)>,
+        /// `linux/amd64`.
+        platform: Template,
+    },
+}
+
+/// Where a script runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Root {
+    /// In the tree of this image.
+    Image(String),
+    /// In the host's own tree, read-only.
+    Host,
+}
+
+/// A script with its inputs and outputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// Declared by `test`: others require its success, and it gives no output.
+    pub is_test: bool,
+    /// The image.
+    pub root: Root,
+    /// Run by `/bin/sh -eu`.
+    pub script: Template,
+    /// Environment beside the fixed one.
+    pub env: Vec<(String, Template)>,
+    /// What the script finds there.
+    pub inputs: Vec<Input>,
+    /// Names below `$OUT`.
+    pub outputs: Vec<String>,
+    /// Targets that must have succeeded.
+    pub requires: Vec<Reference>,
+    /// Whether it may reach the network.
+    pub network: bool,
+    /// What it is expected to use.
+    pub resources: Resources,
+    /// When it is killed.
+    pub timeout: Option<Duration>,
+}
+
+/// What a command takes of the machine, for the scheduler; runners that can, hold it to this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resources {
+    /// Cores.
+    pub cpu: usize,
+    /// Bytes.
+    pub memory: Option<u64>,
+}
+
+/// The name of another target, and where it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reference {
+    /// The target.
+    pub name: String,
+    /// Where the name is written.
+    pub span: Span,
+}
+
+/// Something a command finds in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// What it is.
+    pub from: InputSource,
+    /// Where it is put.
+    pub place: Place,
+}
+
+/// What an input is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InputSource {
+    /// The source of an upstream in the cell's version.
+    Upstream(Reference),
+    /// An output of another target.
+    Target {
+        /// The target.
+        target: Reference,
+        /// Which of its outputs; its only one by default.
+        output: Option<String>,
+    },
+    /// Files beside the Buildfile, by globs; what git ignores is left out.
+    Files(Vec<String>),
+}
+
+/// Where an input is put.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// Copied below the working directory; the script may change it.
+    Into(Template),
+    /// Mounted read-only at an absolute path.
+    At(Template),
+}
+
+/// A binary package.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Package {
+    /// `deb`.
+    pub format: Template,
+    /// The package's name; the target's by default.
+    pub name: Template,
+    /// Upstream's part of the version.
+    pub version: Template,
+    /// Epoch.
+    pub epoch: Option<u32>,
+    /// Debian revision, or release.
+    pub iteration: Option<Template>,
+    /// The architecture's name in the package.
+    pub architecture: Template,
+    /// Who answers for it.
+    pub maintainer: Template,
+    /// Archive section.
+    pub section: Template,
+    /// Priority.
+    pub priority: Template,
+    /// Upstream's page.
+    pub homepage: Option<Template>,
+    /// One line.
+    pub summary: Template,
+    /// Any number of lines.
+    pub description: Template,
+    /// Relations by their field's name (`Depends`); `auto` asks the distribution's own generator.
+    pub relations: BTreeMap<String, Vec<Template>>,
+    /// Maintainer scripts by name (`postinst`).
+    pub scripts: BTreeMap<String, Template>,
+    /// Absolute paths.
+    pub conffiles: Vec<Template>,
+    /// The text of the changelog's entry.
+    pub changelog: Template,
+    /// The copyright file, relative to the Buildfile.
+    pub copyright: Option<PathBuf>,
+    /// Lines of the lintian override file.
+    pub lintian_overrides: Vec<Template>,
+    /// `xz` or `zstd`.
+    pub compression: String,
+    /// What it holds.
+    pub contents: Vec<Content>,
+    /// In which the dependency generator runs.
+    pub image: Option<Reference>,
+    /// Tests that must have succeeded.
+    pub requires: Vec<Reference>,
+}
+
+impl Package {
+    /// Whether dependencies are generated.
+    pub fn wants_generated_depends(&self) -> bool {
+        self.relations.values().flatten().any(is_auto)
+    }
+}
+
+/// Whether a relation stands for what the distribution's generator finds.
+pub fn is_auto(relation: &Template) -> bool {
+    matches!(relation.parts.as_slice(), [super::Part::Text(text)] if text == "auto")
+}
+
+/// A part of a package's payload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    /// An output of a target, or local files.
+    pub from: InputSource,
+    /// The part of it that is taken; all of it if empty.
+    pub path: Template,
+    /// Where it goes, absolute.
+    pub to: Template,
+}
+
+/// An apt repository's metadata.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Index {
+    /// The packages it gathers.
+    pub packages: Vec<Reference>,
+    /// In which suite a package is, by the package's cell.
+    pub suite: Template,
+    /// Component.
+    pub component: String,
+    /// `Origin:`.
+    pub origin: Template,
+    /// `Label:`.
+    pub label: Template,
+    /// `Description:`.
+    pub description: Template,
+    /// `xz`, `gz`, `zst`.
+    pub compressions: Vec<String>,
+    /// Whether `Contents-*` is written.
+    pub contents: bool,
+    /// Suites with the packages of another: name, and which.
+    pub aliases: Vec<(String, String)>,
+}
+
+/// Puts repositories where clients find them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publish {
+    /// A directory, relative to the Buildfile.
+    pub to: PathBuf,
+    /// Which repositories, and below which prefix (by the index's cell).
+    pub repositories: Vec<(Reference, Template)>,
+    /// Keys to sign with.
+    pub keys: Vec<KeySource>,
+    /// Tests that must have succeeded.
+    pub requires: Vec<Reference>,
+    /// For how many days an index that was live stays readable.
+    pub retention_days: u64,
+}
+
+/// Where a secret key is read from when it is used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeySource {
+    /// A file, relative to the Buildfile.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+impl KeySource {
+    /// The same, a relative file being below `dir`.
+    pub fn below(&self, dir: &std::path::Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(dir.join(path)),
+            Self::Env(name) => Self::Env(name.clone()),
+        }
+    }
+}

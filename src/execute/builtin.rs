@@ -1,0 +1,216 @@
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{mpsc, watch};
+
+use super::Event;
+use super::perform::{Done, Failure};
+use crate::digest::Digest;
+use crate::graph::{ArchiveSource, BootstrapImage, IndexWork, Node, PackageWork, PublishWork, Work};
+use crate::index::{self, IndexedPackage};
+use crate::package::{DebInfo, Substvars};
+use crate::publish::publish;
+use crate::store::{Entry, Kind, LocalStore, Tree};
+use crate::upstream::{self, AptError, BuildProgress, Expected, Mirrors};
+
+/// What builtin work takes from outside.
+#[derive(Default)]
+pub struct Supplies {
+    /// A directory with archives fetched by other means.
+    pub distdir: Option<PathBuf>,
+    /// The archive that apt is configured with, looked up when the first node needs it.
+    pub mirrors: OnceLock<Mirrors>,
+}
+
+impl Supplies {
+    /// The archive that this machine's apt is configured with.
+    pub fn mirrors(&self) -> Result<&Mirrors, AptError> {
+        if let Some(mirrors) = self.mirrors.get() {
+            return Ok(mirrors);
+        }
+        let found = Mirrors::of_host()?;
+        Ok(self.mirrors.get_or_init(|| found))
+    }
+}
+
+/// Work that forge does itself.
+pub struct Builtin {
+    pub node: Node,
+    pub inputs: Vec<Digest>,
+    pub cores: usize,
+    pub store: Arc<LocalStore>,
+    pub supplies: Arc<Supplies>,
+    pub events: mpsc::UnboundedSender<Event>,
+    pub cancel: watch::Receiver<bool>,
+}
+
+impl Builtin {
+    /// Does it, on the calling thread.
+    pub fn run(self) -> Result<Done, Failure> {
+        if *self.cancel.borrow() {
+            return Err(Failure::Cancelled);
+        }
+        let is_kept = !matches!(self.node.work, Work::Publish(_));
+        let outputs = match &self.node.work {
+            Work::Archive(source) => self.archive(source)?,
+            Work::Files => self.output("src", self.inputs[0]),
+            Work::Bootstrap(image) => self.bootstrap(image)?,
+            Work::Package(package) => self.package(package)?,
+            Work::Index(index) => self.index(index)?,
+            Work::Publish(work) => self.publish(work)?,
+            Work::Script(_) | Work::Dockerfile(_) => {
+                return Err(Failure::action("this work is for a runner, not for forge itself"));
+            }
+        };
+        Ok(Done { outputs, log: None, runner: "builtin", is_kept })
+    }
+
+    fn output(&self, name: &str, tree: Digest) -> BTreeMap<String, Digest> {
+        [(name.to_owned(), tree)].into()
+    }
+
+    fn progress(&self, text: String) {
+        let _ = self.events.send(Event::NodeProgress { node: self.node.name.clone(), text });
+    }
+
+    fn archive(&self, source: &ArchiveSource) -> Result<BTreeMap<String, Digest>, Failure> {
+        let mut urls = Vec::new();
+        for url in &source.urls {
+            urls.extend(self.resolved(url)?);
+        }
+        let sha256 = source.sha256.parse().map_err(Failure::action)?;
+        let expected = Expected { sha256, size: source.size };
+        let mut progress = |done: u64, total: Option<u64>| {
+            let total = total.map_or_else(String::new, |total| format!(" of {:.1}", mebibytes(total)));
+            self.progress(format!("{:.1}{total} MiB", mebibytes(done)));
+        };
+        let distdir = self.supplies.distdir.as_deref();
+        let fetched = upstream::fetch(&self.store, &urls, &expected, distdir, &mut progress);
+        let object = fetched.map_err(Failure::action)?.object;
+        let name = source.urls.first().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
+        self.progress("unpacking".to_owned());
+        let tree = upstream::unpack(&self.store, &self.store.object_path(object), name, source.strip);
+        Ok(self.output("src", self.store.put_tree(&tree.map_err(Failure::action)?)?))
+    }
+
+    /// The places that a locked URL stands for on this machine.
+    fn resolved(&self, url: &str) -> Result<Vec<String>, Failure> {
+        match upstream::mirror_path(url) {
+            None => Ok(vec![url.to_owned()]),
+            Some((kind, path)) => Ok(self.supplies.mirrors().map_err(Failure::action)?.urls(kind, path)),
+        }
+    }
+
+    fn bootstrap(&self, image: &BootstrapImage) -> Result<BTreeMap<String, Digest>, Failure> {
+        let Some(locked) = &image.locked else {
+            return Err(Failure::action("the lock does not say what it is made of; run `forge update`"));
+        };
+        let mirrors = self.supplies.mirrors().map_err(Failure::action)?;
+        let (events, name) = (self.events.clone(), self.node.name.clone());
+        let progress = move |progress: BuildProgress| {
+            let text = match progress {
+                BuildProgress::Downloaded { packages, of, .. } => format!("{packages} of {of} packages"),
+                BuildProgress::Installing => "installing".to_owned(),
+            };
+            let _ = events.send(Event::NodeProgress { node: name.clone(), text });
+        };
+        let tree = upstream::build(&self.store, &locked.packages, mirrors, &progress);
+        Ok(self.output("root", self.store.put_tree(&tree.map_err(Failure::action)?)?))
+    }
+
+    fn package(&self, package: &PackageWork) -> Result<BTreeMap<String, Digest>, Failure> {
+        let mut deb = package.deb.clone();
+        let mut entries = Vec::new();
+        for (input, path, to) in &package.contents {
+            let tree = self.store.tree(self.inputs[*input])?;
+            entries.extend(placed(&tree, path, to).map_err(Failure::action)?);
+        }
+        if let Some(input) = package.copyright {
+            deb.copyright = self.single_text(self.inputs[input])?;
+        }
+        let substvars = match package.substvars {
+            Some(input) => self.single_text(self.inputs[input])?,
+            None => String::new(),
+        };
+        let substvars = Substvars::parse(&substvars).map_err(Failure::action)?;
+        let mut object = self.store.writer()?;
+        deb.write_on(self.cores_at_least_one(), &Tree::new(entries), &substvars, &self.store, &mut object)
+            .map_err(Failure::action)?;
+        let object = object.finish()?;
+        let size = self.store.open_object(object)?.metadata().map_err(Failure::action)?.len();
+        let file = Entry { path: deb.file_name(), mode: 0o644, kind: Kind::File { object, size } };
+        Ok(self.output("package", self.store.put_tree(&Tree::new(vec![file]))?))
+    }
+
+    fn cores_at_least_one(&self) -> std::num::NonZeroUsize {
+        std::num::NonZeroUsize::new(self.cores).unwrap_or(std::num::NonZeroUsize::MIN)
+    }
+
+    /// The text of the one file of a tree.
+    fn single_text(&self, tree: Digest) -> Result<String, Failure> {
+        let (object, _) = self.single_file(tree)?;
+        String::from_utf8(self.store.get(object)?).map_err(|_| Failure::action("a text is not UTF-8"))
+    }
+
+    fn single_file(&self, tree: Digest) -> Result<(Digest, u64), Failure> {
+        let tree = self.store.tree(tree)?;
+        let mut files = tree.files();
+        match (files.next(), files.next()) {
+            (Some(file), None) => Ok(file),
+            _ => Err(Failure::action(format!("expected one file, and there are {}", tree.files().count()))),
+        }
+    }
+
+    fn index(&self, work: &IndexWork) -> Result<BTreeMap<String, Digest>, Failure> {
+        let mut packages = Vec::new();
+        for (input, suite) in self.inputs.iter().zip(&work.suites) {
+            packages.push(self.indexed_package(*input, suite)?);
+        }
+        let tree = index::build(&work.index, &packages, work.date, &self.store).map_err(Failure::action)?;
+        Ok(self.output("repository", self.store.put_tree(&tree)?))
+    }
+
+    fn indexed_package(&self, input: Digest, suite: &str) -> Result<IndexedPackage, Failure> {
+        let (object, size) = self.single_file(input)?;
+        let mut file = self.store.open_object(object)?;
+        let info = DebInfo::read(file.by_ref()).map_err(Failure::action)?;
+        let origin = self.store.tree(input)?.entries().first().map(|entry| entry.path.clone());
+        Ok(IndexedPackage {
+            origin: origin.unwrap_or_default(),
+            suites: vec![suite.to_owned()],
+            fields: info.fields,
+            object,
+            size,
+            sha256: info.sha256,
+            paths: info.paths.iter().map(|path| path.display().to_string()).collect(),
+        })
+    }
+
+    fn publish(&self, work: &PublishWork) -> Result<BTreeMap<String, Digest>, Failure> {
+        let progress = &mut |text: String| self.progress(text);
+        publish(work, &self.inputs, &self.store, progress).map_err(Failure::action)?;
+        Ok(BTreeMap::new())
+    }
+}
+
+/// The part of `tree` below `path`, put below `to`. A path that is a file is put as `to` itself.
+fn placed(tree: &Tree, path: &str, to: &str) -> Result<Vec<Entry>, String> {
+    let under = |name: &str| match to {
+        "" => name.to_owned(),
+        to => format!("{to}/{name}"),
+    };
+    if let Some(file) = tree.get(path).filter(|entry| entry.kind != Kind::Dir) {
+        return Ok(vec![Entry { path: to.to_owned(), ..file.clone() }]);
+    }
+    let below = tree.below(path);
+    if below.entries().is_empty() && !path.is_empty() {
+        return Err(format!("there is nothing at '{path}' to put into the package"));
+    }
+    Ok(below.entries().iter().map(|entry| Entry { path: under(&entry.path), ..entry.clone() }).collect())
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

@@ -1,0 +1,116 @@
+use serde::Serialize;
+
+use crate::digest::Digest;
+
+/// What happens during a run. The terminal, the plain lines and `--events` all listen to these.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The run begins.
+    RunStarted {
+        /// Nodes of the plan.
+        nodes: usize,
+        /// Of these, known already.
+        hits: usize,
+        /// Where scripts run.
+        runner: String,
+        /// How long it will take, in milliseconds, if durations are remembered.
+        estimate_ms: Option<u64>,
+    },
+    /// A node is run.
+    NodeStarted {
+        /// The node.
+        node: String,
+        /// How long it took last time, in milliseconds.
+        estimate_ms: Option<u64>,
+    },
+    /// Another forge builds this node; its result is waited for.
+    NodeWaits {
+        /// The node.
+        node: String,
+    },
+    /// A line that a node printed.
+    NodeLine {
+        /// The node.
+        node: String,
+        /// Without its line feed.
+        line: String,
+    },
+    /// How far a node is.
+    NodeProgress {
+        /// The node.
+        node: String,
+        /// In words, such as `12 of 340 packages`.
+        text: String,
+    },
+    /// A fault of the infrastructure, not of the action; it is tried again.
+    NodeRetried {
+        /// The node.
+        node: String,
+        /// What went wrong.
+        error: String,
+    },
+    /// A node ended well.
+    NodeFinished {
+        /// The node.
+        node: String,
+        /// How.
+        outcome: Outcome,
+        /// Its key.
+        key: Digest,
+        /// In milliseconds.
+        duration_ms: u64,
+    },
+    /// A node failed.
+    NodeFailed {
+        /// The node.
+        node: String,
+        /// What went wrong.
+        error: String,
+        /// The object that holds its log.
+        log: Option<Digest>,
+        /// The last lines of the log.
+        tail: Vec<String>,
+        /// In milliseconds.
+        duration_ms: u64,
+    },
+    /// A node was not run, since something it needs failed.
+    NodeSkipped {
+        /// The node.
+        node: String,
+        /// What failed.
+        because: String,
+    },
+    /// Something a person should know.
+    Notice {
+        /// In a line.
+        text: String,
+    },
+    /// The run ended.
+    RunFinished {
+        /// Nodes run.
+        built: usize,
+        /// Nodes whose result was known.
+        hits: usize,
+        /// Nodes that failed.
+        failed: usize,
+        /// Nodes that were not run for that.
+        skipped: usize,
+        /// Whether somebody interrupted it.
+        interrupted: bool,
+        /// In milliseconds.
+        duration_ms: u64,
+    },
+}
+
+/// How a node ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Its result was known.
+    Hit,
+    /// It was run.
+    Built,
+    /// It was run and gave the bytes of an earlier result: nothing after it need be run.
+    Unchanged,
+}

@@ -1,0 +1,16 @@
+//! Executes a plan: schedules, runs, stores, and cuts off early.
+
+mod builtin;
+mod estimate;
+mod event;
+mod last_run;
+mod perform;
+mod run;
+mod schedule;
+mod state;
+
+pub use builtin::Supplies;
+pub use estimate::Estimates;
+pub use event::{Event, Outcome};
+pub use last_run::LastRun;
+pub use run::{Executor, RunReport, Settings};

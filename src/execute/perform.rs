@@ -1,0 +1,231 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::builtin::{Builtin, Supplies};
+use super::Event;
+use crate::digest::Digest;
+use crate::graph::{DockerImage, Input, LocalFiles, Node, Placement, Root, Script, Work};
+use crate::plan::{LocalTrees, PlanError};
+use crate::runner::{self, Command, DockerfileBuild, Mount, RunError, Runner, WorkCopy};
+use crate::store::{LocalStore, StatCache, StoreError};
+
+/// Does the work of nodes: scripts by a runner, everything else in this process.
+pub struct Performer {
+    /// Where scripts run.
+    pub runner: Runner,
+    /// Where inputs come from and outputs go.
+    pub store: Arc<LocalStore>,
+    /// What builtin work takes from outside.
+    pub supplies: Arc<Supplies>,
+}
+
+/// What a node gave.
+pub struct Done {
+    /// Output trees by name.
+    pub outputs: BTreeMap<String, Digest>,
+    /// What it printed.
+    pub log: Option<Digest>,
+    /// Where it ran.
+    pub runner: &'static str,
+    /// Whether it is remembered under its key. What was published is remembered by the
+    /// repository itself.
+    pub is_kept: bool,
+}
+
+/// Why a node gave nothing.
+#[derive(Debug)]
+pub enum Failure {
+    /// The action failed, or cannot be run as it is.
+    Action {
+        /// What went wrong.
+        error: String,
+        /// What it printed.
+        log: Option<Digest>,
+    },
+    /// Something around the action failed; trying again may help.
+    Infrastructure(String),
+    /// Somebody interrupted it.
+    Cancelled,
+}
+
+impl Failure {
+    /// The error and the log.
+    pub fn into_parts(self) -> (String, Option<Digest>) {
+        match self {
+            Self::Action { error, log } => (error, log),
+            Self::Infrastructure(error) => (error, None),
+            Self::Cancelled => ("interrupted".to_owned(), None),
+        }
+    }
+
+    /// The action failed and printed nothing.
+    pub fn action(error: impl ToString) -> Self {
+        Self::Action { error: error.to_string(), log: None }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::action(error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let text = error.to_string();
+        match error {
+            RunError::Failed { log, .. }
+            | RunError::MissingOutput { log, .. }
+            | RunError::UnfitOutput { log, .. } => Self::Action { error: text, log: Some(log) },
+            RunError::Infrastructure(_) => Self::Infrastructure(text),
+            RunError::Cancelled => Self::Cancelled,
+            RunError::Setup(_) | RunError::Store(_) => Self::action(text),
+        }
+    }
+}
+
+impl Performer {
+    /// The runner's name.
+    pub fn runner_name(&self) -> &'static str {
+        self.runner.name()
+    }
+
+    /// Does the work of `node`, whose inputs are the trees `inputs`, on `cores` cores.
+    pub async fn perform(
+        &self,
+        node: &Node,
+        inputs: &[Digest],
+        cores: usize,
+        events: &mpsc::UnboundedSender<Event>,
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Done, Failure> {
+        self.take_local_files(node, inputs)?;
+        let name = node.name.clone();
+        let listener = move |line: &str| {
+            let _ = events.send(Event::NodeLine { node: name.clone(), line: line.to_owned() });
+        };
+        match &node.work {
+            Work::Script(script) => {
+                let command = command(script, node, inputs, cores);
+                let outcome = self.runner.run(&command, &self.store, listener, cancel).await?;
+                Ok(self.done(outcome))
+            }
+            Work::Dockerfile(image) => {
+                let outcome = self.dockerfile(image, inputs, listener, cancel).await?;
+                Ok(self.done(outcome))
+            }
+            _ => self.builtin(node, inputs, cores, events, cancel).await,
+        }
+    }
+
+    fn done(&self, outcome: runner::Outcome) -> Done {
+        Done { outputs: outcome.outputs, log: Some(outcome.log), runner: self.runner.name(), is_kept: true }
+    }
+
+    async fn dockerfile(
+        &self,
+        image: &DockerImage,
+        inputs: &[Digest],
+        listener: impl FnMut(&str),
+        cancel: watch::Receiver<bool>,
+    ) -> Result<runner::Outcome, Failure> {
+        let build = DockerfileBuild {
+            context: inputs[0],
+            dockerfile: image.dockerfile.clone(),
+            args: image.args.clone(),
+            platform: image.platform.clone(),
+            source_date_epoch: 1,
+        };
+        let opened;
+        let docker = match &self.runner {
+            Runner::Docker(docker) => docker,
+            Runner::Sandbox(_) => {
+                opened = runner::Docker::open().await?;
+                &opened
+            }
+        };
+        Ok(docker.build_dockerfile(&build, &self.store, listener, cancel).await?)
+    }
+
+    /// Builtin work waits for disks and networks: it has a thread of its own.
+    async fn builtin(
+        &self,
+        node: &Node,
+        inputs: &[Digest],
+        cores: usize,
+        events: &mpsc::UnboundedSender<Event>,
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Done, Failure> {
+        let builtin = Builtin {
+            node: node.clone(),
+            inputs: inputs.to_vec(),
+            cores,
+            store: self.store.clone(),
+            supplies: self.supplies.clone(),
+            events: events.clone(),
+            cancel,
+        };
+        tokio::task::spawn_blocking(move || builtin.run())
+            .await
+            .unwrap_or_else(|panic| Err(Failure::action(format!("forge itself failed: {panic}"))))
+    }
+
+    /// Local files become objects before anything sees them.
+    fn take_local_files(&self, node: &Node, inputs: &[Digest]) -> Result<(), Failure> {
+        for (input, digest) in node.inputs.iter().zip(inputs) {
+            if let Input::Files(files) = input
+                && !self.store.holds_tree(*digest)
+            {
+                self.take(files, *digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&self, files: &LocalFiles, planned: Digest) -> Result<(), Failure> {
+        let stats = StatCache::load(&self.store);
+        let tree = LocalTrees::new(&stats).get(files).map_err(|error: PlanError| Failure::action(error))?;
+        match tree.store(&self.store)? == planned {
+            true => Ok(()),
+            false => Err(Failure::action(format!(
+                "a file below {} was edited since the plan was made; run again",
+                Path::display(&files.base)
+            ))),
+        }
+    }
+}
+
+fn command(script: &Script, node: &Node, inputs: &[Digest], cores: usize) -> Command {
+    let mut command = Command {
+        root: match script.root {
+            Root::Host => runner::Root::Host,
+            Root::Input(input) => runner::Root::Tree(inputs[input]),
+        },
+        script: script.text.clone(),
+        env: script.env.clone(),
+        mounts: Vec::new(),
+        copies: Vec::new(),
+        outputs: script.outputs.clone(),
+        network: script.network,
+        source_date_epoch: script.date,
+        jobs: cores,
+        cpus: Some(cores as f64),
+        memory: node.resources.memory,
+        timeout: node.timeout,
+        platform: script.platform.clone(),
+    };
+    for placement in &script.placements {
+        match placement {
+            Placement::Into { input, path } => {
+                command.copies.push(WorkCopy { tree: inputs[*input], into: path.clone() });
+            }
+            Placement::At { input, path } => {
+                command.mounts.push(Mount { tree: inputs[*input], at: path.clone() });
+            }
+        }
+    }
+    command
+}

@@ -1,0 +1,62 @@
+use std::collections::BinaryHeap;
+
+use super::Estimates;
+use crate::buildfile::Resources;
+use crate::graph::{Graph, NodeId};
+
+/// What the machine has left, and what is ready to take it: the longest path first.
+pub struct Schedule {
+    ready: BinaryHeap<(u64, std::cmp::Reverse<NodeId>)>,
+    cores: usize,
+    memory: u64,
+    free_cores: usize,
+    free_memory: u64,
+}
+
+impl Schedule {
+    /// `cores` and `memory` (bytes) is what may be taken at the same time.
+    pub fn new(cores: usize, memory: u64) -> Self {
+        Self { ready: BinaryHeap::new(), cores, memory, free_cores: cores, free_memory: memory }
+    }
+
+    /// The node can be started.
+    pub fn add(&mut self, node: NodeId, estimates: &Estimates) {
+        self.ready.push((estimates.critical(node), std::cmp::Reverse(node)));
+    }
+
+    /// Takes the ready node with the longest path after it that there is room for.
+    pub fn take(&mut self, graph: &Graph) -> Option<NodeId> {
+        let mut passed_over = Vec::new();
+        let mut taken = None;
+        while let Some(entry) = self.ready.pop() {
+            let node = entry.1.0;
+            let (cores, memory) = self.share(&graph.node(node).resources);
+            if cores <= self.free_cores && memory <= self.free_memory {
+                self.free_cores -= cores;
+                self.free_memory -= memory;
+                taken = Some(node);
+                break;
+            }
+            passed_over.push(entry);
+        }
+        self.ready.extend(passed_over);
+        taken
+    }
+
+    /// The node gives back what it took.
+    pub fn give_back(&mut self, node: NodeId, graph: &Graph) {
+        let (cores, memory) = self.share(&graph.node(node).resources);
+        self.free_cores += cores;
+        self.free_memory += memory;
+    }
+
+    /// The cores that a node gets.
+    pub fn cores_of(&self, resources: &Resources) -> usize {
+        self.share(resources).0
+    }
+
+    /// A node that wants more than there is takes all there is.
+    fn share(&self, resources: &Resources) -> (usize, u64) {
+        (resources.cpu.min(self.cores), resources.memory.unwrap_or(0).min(self.memory))
+    }
+}

@@ -1,0 +1,127 @@
+use super::{BootstrapImage, Node, Placement, Root, Work};
+use crate::digest::{Describe, Digest, Visitor};
+
+/// Versions of what forge does itself: raised when its output changes for the same input.
+const ARCHIVE: &str = "archive 1";
+const FILES: &str = "files 1";
+const BOOTSTRAP: &str = "bootstrap 1";
+const DOCKERFILE: &str = "dockerfile 1";
+const SCRIPT: &str = "script 1";
+const PACKAGE: &str = "package 1";
+const INDEX: &str = "index 1";
+const PUBLISH: &str = "publish 1";
+
+/// The closed description of one piece of work: a node whose inputs are known by content.
+pub struct Action<'a> {
+    node: &'a Node,
+    inputs: &'a [Digest],
+}
+
+impl<'a> Action<'a> {
+    /// `inputs` are the trees of the node's inputs, in their order.
+    pub fn new(node: &'a Node, inputs: &'a [Digest]) -> Self {
+        debug_assert_eq!(node.inputs.len(), inputs.len());
+        Self { node, inputs }
+    }
+
+    fn input(&self, visitor: &mut dyn Visitor, name: &str, input: usize) {
+        visitor.field(name, &self.inputs[input].to_string());
+    }
+}
+
+impl Describe for Action<'_> {
+    fn describe(&self, v: &mut dyn Visitor) {
+        match &self.node.work {
+            Work::Archive(source) => {
+                v.field("builtin", ARCHIVE);
+                v.field("sha256", &source.sha256);
+                v.field("strip", &source.strip.to_string());
+            }
+            Work::Files => {
+                v.field("builtin", FILES);
+                self.input(v, "files", 0);
+            }
+            Work::Bootstrap(image) => describe_image(image, v),
+            Work::Dockerfile(image) => {
+                v.field("builtin", DOCKERFILE);
+                v.field("dockerfile", &image.dockerfile);
+                v.field("platform", &image.platform);
+                self.input(v, "context", 0);
+                v.enter("arg");
+                image.args.iter().for_each(|(name, value)| v.field(name, value));
+                v.leave();
+            }
+            Work::Script(script) => {
+                v.field("builtin", SCRIPT);
+                v.field("platform", &script.platform);
+                match script.root {
+                    Root::Host => v.field("image", "host"),
+                    Root::Input(input) => self.input(v, "image", input),
+                }
+                v.field("run", &script.text);
+                v.enter("env");
+                script.env.iter().for_each(|(name, value)| v.field(name, value));
+                v.leave();
+                v.enter("input");
+                for placement in &script.placements {
+                    match placement {
+                        Placement::Into { input, path } => self.input(v, &format!("into {path}"), *input),
+                        Placement::At { input, path } => self.input(v, &format!("at {path}"), *input),
+                    }
+                }
+                v.leave();
+                v.field("output", &script.outputs.join(" "));
+                v.field("network", &script.network.to_string());
+                v.field("date", &script.date.to_string());
+            }
+            Work::Package(package) => {
+                v.field("builtin", PACKAGE);
+                package.deb.describe(v);
+                v.enter("content");
+                for (input, path, to) in &package.contents {
+                    self.input(v, &format!("{path} to {to}"), *input);
+                }
+                v.leave();
+                package.substvars.iter().for_each(|input| self.input(v, "substvars", *input));
+                package.copyright.iter().for_each(|input| self.input(v, "copyright", *input));
+            }
+            Work::Index(index) => {
+                v.field("builtin", INDEX);
+                index.index.describe(v);
+                v.field("date", &index.date.to_string());
+                self.inputs_by_label(v, "package", &index.suites);
+            }
+            Work::Publish(publish) => {
+                v.field("builtin", PUBLISH);
+                self.inputs_by_label(v, "repository", &publish.prefixes);
+            }
+        }
+    }
+}
+
+impl Action<'_> {
+    /// Many inputs of one kind, in the order of their nodes.
+    fn inputs_by_label(&self, v: &mut dyn Visitor, group: &str, labels: &[String]) {
+        v.enter(group);
+        for (at, label) in labels.iter().enumerate() {
+            self.input(v, &format!("{at} {label}"), at);
+        }
+        v.leave();
+    }
+}
+
+fn describe_image(image: &BootstrapImage, v: &mut dyn Visitor) {
+    v.field("builtin", BOOTSTRAP);
+    v.field("suite", &image.suite);
+    v.field("arch", &image.arch);
+    let release = image.locked.as_ref().map_or("", |locked| &locked.release);
+    v.field("release", release);
+    v.enter("package");
+    for package in image.locked.iter().flat_map(|locked| &locked.packages) {
+        v.enter(&package.name);
+        v.field("version", &package.version);
+        v.field("sha256", &package.sha256);
+        v.leave();
+    }
+    v.leave();
+}

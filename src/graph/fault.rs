@@ -1,0 +1,28 @@
+//! What stands in the way of a node, told at its declaration.
+
+use std::fmt::Display;
+
+use crate::buildfile::{Diagnostic, Span};
+
+/// No version of an upstream is locked.
+pub fn nothing_locked(span: &Span, upstream: &str) -> Diagnostic {
+    let message = format!("the lock has no version of upstream '{upstream}'");
+    Diagnostic::error(span, message, "needed here").help(format!("run `forge update {upstream}`"))
+}
+
+/// A bootstrap image is not in the lock, or the lock's was made for other packages.
+pub fn image_not_locked(span: &Span, node: &str) -> Diagnostic {
+    let message = format!("the lock does not say what {node} is made of");
+    Diagnostic::error(span, message, "declared here").help("run `forge update`")
+}
+
+/// A text that was filled is not what its place takes.
+pub fn unfit(span: &Span, node: &str, reason: impl Display) -> Diagnostic {
+    Diagnostic::error(span, format!("{node}: {reason}"), "declared here")
+}
+
+/// Something of one cell is needed, and no cell of the target agrees.
+pub fn no_cell(span: &Span, node: &str, used: &str) -> Diagnostic {
+    let message = format!("{node} needs '{used}', which has no cell that agrees with it");
+    Diagnostic::error(span, message, "used here").help("look at its over, where and exclude rules")
+}

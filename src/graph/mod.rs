@@ -1,0 +1,18 @@
+//! The graph of nodes: every target in every one of its cells, with what it takes from others.
+
+mod action;
+mod build;
+mod fault;
+mod fill;
+mod node;
+mod products;
+mod render;
+mod work;
+
+pub use action::Action;
+pub use build::build;
+pub use node::{Graph, Input, LocalFiles, Node, NodeId};
+pub use render::{to_dot, to_json};
+pub use work::{
+    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, PublishWork, Placement, Root, Script, Work,
+};

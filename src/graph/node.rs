@@ -1,0 +1,159 @@
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use petgraph::graph::DiGraph;
+use petgraph::visit::EdgeRef;
+use petgraph::{Direction, graph::NodeIndex};
+
+use super::Work;
+use crate::buildfile::{Diagnostic, Resources, Span};
+use crate::matrix::Cell;
+
+/// The place of a node in its graph.
+pub type NodeId = NodeIndex<u32>;
+
+/// A target in one cell, or a step that forge adds for it.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// `target[axis=value,…]`.
+    pub name: String,
+    /// The target's name; `target.step` for an added step.
+    pub target: String,
+    /// The node name it is declared by.
+    pub keyword: &'static str,
+    /// The cell.
+    pub cell: Cell,
+    /// What is done.
+    pub work: Work,
+    /// What it takes, in the order that the work refers to.
+    pub inputs: Vec<Input>,
+    /// Tests that must have succeeded before it starts.
+    pub requires: Vec<NodeId>,
+    /// What it takes of the machine.
+    pub resources: Resources,
+    /// When it is killed.
+    pub timeout: Option<Duration>,
+    /// Where its target is declared.
+    pub span: Span,
+    /// Why it cannot be planned: something that the lock should say is not there.
+    pub fault: Option<Diagnostic>,
+}
+
+/// Something a node takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// An output of another node.
+    Node {
+        /// The node.
+        node: NodeId,
+        /// The output's name.
+        output: String,
+    },
+    /// Files on this machine, as they are when the plan is made.
+    Files(LocalFiles),
+}
+
+impl Input {
+    /// The node it comes from, if it is not local.
+    pub fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::Node { node, .. } => Some(*node),
+            Self::Files(_) => None,
+        }
+    }
+}
+
+/// Files by globs; what git ignores is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LocalFiles {
+    /// The directory that the globs and the resulting tree start from.
+    pub base: PathBuf,
+    /// Which files.
+    pub globs: Vec<String>,
+}
+
+/// All nodes. An edge goes from what is needed to what needs it.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    graph: DiGraph<Node, ()>,
+    by_name: HashMap<String, NodeId>,
+    by_target: HashMap<String, Vec<NodeId>>,
+}
+
+impl Graph {
+    /// Adds a node whose inputs are in the graph already.
+    pub fn add(&mut self, node: Node) -> NodeId {
+        let of_inputs = node.inputs.iter().filter_map(Input::node);
+        let mut needs: Vec<NodeId> = of_inputs.chain(node.requires.iter().copied()).collect();
+        needs.sort();
+        needs.dedup();
+        let (name, target) = (node.name.clone(), node.target.clone());
+        let id = self.graph.add_node(node);
+        for need in needs {
+            self.graph.add_edge(need, id, ());
+        }
+        self.by_name.insert(name, id);
+        self.by_target.entry(target).or_default().push(id);
+        id
+    }
+
+    /// The node at a place.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.graph[id]
+    }
+
+    /// The node called `name`.
+    pub fn by_name(&self, name: &str) -> Option<NodeId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The nodes of a target.
+    pub fn of_target(&self, target: &str) -> &[NodeId] {
+        self.by_target.get(target).map_or(&[], Vec::as_slice)
+    }
+
+    /// All targets that have nodes, sorted.
+    pub fn targets(&self) -> Vec<&str> {
+        let mut targets: Vec<&str> = self.by_target.keys().map(String::as_str).collect();
+        targets.sort_unstable();
+        targets
+    }
+
+    /// All nodes; what is needed comes before what needs it.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        self.graph.node_indices()
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.graph.node_count()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What a node needs: inputs and required tests.
+    pub fn needs(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        self.graph.edges_directed(id, Direction::Incoming).map(|edge| edge.source())
+    }
+
+    /// What needs a node.
+    pub fn users(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        self.graph.edges_directed(id, Direction::Outgoing).map(|edge| edge.target())
+    }
+
+    /// The goals and everything they need, each need before its user.
+    pub fn closure(&self, goals: &[NodeId]) -> Vec<NodeId> {
+        let mut wanted = vec![false; self.len()];
+        let mut open = goals.to_vec();
+        while let Some(id) = open.pop() {
+            if !std::mem::replace(&mut wanted[id.index()], true) {
+                open.extend(self.needs(id));
+            }
+        }
+        self.ids().filter(|id| wanted[id.index()]).collect()
+    }
+}

@@ -1,0 +1,318 @@
+//! Nodes that write packages, gather them and publish them.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::build::{Builder, Joins, node_name};
+use super::*;
+use super::{fault, fill::Filler};
+use crate::buildfile::{self, Diagnostic, Resources, Span, Target};
+use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, Suite};
+use crate::matrix::Cell;
+use crate::package::{Compression, Deb, DebVersion, MaintainerScript, Priority, Relation};
+
+/// Finds what the shared libraries of a payload need, in the words of the distribution's own
+/// generator. The payload's own libraries are searched first, so it does not ask for itself.
+const GENERATOR: &str = r#"mkdir debian
+printf 'Source: payload\n\nPackage: payload\nArchitecture: any\n' > debian/control
+find /forge/payload -type f -exec sh -c '
+    for file; do head -c 4 "$file" | LC_ALL=C grep -q "^.ELF" && printf "%s\n" "$file"; done; :
+' sh {} + | LC_ALL=C sort > binaries
+mkdir "$OUT/substvars"
+set --
+while IFS= read -r file; do
+    # Objects and archives of a toolchain are ELF as well; only what is loaded has needs.
+    LC_ALL=C objdump -p "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
+done < binaries
+if [ $# -gt 0 ]; then
+    dpkg-shlibdeps -O -S/forge/payload --ignore-missing-info --warnings=0 "$@" > "$OUT/substvars/substvars"
+else
+    echo 'shlibs:Depends=' > "$OUT/substvars/substvars"
+fi
+"#;
+
+impl Builder<'_> {
+    pub(super) fn image(&mut self, target: &Target, image: &buildfile::ImageSource, name: String, cell: Cell) {
+        let filler = self.filler(&cell);
+        let (work, inputs, fault) = match image {
+            buildfile::ImageSource::Bootstrap { suite, arch, packages } => {
+                let (suite, arch) = (filler.text(suite), filler.text(arch));
+                let mut wanted = filler.texts(packages);
+                wanted.sort();
+                wanted.dedup();
+                let locked = self.lock.images.get(&name).filter(|locked| {
+                    (&locked.suite, &locked.arch, &locked.wanted) == (&suite, &arch, &wanted)
+                });
+                let fault = locked.is_none().then(|| fault::image_not_locked(&target.span, &name));
+                let image = BootstrapImage { suite, arch, wanted, locked: locked.cloned() };
+                (Work::Bootstrap(Box::new(image)), Vec::new(), fault)
+            }
+            buildfile::ImageSource::Dockerfile { path, context, args, platform } => {
+                let dockerfile = filler.text(path);
+                let globs = context.iter().cloned().chain([dockerfile.clone()]).collect();
+                let files = LocalFiles { base: self.buildfile.dir.clone(), globs };
+                let args = args.iter().map(|(name, value)| (name.clone(), filler.text(value))).collect();
+                let image = DockerImage { dockerfile, args, platform: filler.text(platform) };
+                (Work::Dockerfile(image), vec![Input::Files(files)], None)
+            }
+        };
+        self.graph.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
+    }
+
+    pub(super) fn package(
+        &mut self,
+        target: &Target,
+        package: &buildfile::Package,
+        name: String,
+        cell: Cell,
+        joins: &Joins<'_>,
+    ) {
+        let filler = self.filler(&cell);
+        let mut inputs = Vec::new();
+        let mut contents = Vec::new();
+        for content in &package.contents {
+            let Some(input) = self.input(target, &content.from, &name, &cell, joins) else { continue };
+            let (path, to) = (filler.text(&content.path), filler.text(&content.to));
+            contents.push((inputs.len(), trimmed(&path), trimmed(&to)));
+            inputs.push(input);
+        }
+        let date = inputs.iter().filter_map(|input| self.date_of_input(input)).max().unwrap_or(1);
+        let mut deb = match deb(package, &filler, date, &target.span, &name) {
+            Ok(deb) => deb,
+            Err(fault) => return self.report.push(fault),
+        };
+        let copyright = package.copyright.as_ref().map(|path| {
+            let globs = vec![path.display().to_string()];
+            inputs.push(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs }));
+            inputs.len() - 1
+        });
+        deb.conffiles = filler.texts(&package.conffiles);
+        let generator = package.image.as_ref().filter(|_| package.wants_generated_depends());
+        let substvars = generator.and_then(|image| {
+            let Some(image) = joins.best(&image.name, &cell) else {
+                self.report.push(fault::no_cell(&target.span, &name, &image.name));
+                return None;
+            };
+            let node = self.generator(target, &cell, image, &inputs, &contents);
+            inputs.push(Input::Node { node, output: "substvars".to_owned() });
+            Some(inputs.len() - 1)
+        });
+        let requires = self.gathered(&package.requires, &cell, joins);
+        let work = Work::Package(Box::new(PackageWork { deb, contents, substvars, copyright }));
+        self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+    }
+
+    /// The step that asks the distribution's dependency generator: `package.depends`.
+    fn generator(
+        &mut self,
+        target: &Target,
+        cell: &Cell,
+        image: NodeId,
+        inputs: &[Input],
+        contents: &[(usize, String, String)],
+    ) -> NodeId {
+        let image = Input::Node { node: image, output: "root".to_owned() };
+        let platform = self.platform(Some(&image));
+        let mut taken = vec![image];
+        let mut placements = Vec::new();
+        for (input, _, _) in contents {
+            let path = format!("/forge/payload/{}", placements.len());
+            placements.push(Placement::At { input: taken.len(), path });
+            taken.push(inputs[*input].clone());
+        }
+        let script = Script {
+            text: GENERATOR.to_owned(),
+            root: Root::Input(0),
+            env: Default::default(),
+            placements,
+            outputs: vec!["substvars".to_owned()],
+            network: false,
+            date: 1,
+            platform,
+        };
+        let step = format!("{}.depends", target.name);
+        let name = node_name(&step, cell);
+        let work = Work::Script(Box::new(script));
+        let node = plain_node(target, name, cell.clone(), work);
+        self.graph.add(Node { target: step, keyword: "target", inputs: taken, ..node })
+    }
+
+    pub(super) fn index(
+        &mut self,
+        target: &Target,
+        index: &buildfile::Index,
+        name: String,
+        cell: Cell,
+        joins: &Joins<'_>,
+    ) {
+        let filler = self.filler(&cell);
+        let mut inputs = Vec::new();
+        let mut suites = Vec::new();
+        let mut date = 1;
+        for node in self.gathered(&index.packages, &cell, joins) {
+            suites.push(self.filler(&self.graph.node(node).cell).text(&index.suite));
+            date = date.max(self.date_of_node(node).unwrap_or(1));
+            inputs.push(Input::Node { node, output: "package".to_owned() });
+        }
+        if inputs.is_empty() {
+            let used = index.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
+            return self.report.push(fault::no_cell(&target.span, &name, &used.join("', '")));
+        }
+        let settings = AptIndex {
+            origin: filler.text(&index.origin),
+            label: filler.text(&index.label),
+            description: filler.text(&index.description),
+            suites: suite_list(index, &suites),
+            compressions: index.compressions.iter().filter_map(|name| index_compression(name)).collect(),
+            contents: index.contents,
+            // One version is built for several suites, each time with other bytes.
+            pool: PoolLayout::PerSuite,
+        };
+        let work = Work::Index(Box::new(IndexWork { index: settings, suites, date }));
+        self.graph.add(Node { inputs, ..plain_node(target, name, cell, work) });
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        target: &Target,
+        publish: &buildfile::Publish,
+        name: String,
+        cell: Cell,
+        joins: &Joins<'_>,
+    ) {
+        let mut inputs = Vec::new();
+        let mut prefixes = Vec::new();
+        for (index, at) in &publish.repositories {
+            for node in joins.all(&index.name, &cell) {
+                prefixes.push(self.filler(&self.graph.node(node).cell).text(at));
+                inputs.push(Input::Node { node, output: "repository".to_owned() });
+            }
+        }
+        if let Some(twice) = first_double(&prefixes) {
+            let message = format!("{name}: two repositories would be published below '{twice}'");
+            let help = "at=\"…\" must tell them apart, for example by {otp.major}";
+            self.report.push(Diagnostic::error(&target.span, message, "declared here").help(help));
+        }
+        let requires = self.gathered(&publish.requires, &cell, joins);
+        let work = Work::Publish(Box::new(PublishWork {
+            to: self.buildfile.dir.join(&publish.to),
+            prefixes,
+            keys: publish.keys.iter().map(|key| key.below(&self.buildfile.dir)).collect(),
+            retention_days: publish.retention_days,
+        }));
+        self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+    }
+}
+
+fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
+    Node {
+        name,
+        target: target.name.clone(),
+        keyword: target.body.keyword(),
+        cell,
+        work,
+        inputs: Vec::new(),
+        requires: Vec::new(),
+        resources: Resources { cpu: 1, memory: None },
+        timeout: None,
+        span: target.span.clone(),
+        fault: None,
+    }
+}
+
+/// The suites that packages are in, and the aliases of those.
+fn suite_list(index: &buildfile::Index, suites: &[String]) -> Vec<Suite> {
+    let names: BTreeSet<&String> = suites.iter().collect();
+    let own = names.iter().map(|name| {
+        let holds = Holds::Packages { component: index.component.clone(), architectures: Vec::new() };
+        Suite { codename: (*name).clone(), suite: None, version: None, holds }
+    });
+    let aliases = index.aliases.iter().filter(|(_, of)| names.contains(of)).map(|(alias, of)| {
+        let holds = Holds::AliasOf(of.clone());
+        Suite { codename: alias.clone(), suite: None, version: None, holds }
+    });
+    own.chain(aliases).collect()
+}
+
+fn index_compression(name: &str) -> Option<IndexCompression> {
+    match name {
+        "xz" => Some(IndexCompression::Xz),
+        "gz" => Some(IndexCompression::Gz),
+        "zst" => Some(IndexCompression::Zst),
+        _ => None,
+    }
+}
+
+fn deb(
+    package: &buildfile::Package,
+    filler: &Filler<'_>,
+    date: u64,
+    span: &Span,
+    node: &str,
+) -> Result<Deb, Diagnostic> {
+    let unfit = |reason: &dyn Display| fault::unfit(span, node, reason);
+    let format = filler.text(&package.format);
+    if format != "deb" {
+        return Err(unfit(&format!("packages of format '{format}' are not written yet, only deb")));
+    }
+    let iteration = package.iteration.as_ref().map(|iteration| filler.text(iteration));
+    let version = DebVersion::new(package.epoch, &filler.text(&package.version), iteration.as_deref());
+    let relations = package.relations.iter().filter_map(|(field, clauses)| {
+        let relation = Relation::ALL.into_iter().find(|relation| relation.field() == field)?;
+        Some((relation, filler.relations(clauses)))
+    });
+    let scripts = package.scripts.iter().filter_map(|(name, text)| {
+        let all = [
+            MaintainerScript::PreInst, MaintainerScript::PostInst, MaintainerScript::PreRm, MaintainerScript::PostRm,
+        ];
+        Some((all.into_iter().find(|script| script.file_name() == name)?, filler.text(text)))
+    });
+    Ok(Deb {
+        name: parsed(&filler.text(&package.name), &unfit)?,
+        version: version.map_err(|error| unfit(&error))?,
+        architecture: parsed(&filler.text(&package.architecture), &unfit)?,
+        maintainer: filler.text(&package.maintainer),
+        section: filler.text(&package.section),
+        priority: priority(&filler.text(&package.priority)).ok_or_else(|| unfit(&"unknown priority"))?,
+        homepage: package.homepage.as_ref().map(|homepage| filler.text(homepage)),
+        summary: filler.text(&package.summary),
+        description: filler.text(&package.description),
+        relations: relations.collect(),
+        scripts: scripts.collect(),
+        conffiles: Vec::new(),
+        triggers: Vec::new(),
+        changelog: filler.text(&package.changelog),
+        copyright: String::new(),
+        lintian_overrides: filler.texts(&package.lintian_overrides),
+        compression: match package.compression.as_str() {
+            "zstd" => Compression::Zstd { level: 19 },
+            "gzip" => Compression::Gzip,
+            _ => Compression::default(),
+        },
+        source_date_epoch: date,
+    })
+}
+
+fn parsed<T: FromStr<Err: Display>>(
+    text: &str,
+    unfit: &dyn Fn(&dyn Display) -> Diagnostic,
+) -> Result<T, Diagnostic> {
+    text.parse().map_err(|error: T::Err| unfit(&error))
+}
+
+fn priority(name: &str) -> Option<Priority> {
+    [Priority::Required, Priority::Important, Priority::Standard, Priority::Optional]
+        .into_iter()
+        .find(|priority| priority.to_string() == name)
+}
+
+/// Paths inside trees have no slash at either end.
+fn trimmed(path: &str) -> String {
+    path.trim_matches('/').to_owned()
+}
+
+fn first_double(names: &[String]) -> Option<&String> {
+    let mut seen = BTreeSet::new();
+    names.iter().find(|name| !seen.insert(*name))
+}

@@ -1,0 +1,37 @@
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::{Graph, NodeId};
+
+/// The nodes in the form of Graphviz.
+pub fn to_dot(graph: &Graph, nodes: &[NodeId]) -> String {
+    let mut text = String::from("digraph forge {\n  rankdir=LR;\n  node [shape=box];\n");
+    for &id in nodes {
+        let name = &graph.node(id).name;
+        writeln!(text, "  \"{name}\";").expect("a String takes every write");
+        for need in graph.needs(id) {
+            writeln!(text, "  \"{}\" -> \"{name}\";", graph.node(need).name).expect("a String takes every write");
+        }
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// The nodes as JSON: `{"version": 1, "nodes": [{"name", "target", "kind", "cell", "needs"}]}`.
+pub fn to_json(graph: &Graph, nodes: &[NodeId]) -> Value {
+    let nodes: Vec<Value> = nodes.iter().map(|id| node_json(graph, *id)).collect();
+    json!({ "version": 1, "nodes": nodes })
+}
+
+fn node_json(graph: &Graph, id: NodeId) -> Value {
+    let node = graph.node(id);
+    let cell: Map<String, Value> = node
+        .cell
+        .coordinates()
+        .iter()
+        .map(|coordinate| (coordinate.dimension.text(), Value::from(&*coordinate.value)))
+        .collect();
+    let needs: Vec<&str> = graph.needs(id).map(|need| graph.node(need).name.as_str()).collect();
+    json!({ "name": node.name, "target": node.target, "kind": node.keyword, "cell": cell, "needs": needs })
+}

@@ -1,0 +1,164 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::buildfile::{KeySource, LockedImage};
+use crate::index::AptIndex;
+use crate::package::Deb;
+
+/// What a node does. An input is named by its place in the node's list.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Unpacks an archive of an upstream.
+    Archive(ArchiveSource),
+    /// Gives the files of its one input as they are.
+    Files,
+    /// Makes an image of packages of a Debian archive.
+    Bootstrap(Box<BootstrapImage>),
+    /// Makes an image by a Docker Engine.
+    Dockerfile(DockerImage),
+    /// Runs a script.
+    Script(Box<Script>),
+    /// Writes a package.
+    Package(Box<PackageWork>),
+    /// Makes a repository's metadata.
+    Index(Box<IndexWork>),
+    /// Puts repositories where clients find them.
+    Publish(Box<PublishWork>),
+}
+
+impl Work {
+    /// The names of the outputs.
+    pub fn outputs(&self) -> Vec<&str> {
+        match self {
+            Self::Archive(_) | Self::Files => vec!["src"],
+            Self::Bootstrap(_) | Self::Dockerfile(_) => vec!["root"],
+            Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
+            Self::Package(_) => vec!["package"],
+            Self::Index(_) => vec!["repository"],
+            Self::Publish(_) => Vec::new(),
+        }
+    }
+}
+
+/// An archive and how it is unpacked.
+#[derive(Clone, Debug, Default)]
+pub struct ArchiveSource {
+    /// Where it is, best first; not part of the key, since the digest says what it is.
+    pub urls: Vec<String>,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+    /// Bytes, if known.
+    pub size: Option<u64>,
+    /// Leading path components that are dropped.
+    pub strip: usize,
+}
+
+/// An image made of packages.
+#[derive(Clone, Debug)]
+pub struct BootstrapImage {
+    /// The suite.
+    pub suite: String,
+    /// Debian's name of the architecture.
+    pub arch: String,
+    /// What is installed beside the essential packages.
+    pub wanted: Vec<String>,
+    /// What the lock says it is made of; a node without this has a fault.
+    pub locked: Option<LockedImage>,
+}
+
+/// An image that a Docker Engine builds.
+#[derive(Clone, Debug)]
+pub struct DockerImage {
+    /// The Dockerfile's path inside the context, which is input 0.
+    pub dockerfile: String,
+    /// `--build-arg` values.
+    pub args: BTreeMap<String, String>,
+    /// `linux/amd64`.
+    pub platform: String,
+}
+
+/// In which tree a script runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// That of this input.
+    Input(usize),
+    /// The host's own.
+    Host,
+}
+
+/// A script with its surroundings.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// Run by `/bin/sh -eu`.
+    pub text: String,
+    /// In which tree.
+    pub root: Root,
+    /// Environment beside the fixed one.
+    pub env: BTreeMap<String, String>,
+    /// Where inputs are put.
+    pub placements: Vec<Placement>,
+    /// Names below `$OUT`.
+    pub outputs: Vec<String>,
+    /// Whether it may reach the network.
+    pub network: bool,
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
+    pub date: u64,
+    /// `linux/amd64`.
+    pub platform: String,
+}
+
+/// Where an input is put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Copied below the working directory.
+    Into {
+        /// Which input.
+        input: usize,
+        /// Relative to the working directory.
+        path: String,
+    },
+    /// Mounted read-only.
+    At {
+        /// Which input.
+        input: usize,
+        /// Absolute.
+        path: String,
+    },
+}
+
+/// A package to be written.
+#[derive(Clone, Debug)]
+pub struct PackageWork {
+    /// Everything but the payload.
+    pub deb: Deb,
+    /// What it holds: input, the part of it that is taken, and where that goes.
+    pub contents: Vec<(usize, String, String)>,
+    /// The input that holds what the dependency generator found.
+    pub substvars: Option<usize>,
+    /// The input that holds the copyright file.
+    pub copyright: Option<usize>,
+}
+
+/// Repository metadata to be made.
+#[derive(Clone, Debug)]
+pub struct IndexWork {
+    /// Settings.
+    pub index: AptIndex,
+    /// In which suite the package of each input is.
+    pub suites: Vec<String>,
+    /// `Date:` of the unsigned release files, seconds since 1970.
+    pub date: u64,
+}
+
+/// Repositories to be published.
+#[derive(Clone, Debug)]
+pub struct PublishWork {
+    /// The directory, absolute; where it is does not change what is published.
+    pub to: PathBuf,
+    /// Below which prefix the repository of each input goes.
+    pub prefixes: Vec<String>,
+    /// Keys to sign with.
+    pub keys: Vec<KeySource>,
+    /// For how many days an index that was live stays readable.
+    pub retention_days: u64,
+}

@@ -1,0 +1,149 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::buildfile::{
+    Axis, AxisValues, Buildfile, Diagnostic, Faults, Lock, Origin, Predicate, Report, Version,
+};
+
+/// All axes with the values that are selected.
+#[derive(Clone, Debug)]
+pub struct Axes {
+    axes: Vec<ResolvedAxis>,
+}
+
+/// An axis with its values.
+#[derive(Clone, Debug)]
+pub struct ResolvedAxis {
+    /// Its name.
+    pub name: String,
+    /// Its selected values: versions oldest first, others as declared.
+    pub points: Vec<Point>,
+    /// Whether the values are versions.
+    pub is_version: bool,
+}
+
+/// A value on an axis.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// The value.
+    pub name: String,
+    /// What is known of it.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Point {
+    /// The value itself, or one of its attributes.
+    pub fn get(&self, attribute: Option<&str>) -> Option<&str> {
+        match attribute {
+            None => Some(&self.name),
+            Some(attribute) => self.attributes.get(attribute).map(String::as_str),
+        }
+    }
+}
+
+impl Axes {
+    /// The axes of `buildfile`, limited to what `selection` (the command line's) and the
+    /// profile's choices leave. A selection on an axis stands for the profile's choice on it.
+    pub fn resolve(buildfile: &Buildfile, lock: &Lock, selection: &[Predicate]) -> Result<Self, Faults> {
+        let mut report = Report::default();
+        let chosen = buildfile.choice.iter().map(|(predicate, _)| predicate);
+        let overridden: BTreeSet<&str> = selection.iter().map(|predicate| predicate.axis.as_str()).collect();
+        let predicates: Vec<&Predicate> = chosen
+            .filter(|predicate| !overridden.contains(predicate.axis.as_str()))
+            .chain(selection)
+            .collect();
+        let mut axes = Vec::new();
+        for axis in &buildfile.axes {
+            let all = all_points(axis, buildfile, lock);
+            let own: Vec<_> = predicates.iter().filter(|p| p.axis == axis.name).copied().collect();
+            report_unknown_values(axis, &all, &own, &mut report);
+            let points = all.iter().filter(|point| own.iter().all(|p| holds(p, point))).cloned().collect();
+            let is_version = matches!(axis.values, AxisValues::Upstream(_));
+            axes.push(ResolvedAxis { name: axis.name.clone(), points, is_version });
+        }
+        for predicate in &predicates {
+            report_unknown_axis(predicate, buildfile, &mut report);
+        }
+        report.finish(Self { axes }).map(|(axes, _)| axes)
+    }
+
+    /// The axis called `name`.
+    pub fn get(&self, name: &str) -> Option<(usize, &ResolvedAxis)> {
+        self.axes.iter().enumerate().find(|(_, axis)| axis.name == name)
+    }
+
+    /// The axis at a place of the declared order.
+    pub fn at(&self, index: usize) -> &ResolvedAxis {
+        &self.axes[index]
+    }
+}
+
+fn holds(predicate: &Predicate, point: &Point) -> bool {
+    point.get(predicate.attribute.as_deref()).is_some_and(|value| predicate.condition.holds(value))
+}
+
+fn all_points(axis: &Axis, buildfile: &Buildfile, lock: &Lock) -> Vec<Point> {
+    match &axis.values {
+        AxisValues::Given(values) => values
+            .iter()
+            .map(|value| Point { name: value.name.clone(), attributes: value.attributes.clone() })
+            .collect(),
+        AxisValues::Upstream(upstream) => {
+            let mut versions = versions_of(upstream, buildfile, lock);
+            versions.sort();
+            versions.into_iter().map(version_point).collect()
+        }
+    }
+}
+
+fn versions_of(upstream: &str, buildfile: &Buildfile, lock: &Lock) -> Vec<Version> {
+    match buildfile.upstream(upstream).map(|upstream| &upstream.origin) {
+        Some(Origin::List(listed)) => listed.iter().map(|v| Version::new(v.version.as_str())).collect(),
+        Some(Origin::Path(_)) => vec![Version::new("local")],
+        _ => {
+            let locked = lock.upstreams.get(upstream);
+            locked.into_iter().flatten().map(|v| Version::new(v.version.as_str())).collect()
+        }
+    }
+}
+
+fn version_point(version: Version) -> Point {
+    let attributes = [("major".to_owned(), version.major()), ("minor".to_owned(), version.minor())].into();
+    Point { name: version.to_string(), attributes }
+}
+
+fn report_unknown_axis(predicate: &Predicate, buildfile: &Buildfile, report: &mut Report) {
+    if buildfile.axis(&predicate.axis).is_none() {
+        let message = format!("there is no axis '{}'", predicate.axis);
+        let known = buildfile.axes.iter().map(|axis| axis.name.as_str());
+        report.push(Diagnostic::placeless(message).suggest(&predicate.axis, known));
+    }
+}
+
+/// A value that is named and not there is a slip, where `!` or a comparison is not.
+fn report_unknown_values(axis: &Axis, all: &[Point], predicates: &[&Predicate], report: &mut Report) {
+    // An empty version axis is told once, by whoever needs it.
+    if all.is_empty() {
+        return;
+    }
+    for predicate in predicates {
+        let values: BTreeSet<&str> =
+            all.iter().filter_map(|point| point.get(predicate.attribute.as_deref())).collect();
+        for operand in predicate.condition.operands() {
+            let matches = |value: &&str| **value == *operand || Version::new(*value).has_prefix(operand);
+            if !values.iter().any(matches) {
+                let message = format!("{} has no value '{operand}'", predicate.name());
+                let diagnostic = Diagnostic::placeless(message).suggest(operand, values.iter().copied());
+                report.push(diagnostic);
+            }
+        }
+    }
+    if report.has_errors() {
+        return;
+    }
+    if !all.iter().any(|point| predicates.iter().all(|predicate| holds(predicate, point))) {
+        let texts: Vec<String> =
+            predicates.iter().map(|p| format!("{}={}", p.name(), p.condition.as_str())).collect();
+        let message = format!("nothing is left on axis '{}' by {}", axis.name, texts.join(" "));
+        report.push(Diagnostic::placeless(message).help("drop one of the conditions"));
+    }
+}

@@ -1,0 +1,61 @@
+use std::fmt;
+use std::sync::Arc;
+
+use crate::buildfile::Dimension;
+
+use super::Axes;
+
+/// One value on each of some dimensions, in the declared order of their axes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cell {
+    coordinates: Vec<Coordinate>,
+}
+
+/// A value on one dimension.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Coordinate {
+    /// Place of the axis in the declared order.
+    pub axis: usize,
+    /// The dimension.
+    pub dimension: Arc<Dimension>,
+    /// For a whole axis the place of the value on it; for an attribute that of the first value
+    /// that has it.
+    pub point: usize,
+    /// The value.
+    pub value: Arc<str>,
+}
+
+impl Cell {
+    /// A cell of the given coordinates, in the declared order of their axes.
+    pub fn new(coordinates: Vec<Coordinate>) -> Self {
+        Self { coordinates }
+    }
+
+    /// The coordinates.
+    pub fn coordinates(&self) -> &[Coordinate] {
+        &self.coordinates
+    }
+
+    /// What is known here of an axis or an attribute.
+    pub fn get<'a>(&'a self, axes: &'a Axes, axis: &str, attribute: Option<&str>) -> Option<&'a str> {
+        let on_axis = self.coordinates.iter().filter(|coordinate| coordinate.dimension.axis == axis);
+        on_axis
+            .filter_map(|coordinate| match &coordinate.dimension.attribute {
+                None => axes.at(coordinate.axis).points[coordinate.point].get(attribute),
+                own if own.as_deref() == attribute => Some(&*coordinate.value),
+                _ => None,
+            })
+            .next()
+    }
+}
+
+/// `axis=value,axis=value`.
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, coordinate) in self.coordinates.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{}={}", coordinate.dimension.text(), coordinate.value)?;
+        }
+        Ok(())
+    }
+}

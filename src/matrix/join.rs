@@ -1,0 +1,70 @@
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use super::{Axes, Cell};
+use crate::buildfile::{Dimension, Version};
+
+/// The join rule: target B uses target A, and the node of B in cell b depends on every node of A
+/// whose cell agrees with b on the axes, or attributes, that both have.
+pub struct Join<'a, T> {
+    axes: &'a Axes,
+    shared: Vec<Dimension>,
+    groups: HashMap<Vec<String>, Vec<(Cell, T)>>,
+}
+
+impl<'a, T: Copy> Join<'a, T> {
+    /// Groups what stands in the cells of A (spanning `used`) by what they share with B
+    /// (spanning `user`).
+    pub fn new(axes: &'a Axes, used: &[Dimension], user: &[Dimension], items: Vec<(Cell, T)>) -> Self {
+        let shared = shared_dimensions(used, user);
+        let mut groups: HashMap<_, Vec<(Cell, T)>> = HashMap::new();
+        for (cell, item) in items {
+            groups.entry(values(axes, &cell, &shared)).or_default().push((cell, item));
+        }
+        Self { axes, shared, groups }
+    }
+
+    /// Everything of A that agrees with `cell`.
+    pub fn all(&self, cell: &Cell) -> Vec<T> {
+        self.agreeing(cell).iter().map(|(_, item)| *item).collect()
+    }
+
+    /// The one that serves where a single one is needed: the newest version, the value declared
+    /// first.
+    pub fn best(&self, cell: &Cell) -> Option<T> {
+        let best = self.agreeing(cell).iter().min_by(|(a, _), (b, _)| preference(self.axes, a, b));
+        best.map(|(_, item)| *item)
+    }
+
+    fn agreeing(&self, cell: &Cell) -> &[(Cell, T)] {
+        self.groups.get(&values(self.axes, cell, &self.shared)).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn preference(axes: &Axes, a: &Cell, b: &Cell) -> Ordering {
+    let pairs = a.coordinates().iter().zip(b.coordinates());
+    pairs
+        .map(|(a, b)| match axes.at(a.axis).is_version {
+            true => Version::new(&*b.value).cmp(&Version::new(&*a.value)),
+            false => a.point.cmp(&b.point),
+        })
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
+}
+
+/// What both sides know: a whole axis tells all its attributes, an attribute only itself.
+fn shared_dimensions(a: &[Dimension], b: &[Dimension]) -> Vec<Dimension> {
+    let knows = |side: &[Dimension], dimension: &Dimension| {
+        side.contains(dimension) || side.contains(&Dimension { axis: dimension.axis.clone(), attribute: None })
+    };
+    let mut shared: Vec<Dimension> =
+        a.iter().chain(b).filter(|dimension| knows(a, dimension) && knows(b, dimension)).cloned().collect();
+    shared.sort();
+    shared.dedup();
+    shared
+}
+
+fn values(axes: &Axes, cell: &Cell, shared: &[Dimension]) -> Vec<String> {
+    let value = |dimension: &Dimension| cell.get(axes, &dimension.axis, dimension.attribute.as_deref());
+    shared.iter().map(|dimension| value(dimension).unwrap_or_default().to_owned()).collect()
+}

@@ -1,0 +1,12 @@
+//! The matrix: which values stand on each axis, which cells a target has, and which cells of
+//! two targets belong together.
+
+mod axes;
+mod cell;
+mod expand;
+mod join;
+
+pub use axes::{Axes, Point, ResolvedAxis};
+pub use cell::{Cell, Coordinate};
+pub use expand::Expander;
+pub use join::Join;

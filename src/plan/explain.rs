@@ -1,0 +1,142 @@
+use serde::Serialize;
+
+use super::{Cause, Link, LocalTrees, Plan, PlanError, Verdict, input_digests};
+use crate::digest::{Change, Digest, Field, changes, fields_of};
+use crate::graph::{Action, Graph, Input, NodeId};
+use crate::store::{ActionResult, LocalStore};
+
+/// How far back the way to the first change is followed.
+const LONGEST_CHAIN: usize = 16;
+
+/// Everything that `forge why` tells of a node.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// The node.
+    pub node: String,
+    /// Its key, once all inputs are known.
+    pub key: Option<Digest>,
+    /// One word.
+    pub verdict: String,
+    /// Why it is run, in a line.
+    pub cause: Option<String>,
+    /// The action as it is hashed, if all inputs are known.
+    pub action: Vec<Field>,
+    /// The nearest earlier result, if the action's own is not known.
+    pub earlier: Option<Digest>,
+    /// What differs from it.
+    pub changes: Vec<Change>,
+    /// From the changed input back to what changed first.
+    pub chain: Vec<Link>,
+    /// What it needs.
+    pub needs: Vec<String>,
+}
+
+/// Explains one node of a plan.
+pub fn explain(
+    graph: &Graph,
+    plan: &Plan,
+    store: &LocalStore,
+    files: &LocalTrees<'_>,
+    id: NodeId,
+) -> Result<Explanation, PlanError> {
+    let node = graph.node(id);
+    let step = plan.step(id);
+    let verdict = step.map_or(&Verdict::Hit, |step| &step.verdict);
+    let mut explanation = Explanation {
+        node: node.name.clone(),
+        key: step.and_then(|step| step.key),
+        verdict: verdict.word().to_owned(),
+        cause: cause_text(graph, verdict),
+        action: Vec::new(),
+        earlier: None,
+        changes: Vec::new(),
+        chain: Vec::new(),
+        needs: graph.needs(id).map(|need| graph.node(need).name.clone()).collect(),
+    };
+    if explanation.key.is_some() {
+        let outputs = |need| plan.step(need).and_then(|step| step.outputs.as_ref());
+        let inputs = input_digests(graph, id, files, outputs)?;
+        explanation.action = fields_of(&Action::new(node, &inputs));
+        if *verdict != Verdict::Hit
+            && let Some((key, earlier)) = nearest_earlier(store, &node.name, &explanation.action)
+        {
+            explanation.earlier = Some(key);
+            explanation.changes = changes(&earlier.action, &explanation.action);
+            explanation.chain = chain(graph, plan, store, id, &explanation.changes);
+        }
+    }
+    Ok(explanation)
+}
+
+fn cause_text(graph: &Graph, verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Hit => None,
+        Verdict::Run(cause) => Some(cause.to_string()),
+        Verdict::Unknown(need) => Some(format!("waits for {}", graph.node(*need).name)),
+        Verdict::FailedBefore(error) => Some(error.clone()),
+    }
+}
+
+/// The remembered result of a node that differs from `fields` in the fewest places; of equals
+/// the latest.
+pub fn nearest_earlier(store: &LocalStore, node: &str, fields: &[Field]) -> Option<(Digest, ActionResult)> {
+    let history = store.history(node);
+    let results = history.entries.iter().rev().filter_map(|entry| Some((entry.key, store.result(entry.key)?)));
+    results.min_by_key(|(_, result)| changes(&result.action, fields).len())
+}
+
+/// Follows a changed input to the node that gave it, and on to what changed first.
+pub fn chain(graph: &Graph, plan: &Plan, store: &LocalStore, id: NodeId, first: &[Change]) -> Vec<Link> {
+    let mut links = Vec::new();
+    let (mut id, mut found) = (id, first.to_vec());
+    while links.len() < LONGEST_CHAIN {
+        let Some((source, change)) = found.iter().find_map(|change| {
+            Some((giver(graph, plan, id, change.after.as_deref()?)?, change))
+        }) else {
+            break;
+        };
+        let Some(next) = changes_behind(graph, plan, store, source, change) else { break };
+        let Some(change) = next.first().cloned() else { break };
+        links.push(Link { node: graph.node(source).name.clone(), change });
+        (id, found) = (source, next);
+    }
+    links
+}
+
+/// The input node that gave the tree `digest`.
+fn giver(graph: &Graph, plan: &Plan, id: NodeId, digest: &str) -> Option<NodeId> {
+    graph.node(id).inputs.iter().find_map(|input| match input {
+        Input::Node { node, output } => {
+            let given = plan.step(*node)?.outputs.as_ref()?.get(output)?;
+            (given.to_string() == digest).then_some(*node)
+        }
+        Input::Files(_) => None,
+    })
+}
+
+/// What differed between the action that gave the earlier tree and the one that gave the later.
+fn changes_behind(
+    graph: &Graph,
+    plan: &Plan,
+    store: &LocalStore,
+    source: NodeId,
+    change: &Change,
+) -> Option<Vec<Change>> {
+    let before: Digest = change.before.as_deref()?.parse().ok()?;
+    let name = &graph.node(source).name;
+    let gave = |result: &ActionResult| result.outputs.values().any(|tree| *tree == before);
+    let history = store.history(name);
+    let earlier = history.entries.iter().rev().find_map(|entry| store.result(entry.key).filter(gave))?;
+    let later = store.result(plan.step(source)?.key?)?;
+    Some(changes(&earlier.action, &later.action))
+}
+
+impl Cause {
+    /// The fields that differ, where that is the cause.
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Self::Changed(changes) => changes,
+            _ => &[],
+        }
+    }
+}

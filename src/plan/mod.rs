@@ -1,0 +1,19 @@
+//! The plan: every selected node with its verdict, and why.
+
+mod cause;
+mod effect;
+mod error;
+mod explain;
+mod local_files;
+mod planner;
+mod saved;
+mod verdict;
+
+pub use cause::{Cause, Link};
+pub use effect::{RepositoryEffect, effects};
+pub use error::PlanError;
+pub use explain::{Explanation, explain};
+pub use local_files::{LocalTree, LocalTrees};
+pub use planner::{Assessment, Planner, input_digests};
+pub use saved::{PLAN_VERSION, SavedPlan, SavedStep};
+pub use verdict::{Plan, Step, Verdict};

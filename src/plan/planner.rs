@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+
+use super::explain::nearest_earlier;
+use super::{Cause, LocalTrees, Plan, PlanError, Step, Verdict};
+use crate::digest::{Digest, changes, fields_of, key_of};
+use crate::graph::{Action, Graph, Input, NodeId, Work};
+use crate::publish::is_published;
+use crate::store::{ActionResult, LocalStore};
+
+/// Outputs of a node by name.
+pub type Outputs = BTreeMap<String, Digest>;
+
+/// Keys nodes and asks the store what it knows. `plan` and `run` both go through this.
+pub struct Planner<'a> {
+    /// All nodes.
+    pub graph: &'a Graph,
+    /// What is known.
+    pub store: &'a LocalStore,
+    /// Local files.
+    pub files: &'a LocalTrees<'a>,
+    /// Results are not believed, and everything is run: to see whether it gives the same bytes.
+    pub rebuild: bool,
+}
+
+/// What is found out of one node whose inputs are known.
+pub struct Assessment {
+    /// Its key.
+    pub key: Digest,
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// What it gave, if it is a hit.
+    pub outputs: Option<Outputs>,
+}
+
+impl Planner<'_> {
+    /// Plans `goals` and everything they need.
+    pub fn plan(&self, goals: &[NodeId]) -> Result<Plan, PlanError> {
+        let nodes = self.graph.closure(goals);
+        let mut steps = Vec::with_capacity(nodes.len());
+        let mut outputs: Vec<Option<Outputs>> = vec![None; self.graph.len()];
+        for node in nodes {
+            let step = self.step(node, &outputs)?;
+            outputs[node.index()].clone_from(&step.outputs);
+            steps.push(step);
+        }
+        let mut plan = Plan { goals: goals.to_vec(), steps };
+        self.demote_incomplete(&mut plan);
+        Ok(plan)
+    }
+
+    fn step(&self, node: NodeId, outputs: &[Option<Outputs>]) -> Result<Step, PlanError> {
+        // A required test only has to come first; what a node is made of are its inputs.
+        let inputs = self.graph.node(node).inputs.iter().filter_map(Input::node);
+        if let Some(need) = inputs.filter(|need| outputs[need.index()].is_none()).min() {
+            return Ok(Step { node, key: None, verdict: Verdict::Unknown(need), outputs: None });
+        }
+        let inputs = input_digests(self.graph, node, self.files, |need| outputs[need.index()].as_ref())?;
+        let Assessment { key, verdict, outputs } = self.assess(node, &inputs)?;
+        Ok(Step { node, key: Some(key), verdict, outputs })
+    }
+
+    /// The key of a node and what the store knows under it.
+    pub fn assess(&self, id: NodeId, inputs: &[Digest]) -> Result<Assessment, PlanError> {
+        let node = self.graph.node(id);
+        let key = key_of(&Action::new(node, inputs));
+        let miss = |verdict| Ok(Assessment { key, verdict, outputs: None });
+        if let Work::Publish(publish) = &node.work {
+            let failed = |source| PlanError::Publish { node: node.name.clone(), source };
+            return match is_published(publish, inputs).map_err(failed)? {
+                None => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(Outputs::new()) }),
+                Some(difference) => miss(Verdict::Run(Cause::Destination(difference))),
+            };
+        }
+        match self.store.result(key).filter(|_| !self.rebuild) {
+            Some(result) if self.has_manifests(&result) => {
+                self.store.touch_result(key);
+                Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(result.outputs) })
+            }
+            Some(_) => miss(Verdict::Run(Cause::ObjectsGone)),
+            None => match self.store.failure(key) {
+                Some(failure) => miss(Verdict::FailedBefore(failure.error)),
+                None => miss(Verdict::Run(self.cause(id, inputs))),
+            },
+        }
+    }
+
+    fn has_manifests(&self, result: &ActionResult) -> bool {
+        result.outputs.values().all(|tree| self.store.contains(*tree))
+    }
+
+    fn cause(&self, id: NodeId, inputs: &[Digest]) -> Cause {
+        let node = self.graph.node(id);
+        let fields = fields_of(&Action::new(node, inputs));
+        match nearest_earlier(self.store, &node.name, &fields) {
+            Some((_, earlier)) => match changes(&earlier.action, &fields) {
+                same if same.is_empty() => Cause::ResultGone,
+                changes => Cause::Changed(changes),
+            },
+            None => Cause::New,
+        }
+    }
+
+    /// A hit serves only those who need its objects. Where one of them is run and an object is
+    /// gone, the hit is a miss: seen from the goals down, since this makes further needs.
+    fn demote_incomplete(&self, plan: &mut Plan) {
+        let mut needed = vec![false; self.graph.len()];
+        plan.goals.iter().for_each(|goal| needed[goal.index()] = true);
+        for at in (0..plan.steps.len()).rev() {
+            let step = &plan.steps[at];
+            let is_needed = needed[step.node.index()];
+            let incomplete = |outputs: &Outputs| outputs.values().any(|tree| !self.store.holds_tree(*tree));
+            if step.verdict == Verdict::Hit && is_needed && step.outputs.as_ref().is_some_and(incomplete) {
+                plan.steps[at].verdict = Verdict::Run(Cause::ObjectsGone);
+            }
+            if plan.steps[at].verdict != Verdict::Hit {
+                self.graph.needs(plan.steps[at].node).for_each(|need| needed[need.index()] = true);
+            }
+        }
+    }
+}
+
+/// The trees of a node's inputs, in their order. Every needed node must have given its outputs.
+pub fn input_digests<'o>(
+    graph: &Graph,
+    node: NodeId,
+    files: &LocalTrees<'_>,
+    outputs: impl Fn(NodeId) -> Option<&'o Outputs>,
+) -> Result<Vec<Digest>, PlanError> {
+    let inputs = graph.node(node).inputs.iter();
+    inputs
+        .map(|input| match input {
+            Input::Files(local) => Ok(files.get(local)?.digest),
+            Input::Node { node, output } => Ok(outputs(*node)
+                .and_then(|outputs| outputs.get(output).copied())
+                .unwrap_or_else(|| unreachable!("a node ends with every declared output, or fails"))),
+        })
+        .collect()
+}

@@ -1,0 +1,110 @@
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, PlanError, Verdict};
+use crate::digest::{Change, Digest};
+use crate::graph::{Graph, NodeId};
+
+/// Raised when the form of a saved plan, which is also that of `forge plan --json`, changes.
+pub const PLAN_VERSION: u32 = 1;
+
+/// A plan as it is written: `forge plan --json` and `--out`. The form is in `docs/plan-json.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedPlan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// The Buildfile's profile.
+    pub profile: Option<String>,
+    /// The selection, as on the command line.
+    pub selection: Vec<String>,
+    /// The goals, as node names.
+    pub goals: Vec<String>,
+    /// Every node, needs first.
+    pub steps: Vec<SavedStep>,
+}
+
+/// One node of a saved plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedStep {
+    /// The node's name.
+    pub node: String,
+    /// Its target.
+    pub target: String,
+    /// Its key, if all inputs are known.
+    pub key: Option<Digest>,
+    /// `hit`, `run`, `unknown` or `failed before`.
+    pub verdict: String,
+    /// Why it is not a hit, in a line.
+    pub cause: Option<String>,
+    /// What differs from the nearest earlier action.
+    pub changes: Vec<Change>,
+}
+
+impl SavedPlan {
+    /// The written form of `plan`.
+    pub fn new(plan: &Plan, graph: &Graph, profile: Option<&str>, selection: &[String]) -> Self {
+        let name = |id: &NodeId| graph.node(*id).name.clone();
+        let steps = plan.steps.iter().map(|step| SavedStep {
+            node: name(&step.node),
+            target: graph.node(step.node).target.clone(),
+            key: step.key,
+            verdict: step.verdict.word().to_owned(),
+            cause: match &step.verdict {
+                Verdict::Hit => None,
+                Verdict::Run(cause) => Some(cause.to_string()),
+                Verdict::Unknown(need) => Some(format!("waits for {}", name(need))),
+                Verdict::FailedBefore(error) => Some(error.clone()),
+            },
+            changes: match &step.verdict {
+                Verdict::Run(cause) => cause.changes().to_vec(),
+                _ => Vec::new(),
+            },
+        });
+        Self {
+            version: PLAN_VERSION,
+            profile: profile.map(str::to_owned),
+            selection: selection.to_vec(),
+            goals: plan.goals.iter().map(name).collect(),
+            steps: steps.collect(),
+        }
+    }
+
+    /// Reads a plan that `--out` wrote.
+    pub fn load(path: &Path) -> Result<Self, PlanError> {
+        let unreadable = |reason: String| PlanError::Unreadable { path: path.to_owned(), reason };
+        let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+        let plan: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+        match plan.version {
+            PLAN_VERSION => Ok(plan),
+            other => Err(unreadable(format!("it has version {other}, and this forge writes {PLAN_VERSION}"))),
+        }
+    }
+
+    /// Refuses `now`, a plan made from the same question, if it is not this one to the letter.
+    pub fn check(&self, now: &Self) -> Result<(), PlanError> {
+        let stale = |difference: String| Err(PlanError::Stale { difference });
+        let longest = self.steps.len().max(now.steps.len());
+        for at in 0..longest {
+            match (self.steps.get(at), now.steps.get(at)) {
+                (Some(then), Some(now)) if then.node == now.node => {
+                    if then.key != now.key || then.verdict != now.verdict {
+                        return stale(format!("{} was '{}' and is '{}'", now.node, told(then), told(now)));
+                    }
+                }
+                (_, Some(now)) => return stale(format!("{} was not in it", now.node)),
+                (Some(then), None) => return stale(format!("{} is not there any more", then.node)),
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn told(step: &SavedStep) -> String {
+    match step.key {
+        Some(key) => format!("{} under key {}", step.verdict, key.short()),
+        None => step.verdict.clone(),
+    }
+}

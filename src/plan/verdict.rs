@@ -1,0 +1,70 @@
+use std::collections::BTreeMap;
+
+use super::Cause;
+use crate::digest::Digest;
+use crate::graph::NodeId;
+
+/// What is to be done about every node that the goals need.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What was asked for.
+    pub goals: Vec<NodeId>,
+    /// Every needed node once; what is needed comes before what needs it.
+    pub steps: Vec<Step>,
+}
+
+/// One node of a plan.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The node.
+    pub node: NodeId,
+    /// Its key, once all inputs are known.
+    pub key: Option<Digest>,
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// What it gives, where that is known already.
+    pub outputs: Option<BTreeMap<String, Digest>>,
+}
+
+/// What is to be done about a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The result is known.
+    Hit,
+    /// It is run, for this reason.
+    Run(Cause),
+    /// It depends on what this node gives, and may still turn out to be known.
+    Unknown(NodeId),
+    /// The same action failed last time; it is tried again.
+    FailedBefore(String),
+}
+
+impl Verdict {
+    /// One word for it, as in `--json`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Run(_) => "run",
+            Self::Unknown(_) => "unknown",
+            Self::FailedBefore(_) => "failed before",
+        }
+    }
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.steps.iter().all(|step| step.verdict == Verdict::Hit)
+    }
+
+    /// The step of a node.
+    pub fn step(&self, node: NodeId) -> Option<&Step> {
+        // Steps stand in the order of node ids, since a graph is built needs first.
+        self.steps.binary_search_by_key(&node, |step| step.node).ok().map(|at| &self.steps[at])
+    }
+
+    /// How many steps have a verdict of that word.
+    pub fn count(&self, word: &str) -> usize {
+        self.steps.iter().filter(|step| step.verdict.word() == word).count()
+    }
+}
