@@ -2,8 +2,8 @@
 //! versions, distributions and architectures, and publish them.
 //!
 //! The flow goes one way, and so do the imports: `buildfile` → `matrix` → `graph` → `plan` →
-//! `execute`; `digest`, `store` and `runner` serve them; `package`, `index` and `publish` are
-//! what the last nodes do. `ui` listens, `cli` calls. See `docs/design.md`.
+//! `execute`; `digest`, `store`, `upstream` and `runner` serve them; `package`, `index` and
+//! `publish` are what the last nodes do. `ui` listens, `cli` calls. See `docs/design.md`.
 
 pub mod buildfile;
 pub mod digest;
@@ -11,4 +11,6 @@ pub mod graph;
 pub mod index;
 pub mod matrix;
 pub mod package;
+pub mod plan;
 pub mod store;
+pub mod upstream;

@@ -1,0 +1,26 @@
+//! Debian binary packages, format 2.0 (deb(5)).
+
+mod ar;
+mod compress;
+mod control;
+mod docs;
+mod info;
+mod layout;
+mod name;
+mod package;
+mod relation;
+mod substvars;
+mod tarball;
+mod version;
+mod write;
+
+#[cfg(test)]
+mod testing;
+
+pub use compress::Compression;
+pub use info::DebInfo;
+pub use name::{Architecture, PackageName};
+pub use package::{Deb, MaintainerScript, Priority};
+pub use relation::Relation;
+pub use substvars::Substvars;
+pub use version::DebVersion;

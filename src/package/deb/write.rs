@@ -1,0 +1,212 @@
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::thread;
+
+use md5::{Digest as _, Md5};
+
+use super::ar::ArWriter;
+use super::compress::Compressor;
+use super::layout::{Layout, NodeKind};
+use super::tarball::TarWriter;
+use super::{Deb, Substvars};
+use crate::digest::{Digest, Hasher};
+use crate::package::PackageError;
+use crate::store::{LocalStore, StoreError, Tree};
+
+type DataTar = TarWriter<Compressor<File>>;
+
+impl Deb {
+    /// Writes the package to `out`: `payload`, whose paths are relative to `/` and whose bytes
+    /// `store` holds, and what comes from this description. It compresses on every core.
+    ///
+    /// # Errors
+    ///
+    /// A field, relation or path that no package may have; an object that is absent or damaged;
+    /// a full disk. What was written to `out` by then is no package.
+    pub fn write(
+        &self,
+        payload: &Tree,
+        substvars: &Substvars,
+        store: &LocalStore,
+        out: &mut dyn Write,
+    ) -> Result<(), PackageError> {
+        let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.write_on(cores, payload, substvars, store, out)
+    }
+
+    /// The same on at most `threads` threads; their number never shows in the bytes.
+    pub fn write_on(
+        &self,
+        threads: NonZeroUsize,
+        payload: &Tree,
+        substvars: &Substvars,
+        store: &LocalStore,
+        out: &mut dyn Write,
+    ) -> Result<(), PackageError> {
+        self.compression.check()?;
+        let layout = Layout::new(payload, self.written_files()?)?;
+        let mut control = self.control_files(&layout, substvars)?;
+        let (data, md5sums) = self.data_tar(&layout, store, threads)?;
+        control.push(ControlFile { name: "md5sums", mode: 0o644, text: md5sums });
+        let control = self.control_tar(control).map_err(PackageError::Write)?;
+
+        let extension = self.compression.extension();
+        let mut package = ArWriter::new(out, self.source_date_epoch)?;
+        package.member("debian-binary", 4, &b"2.0\n"[..])?;
+        package.member(&format!("control.tar.{extension}"), control.len() as u64, &control[..])?;
+        package.member(&format!("data.tar.{extension}"), data.size, data.file)
+    }
+
+    /// All but `md5sums`, which is known only when the payload has been read.
+    fn control_files(
+        &self,
+        layout: &Layout,
+        substvars: &Substvars,
+    ) -> Result<Vec<ControlFile>, PackageError> {
+        let stanza = self.stanza(substvars, layout.installed_size())?;
+        let mut files = vec![ControlFile { name: "control", mode: 0o644, text: stanza }];
+        for (name, text) in [("conffiles", self.conffiles_file(layout)?), ("triggers", self.triggers_file()?)]
+        {
+            if !text.is_empty() {
+                files.push(ControlFile { name, mode: 0o644, text });
+            }
+        }
+        for (script, text) in &self.scripts {
+            let name = script.file_name();
+            if !text.starts_with("#!") {
+                return Err(PackageError::Field {
+                    field: name,
+                    value: text.lines().next().unwrap_or_default().to_owned(),
+                    expected: "a script that begins with its interpreter, such as `#!/bin/sh`",
+                });
+            }
+            files.push(ControlFile { name, mode: 0o755, text: text.clone() });
+        }
+        Ok(files)
+    }
+
+    fn control_tar(&self, mut files: Vec<ControlFile>) -> io::Result<Vec<u8>> {
+        files.sort_by_key(|file| file.name);
+        // It is small: one thread has done before a second one is started.
+        let compressor = self.compression.writer(NonZeroUsize::MIN, Vec::new())?;
+        let mut tar = TarWriter::new(compressor, self.source_date_epoch)?;
+        for ControlFile { name, mode, text } in &files {
+            tar.file(name, *mode, text.len() as u64, text.as_bytes())?;
+        }
+        tar.finish()?.finish()
+    }
+
+    /// `data.tar`, compressed, and the text of `md5sums`.
+    fn data_tar(
+        &self,
+        layout: &Layout,
+        store: &LocalStore,
+        threads: NonZeroUsize,
+    ) -> Result<(TempFile, String), PackageError> {
+        let scratch = store.scratch()?;
+        let written = |error| PackageError::from(StoreError::io("write", scratch.path())(error));
+        let file = tempfile::tempfile_in(scratch.path()).map_err(written)?;
+        let compressor = self.compression.writer(threads, file).map_err(written)?;
+        let mut tar = TarWriter::new(compressor, self.source_date_epoch).map_err(written)?;
+        let mut md5sums = String::new();
+        for (path, node) in in_unpacking_order(layout) {
+            let sum = match &node.kind {
+                NodeKind::Dir => tar.dir(path, node.mode).map(|()| None).map_err(written)?,
+                NodeKind::Symlink { target } => tar.symlink(path, target).map(|()| None).map_err(written)?,
+                NodeKind::Text(bytes) => {
+                    tar.file(path, node.mode, bytes.len() as u64, &bytes[..]).map_err(written)?;
+                    Some(hex(&Md5::digest(bytes)))
+                }
+                NodeKind::Object { digest, size } => {
+                    let place = (path, node.mode, *size);
+                    Some(pack_object(&mut tar, store, *digest, place)?)
+                }
+            };
+            if let Some(sum) = sum.filter(|_| !self.is_conffile(path)) {
+                writeln!(md5sums, "{sum}  {path}").expect("a String takes every write");
+            }
+        }
+        let file = tar.finish().and_then(Compressor::finish).map_err(written)?;
+        Ok((TempFile::rewound(file, scratch.path())?, md5sums))
+    }
+
+    /// As dh_md5sums does, `md5sums` leaves conffiles out: dpkg keeps their sums apart.
+    fn is_conffile(&self, path: &str) -> bool {
+        self.conffiles.iter().any(|conffile| conffile.strip_prefix('/') == Some(path))
+    }
+}
+
+/// A member of `control.tar`.
+struct ControlFile {
+    name: &'static str,
+    mode: u32,
+    text: String,
+}
+
+struct TempFile {
+    file: File,
+    size: u64,
+}
+
+impl TempFile {
+    fn rewound(mut file: File, room: &Path) -> Result<Self, StoreError> {
+        let size = file.stream_position().map_err(StoreError::io("write", room))?;
+        file.rewind().map_err(StoreError::io("read", room))?;
+        Ok(Self { file, size })
+    }
+}
+
+/// Links last, as dpkg-deb does: while dpkg unpacks, none points at a file that is yet to come.
+fn in_unpacking_order(layout: &Layout) -> impl Iterator<Item = (&str, &super::layout::Node)> {
+    let is_link = |node: &super::layout::Node| matches!(node.kind, NodeKind::Symlink { .. });
+    let files = layout.iter().filter(move |(_, node)| !is_link(node));
+    files.chain(layout.iter().filter(move |(_, node)| is_link(node)))
+}
+
+/// Adds an object as a file, checks that it holds the bytes its digest promises, and gives
+/// their MD5.
+fn pack_object(
+    tar: &mut DataTar,
+    store: &LocalStore,
+    digest: Digest,
+    (path, mode, size): (&str, u32, u64),
+) -> Result<String, PackageError> {
+    let mut object = Sums::of(store.open_object(digest)?);
+    match tar.file(path, mode, size, &mut object) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(StoreError::Damaged(digest))?,
+        other => other.map_err(StoreError::io("pack", store.object_path(digest)))?,
+    }
+    match object.blake3.digest() == digest {
+        true => Ok(hex(&object.md5.finalize())),
+        false => Err(StoreError::Damaged(digest))?,
+    }
+}
+
+/// Sums up what is read through it.
+struct Sums<R> {
+    input: R,
+    md5: Md5,
+    blake3: Hasher,
+}
+
+impl<R> Sums<R> {
+    fn of(input: R) -> Self {
+        Self { input, md5: Md5::new(), blake3: Hasher::default() }
+    }
+}
+
+impl<R: Read> Read for Sums<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        self.md5.update(&buffer[..length]);
+        self.blake3.write_all(&buffer[..length])?;
+        Ok(length)
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,10 @@
+//! Packages, written and read in process, the same bytes on every machine.
+
+mod deb;
+mod error;
+
+pub use deb::{
+    Architecture, Compression, Deb, DebInfo, DebVersion, MaintainerScript, PackageName, Priority, Relation,
+    Substvars,
+};
+pub use error::PackageError;
