@@ -7,3 +7,4 @@
 
 pub mod digest;
 pub mod store;
+pub mod upstream;
