@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use tar::EntryType;
@@ -44,30 +44,33 @@ impl ArchiveError {
 /// object in the store has none.
 pub(super) fn open(path: &Path) -> Result<Archive, ArchiveError> {
     let unreadable = ArchiveError::unreadable(path);
-    let mut file = File::open(path).map_err(&unreadable)?;
-    let magic = first_bytes(&mut file).map_err(&unreadable)?;
-    let file = BufReader::with_capacity(128 * 1024, file);
-    let unsupported = |found| ArchiveError::Compression { path: path.to_owned(), found };
-    let plain: Box<dyn Read> = match &magic {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(file)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::with_buffer(file).map_err(&unreadable)?),
-        [b'B', b'Z', b'h', ..] => return Err(unsupported("bzip2")),
-        [0x5d, 0, 0, ..] => return Err(unsupported("lzma")),
-        [b'P', b'K', 3, 4, ..] => return Err(unsupported("zip")),
-        _ => Box::new(file),
-    };
-    Ok(tar::Archive::new(plain))
+    let file = File::open(path).map_err(&unreadable)?;
+    match decode(BufReader::with_capacity(128 * 1024, file)).map_err(&unreadable)? {
+        Decoded::Plain(plain) => Ok(tar::Archive::new(plain)),
+        Decoded::Unknown(found) => Err(ArchiveError::Compression { path: path.to_owned(), found }),
+    }
 }
 
-fn first_bytes(file: &mut File) -> io::Result<[u8; 6]> {
-    use std::io::Seek;
-    let mut bytes = Vec::new();
-    file.take(6).read_to_end(&mut bytes)?;
-    file.rewind()?;
-    let mut magic = [0; 6];
-    magic[..bytes.len()].copy_from_slice(&bytes);
-    Ok(magic)
+/// What lies below a compression.
+pub(super) enum Decoded {
+    /// The bytes, decompressed while they are read.
+    Plain(Box<dyn Read>),
+    /// Nothing, as this compression is not read.
+    Unknown(&'static str),
+}
+
+pub(super) fn decode(mut bytes: impl BufRead + 'static) -> io::Result<Decoded> {
+    Ok(Decoded::Plain(match bytes.fill_buf()? {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+            Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(bytes))
+        }
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::with_buffer(bytes)?),
+        [b'B', b'Z', b'h', ..] => return Ok(Decoded::Unknown("bzip2")),
+        [0x5d, 0, 0, ..] => return Ok(Decoded::Unknown("lzma")),
+        [b'P', b'K', 3, 4, ..] => return Ok(Decoded::Unknown("zip")),
+        _ => Box::new(bytes),
+    }))
 }
 
 /// The newest time of modification of anything in the archive, in seconds since 1970: upstream's

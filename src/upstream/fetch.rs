@@ -117,7 +117,7 @@ pub enum FetchError {
     )]
     WrongContent {
         /// The first place that did so.
-        fault: Fault,
+        fault: Box<Fault>,
     },
     /// No place could be reached, or none did its part.
     #[error("cannot download: {}", list(faults))]
@@ -208,7 +208,7 @@ fn fetch_with(
 /// One reason out of many: wrong bytes first, as somebody must look into them.
 fn verdict(sha256: Sha256, faults: Vec<Fault>) -> FetchError {
     if let Some(fault) = faults.iter().find(|fault| fault.kind.is_wrong_content()) {
-        return FetchError::WrongContent { fault: fault.clone() };
+        return FetchError::WrongContent { fault: Box::new(fault.clone()) };
     }
     if faults.is_empty() {
         return FetchError::NoPlace(sha256);

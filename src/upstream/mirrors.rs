@@ -194,7 +194,7 @@ fn resolve_list(uri: &str) -> Result<Vec<String>, AptError> {
 
 /// Escapes what a URL's path cannot hold (RFC 3986, 3.3). `+` and `~` stay, as mirrors know
 /// them in their plain form.
-fn encode(path: &str) -> String {
+pub(super) fn encode(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~+:=@!$&'()*,;".contains(&byte);
     let mut url = String::with_capacity(path.len());
     for byte in path.bytes() {

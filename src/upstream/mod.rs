@@ -10,8 +10,11 @@
 
 mod apt;
 mod archive;
+mod bootstrap;
 mod fetch;
+mod flat;
 mod http;
+mod image_rules;
 mod mirrors;
 mod part;
 mod resolve;
@@ -21,6 +24,7 @@ mod unpack;
 
 pub use apt::{AptError, AptRoot};
 pub use archive::{ArchiveError, newest_mtime};
+pub use bootstrap::{BootstrapError, BuildProgress, build};
 pub use fetch::{Expected, Fault, FaultKind, FetchError, Fetched, Origin, fetch};
 pub use mirrors::{Distribution, MirrorKind, Mirrors};
 pub use resolve::{BootstrapLock, LockedPackage, LockedRelease, resolve};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tar::EntryType;
 
 use super::ArchiveError;
-use super::archive::{self, Archive};
+use super::archive;
 use crate::store::{Entry, Ingest, Kind, LocalStore, StoreError, Tree};
 
 /// Why an archive cannot become a tree.
@@ -51,9 +51,9 @@ pub enum UnpackError {
 /// 0644. Hard links become files of their own. Paths that lead out of the archive, devices,
 /// pipes and names that are not UTF-8 are refused by name. `name` is what errors call it.
 pub fn unpack(store: &LocalStore, archive: &Path, name: &str, strip: usize) -> Result<Tree, UnpackError> {
-    let opened =
+    let mut opened =
         archive::open(archive).map_err(|source| UnpackError::Archive { name: name.to_owned(), source })?;
-    let tree = unpack_with(store, opened, archive, name, &Source { strip })?;
+    let tree = unpack_with(store, &mut opened, archive, name, &Source { strip })?;
     match tree.entries().is_empty() {
         true => Err(UnpackError::Nothing { name: name.to_owned(), strip }),
         false => Ok(tree),
@@ -88,9 +88,9 @@ impl Rules for Source {
 }
 
 /// Unpacks an opened archive; `path` and `name` are for errors.
-pub(super) fn unpack_with(
+pub(super) fn unpack_with<R: Read>(
     store: &LocalStore,
-    mut opened: Archive,
+    opened: &mut tar::Archive<R>,
     path: &Path,
     name: &str,
     rules: &dyn Rules,
