@@ -1,0 +1,33 @@
+//! Everything taken from outside: downloads, source packages' upstream archives, and the
+//! packages of which base images are made.
+//!
+//! What is here adds to the layout of a local store:
+//!
+//! | path | content |
+//! | --- | --- |
+//! | `sha256/<hex>` | the object that has this SHA-256, as text |
+//! | `downloads/<hex>.part` | what has come so far of a download, locked while it is written |
+
+mod apt;
+mod archive;
+mod bootstrap;
+mod fetch;
+mod flat;
+mod http;
+mod image_rules;
+mod mirrors;
+mod part;
+mod resolve;
+mod sha256;
+mod sources;
+mod unpack;
+
+pub use apt::{AptError, AptRoot};
+pub use archive::{ArchiveError, newest_mtime};
+pub use bootstrap::{BootstrapError, BuildProgress, build};
+pub use fetch::{Expected, Fault, FaultKind, FetchError, Fetched, Origin, fetch};
+pub use mirrors::{Distribution, MirrorKind, Mirrors};
+pub use resolve::{BootstrapLock, LockedPackage, LockedRelease, resolve};
+pub use sha256::{Sha256, Sha256ParseError};
+pub use sources::{SourceVersion, source_versions};
+pub use unpack::{UnpackError, unpack};
