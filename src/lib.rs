@@ -11,6 +11,5 @@ pub mod graph;
 pub mod index;
 pub mod matrix;
 pub mod package;
-pub mod plan;
 pub mod store;
 pub mod upstream;

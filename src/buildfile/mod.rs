@@ -2,7 +2,6 @@
 
 mod diagnostic;
 mod format;
-mod lock;
 mod model;
 mod parse;
 mod predicate;
@@ -15,7 +14,6 @@ mod version;
 
 pub use diagnostic::{Diagnostic, Faults, Report, nearest};
 pub use format::format;
-pub use lock::{Lock, LockError, LockedImage, LockedPackage, LockedVersion};
 pub use model::*;
 pub use parse::load;
 pub use predicate::{Condition, Predicate, PredicateError};

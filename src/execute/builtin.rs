@@ -111,12 +111,12 @@ impl Builtin {
         let (events, name) = (self.events.clone(), self.node.name.clone());
         let progress = move |progress: BuildProgress| {
             let text = match progress {
-                BuildProgress::Downloaded { packages, of, .. } => format!("{packages} of {of} packages"),
+                BuildProgress::Downloading { done, of } => format!("{done} of {of} packages"),
                 BuildProgress::Installing => "installing".to_owned(),
             };
             let _ = events.send(Event::NodeProgress { node: name.clone(), text });
         };
-        let tree = upstream::build(&self.store, &locked.packages, mirrors, &progress);
+        let tree = upstream::build(&self.store, locked, mirrors, &progress);
         Ok(self.output("root", self.store.put_tree(&tree.map_err(Failure::action)?)?))
     }
 

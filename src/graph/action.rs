@@ -1,10 +1,9 @@
-use super::{BootstrapImage, Node, Placement, Root, Work};
+use super::{Node, Placement, Root, Work};
 use crate::digest::{Describe, Digest, Visitor};
 
 /// Versions of what forge does itself: raised when its output changes for the same input.
 const ARCHIVE: &str = "archive 1";
 const FILES: &str = "files 1";
-const BOOTSTRAP: &str = "bootstrap 1";
 const DOCKERFILE: &str = "dockerfile 1";
 const SCRIPT: &str = "script 1";
 const PACKAGE: &str = "package 1";
@@ -41,7 +40,7 @@ impl Describe for Action<'_> {
                 v.field("builtin", FILES);
                 self.input(v, "files", 0);
             }
-            Work::Bootstrap(image) => describe_image(image, v),
+            Work::Bootstrap(image) => image.locked.iter().for_each(|closure| closure.describe(v)),
             Work::Dockerfile(image) => {
                 v.field("builtin", DOCKERFILE);
                 v.field("dockerfile", &image.dockerfile);
@@ -108,20 +107,4 @@ impl Action<'_> {
         }
         v.leave();
     }
-}
-
-fn describe_image(image: &BootstrapImage, v: &mut dyn Visitor) {
-    v.field("builtin", BOOTSTRAP);
-    v.field("suite", &image.suite);
-    v.field("arch", &image.arch);
-    let release = image.locked.as_ref().map_or("", |locked| &locked.release);
-    v.field("release", release);
-    v.enter("package");
-    for package in image.locked.iter().flat_map(|locked| &locked.packages) {
-        v.enter(&package.name);
-        v.field("version", &package.version);
-        v.field("sha256", &package.sha256);
-        v.leave();
-    }
-    v.leave();
 }

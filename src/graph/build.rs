@@ -4,10 +4,11 @@ use super::fault;
 use super::fill::Filler;
 use super::*;
 use crate::buildfile::{
-    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, LockedVersion, Lock, Origin, Place,
+    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Origin, Place,
     Reference, Report, Resources, Target, Upstream,
 };
 use crate::matrix::{Axes, Cell, Expander, Join};
+use crate::upstream::{Lock, LockedVersion};
 
 /// Expands every target over its cells and joins them by the join rule. Gives warnings beside it.
 pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, Vec<Diagnostic>), Faults> {

@@ -42,10 +42,11 @@ impl Builder<'_> {
                 wanted.sort();
                 wanted.dedup();
                 let locked = self.lock.images.get(&name).filter(|locked| {
-                    (&locked.suite, &locked.arch, &locked.wanted) == (&suite, &arch, &wanted)
+                    let closure = &locked.closure;
+                    (&closure.suite, &closure.arch, &locked.wanted) == (&suite, &arch, &wanted)
                 });
                 let fault = locked.is_none().then(|| fault::image_not_locked(&target.span, &name));
-                let image = BootstrapImage { suite, arch, wanted, locked: locked.cloned() };
+                let image = BootstrapImage { suite, arch, wanted, locked: locked.map(|locked| locked.closure.clone()) };
                 (Work::Bootstrap(Box::new(image)), Vec::new(), fault)
             }
             buildfile::ImageSource::Dockerfile { path, context, args, platform } => {

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::buildfile::{KeySource, LockedImage};
+use crate::buildfile::KeySource;
 use crate::index::AptIndex;
 use crate::package::Deb;
+use crate::upstream::BootstrapLock;
 
 /// What a node does. An input is named by its place in the node's list.
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ pub struct BootstrapImage {
     /// What is installed beside the essential packages.
     pub wanted: Vec<String>,
     /// What the lock says it is made of; a node without this has a fault.
-    pub locked: Option<LockedImage>,
+    pub locked: Option<BootstrapLock>,
 }
 
 /// An image that a Docker Engine builds.

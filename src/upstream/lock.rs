@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 
+use super::{BootstrapLock, LockedPackage, LockedRelease, MirrorKind, Sha256};
+
 /// `forge.lock`: upstream versions with their archives and digests, and what images are made of.
 ///
 /// KDL in a stable order, one fact a line, made to be reviewed in a diff. Paths that start with
@@ -35,33 +37,31 @@ pub struct LockedVersion {
 /// What a bootstrap image is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedImage {
-    /// The suite.
-    pub suite: String,
-    /// Debian's name of the architecture.
-    pub arch: String,
     /// The packages that were asked for, so that a change of the Buildfile is noticed.
     pub wanted: Vec<String>,
-    /// A digest of the signed release files that the packages were taken from.
-    pub release: String,
-    /// The whole closure.
-    pub packages: Vec<LockedPackage>,
+    /// The whole closure, and where it was taken from.
+    pub closure: BootstrapLock,
 }
 
-/// One package of an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockedPackage {
-    /// Name.
-    pub name: String,
-    /// Version.
-    pub version: String,
-    /// Architecture.
-    pub arch: String,
-    /// SHA-256, hexadecimal.
-    pub sha256: String,
-    /// Bytes.
-    pub size: u64,
-    /// Where it is (`mirror:pool/…`).
-    pub path: String,
+/// How the lock names a file of the archive that apt is configured with: `mirror:pool/…`, or
+/// `security:pool/…`.
+pub fn mirror_url(kind: MirrorKind, path: &str) -> String {
+    format!("{}:{path}", scheme(kind))
+}
+
+/// The other way: which archive, and the path in it; `None` for a URL of somewhere else.
+pub fn mirror_path(url: &str) -> Option<(MirrorKind, &str)> {
+    [MirrorKind::Main, MirrorKind::Security].into_iter().find_map(|kind| {
+        let path = url.strip_prefix(scheme(kind))?.strip_prefix(':')?;
+        (!path.starts_with("//")).then_some((kind, path))
+    })
+}
+
+fn scheme(kind: MirrorKind) -> &'static str {
+    match kind {
+        MirrorKind::Main => "mirror",
+        MirrorKind::Security => "security",
+    }
 }
 
 /// Why a lock cannot be read or written.
@@ -165,48 +165,66 @@ impl LockedVersion {
 
 impl LockedImage {
     fn read(node: &KdlNode) -> Result<Self, String> {
-        let words = |text: String| text.split_whitespace().map(str::to_owned).collect();
-        Ok(Self {
+        let wanted = string(node, "wanted")?.split_whitespace().map(str::to_owned).collect();
+        let of_kind = |kind| node.iter_children().filter(move |child| child.name().value() == kind);
+        let closure = BootstrapLock {
             suite: string(node, "suite")?,
             arch: string(node, "arch")?,
-            wanted: words(string(node, "wanted")?),
-            release: string(node, "release")?,
-            packages: node.iter_children().map(LockedPackage::read).collect::<Result<_, _>>()?,
-        })
+            releases: of_kind("release").map(read_release).collect::<Result<_, _>>()?,
+            packages: of_kind("package").map(read_package).collect::<Result<_, _>>()?,
+        };
+        Ok(Self { wanted, closure })
     }
 
     fn node(&self, name: &str) -> KdlNode {
         let mut node = named("image", name);
-        put(&mut node, "suite", self.suite.as_str());
-        put(&mut node, "arch", self.arch.as_str());
+        put(&mut node, "suite", self.closure.suite.as_str());
+        put(&mut node, "arch", self.closure.arch.as_str());
         put(&mut node, "wanted", self.wanted.join(" "));
-        put(&mut node, "release", self.release.as_str());
-        node.ensure_children().nodes_mut().extend(self.packages.iter().map(LockedPackage::node));
+        let releases = self.closure.releases.iter().map(release_node);
+        let packages = self.closure.packages.iter().map(package_node);
+        node.ensure_children().nodes_mut().extend(releases.chain(packages));
         node
     }
 }
 
-impl LockedPackage {
-    fn read(node: &KdlNode) -> Result<Self, String> {
-        Ok(Self {
-            name: string(node, 0)?,
-            version: string(node, "version")?,
-            arch: string(node, "arch")?,
-            sha256: string(node, "sha256")?,
-            size: number(node, "size")?,
-            path: string(node, "path")?,
-        })
-    }
+fn read_release(node: &KdlNode) -> Result<LockedRelease, String> {
+    Ok(LockedRelease { suite: string(node, 0)?, sha256: sha256(node)?, date: string(node, "date")? })
+}
 
-    fn node(&self) -> KdlNode {
-        let mut node = named("package", &self.name);
-        put(&mut node, "version", self.version.as_str());
-        put(&mut node, "arch", self.arch.as_str());
-        put(&mut node, "sha256", self.sha256.as_str());
-        put(&mut node, "size", i128::from(self.size));
-        put(&mut node, "path", self.path.as_str());
-        node
-    }
+fn release_node(release: &LockedRelease) -> KdlNode {
+    let mut node = named("release", &release.suite);
+    put(&mut node, "date", release.date.as_str());
+    put(&mut node, "sha256", release.sha256.to_string());
+    node
+}
+
+fn read_package(node: &KdlNode) -> Result<LockedPackage, String> {
+    let url = string(node, "path")?;
+    let (mirror, path) = mirror_path(&url).ok_or_else(|| format!("'{url}' is no path of a mirror"))?;
+    Ok(LockedPackage {
+        name: string(node, 0)?,
+        version: string(node, "version")?,
+        architecture: string(node, "arch")?,
+        mirror,
+        path: path.to_owned(),
+        sha256: sha256(node)?,
+        size: number(node, "size")?,
+    })
+}
+
+fn package_node(package: &LockedPackage) -> KdlNode {
+    let mut node = named("package", &package.name);
+    put(&mut node, "version", package.version.as_str());
+    put(&mut node, "arch", package.architecture.as_str());
+    put(&mut node, "sha256", package.sha256.to_string());
+    put(&mut node, "size", i128::from(package.size));
+    put(&mut node, "path", mirror_url(package.mirror, &package.path));
+    node
+}
+
+fn sha256(node: &KdlNode) -> Result<Sha256, String> {
+    string(node, "sha256")?.parse().map_err(|error: super::Sha256ParseError| error.to_string())
 }
 
 fn named(kind: &str, name: &str) -> KdlNode {
@@ -246,18 +264,24 @@ mod tests {
         let package = LockedPackage {
             name: "libc6".into(),
             version: "2.36-9+deb12u10".into(),
-            arch: "amd64".into(),
-            sha256: "cd".repeat(32),
+            architecture: "amd64".into(),
+            mirror: MirrorKind::Security,
+            sha256: Sha256::of(b"deb"),
             size: 9,
-            path: "mirror:pool/libc6.deb".into(),
+            path: "pool/libc6.deb".into(),
         };
-        let image = LockedImage {
+        let release = LockedRelease {
+            suite: "bookworm".into(),
+            sha256: Sha256::of(b"InRelease"),
+            date: "Sat, 06 Sep 2025 12:00:00 UTC".into(),
+        };
+        let closure = BootstrapLock {
             suite: "bookworm".into(),
             arch: "amd64".into(),
-            wanted: vec!["gcc".into(), "make".into()],
-            release: "ef".repeat(32),
+            releases: vec![release],
             packages: vec![package],
         };
+        let image = LockedImage { wanted: vec!["gcc".into(), "make".into()], closure };
         let lock = Lock {
             upstreams: [("otp".to_owned(), vec![version])].into(),
             images: [("toolchain[distro=debian-12]".to_owned(), image)].into(),
