@@ -11,7 +11,8 @@ use crate::digest::Digest;
 use crate::graph::{ArchiveSource, BootstrapImage, IndexWork, Node, PackageWork, PublishWork, Work};
 use crate::index::{self, IndexedPackage};
 use crate::package::{DebInfo, Substvars};
-use crate::publish::publish;
+use crate::plan::{Destination, publishing_time};
+use crate::publish::Progress;
 use crate::store::{Entry, Kind, LocalStore, Tree};
 use crate::upstream::{self, AptError, BuildProgress, Expected, Mirrors};
 
@@ -189,8 +190,24 @@ impl Builtin {
     }
 
     fn publish(&self, work: &PublishWork) -> Result<BTreeMap<String, Digest>, Failure> {
-        let progress = &mut |text: String| self.progress(text);
-        publish(work, &self.inputs, &self.store, progress).map_err(Failure::action)?;
+        let destination = Destination::new(work);
+        let keys = destination.keys().map_err(Failure::action)?;
+        let repositories = destination.repositories(&self.inputs).map_err(Failure::action)?;
+        let mut progress = |progress: Progress<'_>| match progress {
+            Progress::Waiting { prefix } => self.progress(format!("{prefix}: another publisher is at it")),
+            Progress::Package { prefix, done, total, .. } => {
+                self.progress(format!("{prefix}: {done} of {total} packages"));
+            }
+            Progress::Committed { prefix, id } => self.progress(format!("{prefix}: generation {id} is live")),
+            Progress::Uncollected { path, error } => {
+                let text = format!("{} is past its retention and could not be removed: {error}", path.display());
+                let _ = self.events.send(Event::Notice { text });
+            }
+        };
+        destination
+            .target()
+            .publish(&repositories, Some(&keys), publishing_time(), &self.store, &mut progress)
+            .map_err(Failure::action)?;
         Ok(BTreeMap::new())
     }
 }

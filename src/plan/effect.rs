@@ -2,9 +2,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Plan, PlanError};
+use super::{Destination, Plan, PlanError};
 use crate::graph::{Graph, Input, NodeId, Work};
-use crate::publish::published_packages;
 
 /// What a plan would change in one repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -29,7 +28,7 @@ pub fn effects(graph: &Graph, plan: &Plan) -> Result<Vec<RepositoryEffect>, Plan
         for (input, prefix) in node.inputs.iter().zip(&publish.prefixes) {
             let Input::Node { node: index, .. } = input else { continue };
             let failed = |source| PlanError::Publish { node: node.name.clone(), source };
-            let now = published_packages(&publish.to, prefix).map_err(failed)?;
+            let now = Destination::new(publish).packages(prefix).map_err(failed)?;
             let wanted = wanted_packages(graph, *index);
             effects.push(RepositoryEffect {
                 repository: publish.to.join(prefix).display().to_string(),

@@ -1,6 +1,7 @@
 //! The plan: every selected node with its verdict, and why.
 
 mod cause;
+mod destination;
 mod effect;
 mod error;
 mod explain;
@@ -10,10 +11,11 @@ mod saved;
 mod verdict;
 
 pub use cause::{Cause, Link};
+pub use destination::{Destination, publishing_time};
 pub use effect::{RepositoryEffect, effects};
 pub use error::PlanError;
 pub use explain::{Explanation, explain};
 pub use local_files::{LocalTree, LocalTrees};
-pub use planner::{Assessment, Planner, input_digests};
+pub use planner::{Assessment, Outputs, Planner, input_digests};
 pub use saved::{PLAN_VERSION, SavedPlan, SavedStep};
 pub use verdict::{Plan, Step, Verdict};

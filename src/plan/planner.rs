@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::explain::nearest_earlier;
-use super::{Cause, LocalTrees, Plan, PlanError, Step, Verdict};
+use super::{Cause, Destination, LocalTrees, Plan, PlanError, Step, Verdict};
 use crate::digest::{Digest, changes, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, NodeId, Work};
-use crate::publish::is_published;
 use crate::store::{ActionResult, LocalStore};
 
 /// Outputs of a node by name.
@@ -18,8 +17,6 @@ pub struct Planner<'a> {
     pub store: &'a LocalStore,
     /// Local files.
     pub files: &'a LocalTrees<'a>,
-    /// Results are not believed, and everything is run: to see whether it gives the same bytes.
-    pub rebuild: bool,
 }
 
 /// What is found out of one node whose inputs are known.
@@ -66,12 +63,12 @@ impl Planner<'_> {
         let miss = |verdict| Ok(Assessment { key, verdict, outputs: None });
         if let Work::Publish(publish) = &node.work {
             let failed = |source| PlanError::Publish { node: node.name.clone(), source };
-            return match is_published(publish, inputs).map_err(failed)? {
+            return match Destination::new(publish).difference(inputs).map_err(failed)? {
                 None => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(Outputs::new()) }),
                 Some(difference) => miss(Verdict::Run(Cause::Destination(difference))),
             };
         }
-        match self.store.result(key).filter(|_| !self.rebuild) {
+        match self.store.result(key) {
             Some(result) if self.has_manifests(&result) => {
                 self.store.touch_result(key);
                 Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(result.outputs) })

@@ -1,0 +1,57 @@
+use std::fs;
+use std::path::PathBuf;
+
+use super::words::Words;
+use super::workspace::Workspace;
+use super::{CommandError, Global, exit};
+use crate::execute::Estimates;
+use crate::plan::{LocalTrees, Planner, SavedPlan, effects};
+use crate::store::StatCache;
+use crate::ui;
+
+/// Show what would be built, what would change in the repositories, and why.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Targets, nodes, and selections such as otp=27 or distro!=rocky-9.
+    words: Vec<String>,
+    /// Print the plan as JSON (docs/plan-json.md).
+    #[arg(long)]
+    json: bool,
+    /// Write the plan, for `forge run --plan`.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// End with 2 if there is something to do, with 0 if not.
+    #[arg(long)]
+    exit_code: bool,
+}
+
+pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
+    let words = Words::parse(&arguments.words)?;
+    let workspace = Workspace::open(global, &words)?;
+    let goals = words.nodes(&workspace.graph)?;
+    workspace.require_locked(&goals)?;
+    let stats = StatCache::load(&workspace.store);
+    let files = LocalTrees::new(&stats);
+    let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
+    let plan = planner.plan(&goals)?;
+    let saved = SavedPlan::new(&plan, &workspace.graph, global.profile.as_deref(), &words.selection_text);
+    if let Some(path) = &arguments.out {
+        fs::write(path, json(&saved)?)?;
+    }
+    if arguments.json {
+        print!("{}", json(&saved)?);
+    } else {
+        let effects = effects(&workspace.graph, &plan)?;
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        let estimates = Estimates::new(&workspace.graph, &plan, &workspace.store, jobs);
+        print!("{}", ui::plan_summary(&workspace.graph, &plan, &effects, &estimates));
+    }
+    let is_idle = plan.is_idle();
+    stats.save(&workspace.store)?;
+    Ok(if arguments.exit_code && !is_idle { exit::SOMETHING_TO_DO } else { exit::OK })
+}
+
+fn json(plan: &SavedPlan) -> Result<String, CommandError> {
+    let text = serde_json::to_string_pretty(plan).map_err(CommandError::new)?;
+    Ok(text + "\n")
+}

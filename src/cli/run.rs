@@ -1,0 +1,176 @@
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::words::Words;
+use super::workspace::Workspace;
+use super::{CommandError, Global, exit};
+use crate::execute::{Event, Executor, LastRun, Performer, RunReport, Settings, Supplies};
+use crate::graph::NodeId;
+use crate::plan::{LocalTrees, Plan, Planner, SavedPlan};
+use crate::runner::{Runner, RunnerKind};
+use crate::store::StatCache;
+use crate::ui::{self, EventsFile, Listener, Live, Plain};
+
+/// Build what is missing, and publish all of it or nothing.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Targets, nodes, and selections such as otp=27 or distro!=rocky-9.
+    words: Vec<String>,
+    /// Cores that may be used at the same time; all of them by default.
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<usize>,
+    /// Go on with what a failure does not touch.
+    #[arg(long, short)]
+    keep_going: bool,
+    /// Run what failed, or was not run, last time.
+    #[arg(long, conflicts_with_all = ["words", "plan"])]
+    failed: bool,
+    /// Apply this plan exactly, or refuse if the world has moved since.
+    #[arg(long, value_name = "FILE", conflicts_with = "words")]
+    plan: Option<PathBuf>,
+    /// Write every event as a line of JSON (docs/events.md).
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// Where scripts run: sandbox or docker; the first that works by default.
+    #[arg(long, value_name = "RUNNER", env = "FORGE_RUNNER")]
+    runner: Option<RunnerKind>,
+    /// A directory with archives that were fetched by other means.
+    #[arg(long, value_name = "DIR")]
+    distdir: Option<PathBuf>,
+}
+
+pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
+    let saved = arguments.plan.as_deref().map(SavedPlan::load).transpose()?;
+    let words = match &saved {
+        None => Words::parse(&arguments.words)?,
+        Some(saved) => Words::parse(&[saved.selection.clone(), saved.goals.clone()].concat())?,
+    };
+    let profile = saved.as_ref().map_or(global.profile.clone(), |saved| saved.profile.clone());
+    let global = &Global { profile, file: global.file.clone(), store: global.store.clone() };
+    let workspace = Workspace::open(global, &words)?;
+    let goals = goals(&workspace, arguments, &words)?;
+    workspace.require_locked(&goals)?;
+    let stats = StatCache::load(&workspace.store);
+    let files = LocalTrees::new(&stats);
+    let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
+    let plan = planner.plan(&goals)?;
+    if let Some(saved) = saved {
+        let now = SavedPlan::new(&plan, &workspace.graph, global.profile.as_deref(), &words.selection_text);
+        saved.check(&now)?;
+    }
+    if plan.is_idle() {
+        eprintln!("nothing to do: {} nodes known", plan.steps.len());
+        return Ok(exit::OK);
+    }
+    let code = execute(&workspace, arguments, &planner, &plan)?;
+    stats.save(&workspace.store)?;
+    Ok(code)
+}
+
+fn goals(workspace: &Workspace, arguments: &Arguments, words: &Words) -> Result<Vec<NodeId>, CommandError> {
+    if !arguments.failed {
+        return words.nodes(&workspace.graph);
+    }
+    let last = LastRun::load(&workspace.store).unwrap_or_default();
+    let names = last.failed.iter().chain(&last.undone);
+    let goals: Vec<NodeId> = names.filter_map(|name| workspace.graph.by_name(name)).collect();
+    match goals.is_empty() {
+        true => Err(CommandError::new("nothing failed last time, or it is not in this Buildfile any more")),
+        false => Ok(goals),
+    }
+}
+
+/// Runs the plan on this thread: runners tie what they start to the life of the thread that
+/// started it.
+fn execute(
+    workspace: &Workspace,
+    arguments: &Arguments,
+    planner: &Planner<'_>,
+    plan: &Plan,
+) -> Result<u8, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut listeners = listeners(arguments)?;
+    let started = Instant::now();
+    let report = runtime.block_on(async {
+        let (runner, why) = Runner::choose(arguments.runner).await?;
+        listeners.iter_mut().for_each(|listener| listener.hear(&Event::Notice { text: why.clone() }));
+        runner.sweep(&workspace.store).await?;
+        workspace.store.sweep()?;
+        let supplies = Supplies { distdir: arguments.distdir.clone(), ..Supplies::default() };
+        let performer = Performer { runner, store: workspace.store.clone(), supplies: Arc::new(supplies) };
+        let executor = Executor {
+            planner,
+            performer: &performer,
+            store: &workspace.store,
+            settings: settings(arguments),
+            cancel: cancel_on_signals(),
+        };
+        let hear = |event: &Event| listeners.iter_mut().for_each(|listener| listener.hear(event));
+        Ok::<_, CommandError>(executor.run(plan, hear).await?)
+    })?;
+    drop(listeners);
+    let duration_ms = started.elapsed().as_millis() as u64;
+    eprint!("{}", ui::run_summary(&workspace.graph, &report, duration_ms));
+    Ok(code(&report))
+}
+
+fn code(report: &RunReport) -> u8 {
+    match report {
+        RunReport { interrupted: true, .. } => exit::INTERRUPTED,
+        RunReport { failed, .. } if !failed.is_empty() => exit::FAILED,
+        _ => exit::OK,
+    }
+}
+
+fn settings(arguments: &Arguments) -> Settings {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = rustix::system::sysinfo();
+    Settings {
+        jobs: arguments.jobs.unwrap_or(cores).max(1),
+        memory: info.totalram as u64 * u64::from(info.mem_unit),
+        keep_going: arguments.keep_going,
+    }
+}
+
+fn listeners(arguments: &Arguments) -> Result<Vec<Box<dyn Listener>>, CommandError> {
+    let mut listeners: Vec<Box<dyn Listener>> = Vec::new();
+    match io::stderr().is_terminal() {
+        true => listeners.push(Box::new(Live::default())),
+        false => listeners.push(Box::new(Plain::default())),
+    }
+    if let Some(path) = &arguments.events {
+        let file = EventsFile::create(path)
+            .map_err(|error| CommandError::new(format!("cannot write {}: {error}", path.display())))?;
+        listeners.push(Box::new(file));
+    }
+    Ok(listeners)
+}
+
+/// True after the first SIGINT or SIGTERM; the second ends the process at once.
+fn cancel_on_signals() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if *sender.borrow() {
+                std::process::exit(i32::from(exit::INTERRUPTED));
+            }
+            let _ = writeln!(io::stderr(), "stopping: what is done is kept; once more to stop at once");
+            let _ = sender.send(true);
+        }
+    });
+    receiver
+}

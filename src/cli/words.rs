@@ -1,0 +1,82 @@
+use super::CommandError;
+use crate::buildfile::{Diagnostic, Predicate};
+use crate::graph::{Graph, NodeId};
+
+/// The words after a command: targets or nodes, and selections such as `otp=27`.
+#[derive(Debug, Default)]
+pub struct Words {
+    /// Names of targets and nodes.
+    pub goals: Vec<String>,
+    /// Selections.
+    pub selection: Vec<Predicate>,
+    /// Selections as they were written.
+    pub selection_text: Vec<String>,
+}
+
+impl Words {
+    /// Tells goals from selections: a node's name has its `=` in brackets.
+    pub fn parse(words: &[String]) -> Result<Self, CommandError> {
+        let mut parsed = Self::default();
+        for word in words {
+            let is_selection = word.split('[').next().is_some_and(|head| head.contains('='));
+            if is_selection {
+                parsed.selection.push(Predicate::parse(word).map_err(CommandError::new)?);
+                parsed.selection_text.push(word.clone());
+            } else {
+                parsed.goals.push(word.clone());
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// The nodes that are meant; everything that nothing else needs, if none is named.
+    pub fn nodes(&self, graph: &Graph) -> Result<Vec<NodeId>, CommandError> {
+        if graph.is_empty() {
+            let message = "the selection leaves nothing to do: no target has a cell";
+            return Err(Diagnostic::placeless(message).help("drop a condition, or look at exclude rules").into());
+        }
+        if self.goals.is_empty() {
+            return Ok(graph.ids().filter(|id| graph.users(*id).next().is_none()).collect());
+        }
+        let mut nodes = Vec::new();
+        for goal in &self.goals {
+            nodes.extend(nodes_called(goal, graph)?);
+        }
+        nodes.sort();
+        nodes.dedup();
+        Ok(nodes)
+    }
+}
+
+/// All nodes of a target, or the one node of that name.
+fn nodes_called(name: &str, graph: &Graph) -> Result<Vec<NodeId>, CommandError> {
+    if let Some(node) = graph.by_name(name) {
+        return Ok(vec![node]);
+    }
+    match graph.of_target(name) {
+        [] if name.contains('[') => Err(unknown_node(name, graph)),
+        [] => {
+            let message = format!("there is no target '{name}' with a cell in this selection");
+            Err(Diagnostic::placeless(message).suggest(name, graph.targets()).into())
+        }
+        nodes => Ok(nodes.to_vec()),
+    }
+}
+
+/// The node of that name, and only that.
+pub fn node_called(name: &str, graph: &Graph) -> Result<NodeId, CommandError> {
+    match nodes_called(name, graph)?.as_slice() {
+        [node] => Ok(*node),
+        nodes => {
+            let names = nodes.iter().map(|id| graph.node(*id).name.as_str());
+            let message = format!("'{name}' has {} nodes: name one", nodes.len());
+            Err(Diagnostic::placeless(message).suggest("", names).into())
+        }
+    }
+}
+
+fn unknown_node(name: &str, graph: &Graph) -> CommandError {
+    let names: Vec<&str> = graph.ids().map(|id| graph.node(id).name.as_str()).collect();
+    let message = format!("there is no node '{name}' in this selection");
+    Diagnostic::placeless(message).suggest(name, names).into()
+}

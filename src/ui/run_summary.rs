@@ -1,0 +1,53 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::words::{counted, human_duration};
+use crate::execute::RunReport;
+use crate::graph::{Graph, NodeId};
+
+/// The last lines of a run: counts, and where it failed by axis.
+pub fn run_summary(graph: &Graph, report: &RunReport, duration_ms: u64) -> String {
+    let mut text = String::new();
+    let line = |text: &mut String, line: String| writeln!(text, "{line}").expect("a String takes every write");
+    if !report.failed.is_empty() {
+        line(&mut text, format!("{} failed:", counted(report.failed.len(), "node")));
+        for (id, error) in &report.failed {
+            line(&mut text, format!("  {}: {error}", graph.node(*id).name));
+        }
+        for (dimension, values) in by_axis(graph, report) {
+            line(&mut text, format!("  by {dimension}: {}", values.join(", ")));
+        }
+        line(&mut text, "  to run these and what waited for them: forge run --failed".to_owned());
+    }
+    let mut counts = vec![format!("{} run", report.built), format!("{} known", report.hits)];
+    if !report.failed.is_empty() {
+        counts.push(format!("{} failed", report.failed.len()));
+    }
+    if !report.skipped.is_empty() {
+        counts.push(format!("{} not run for that", report.skipped.len()));
+    }
+    let end = if report.interrupted { "interrupted" } else { "ended" };
+    line(&mut text, format!("{end} after {}: {}", human_duration(duration_ms), counts.join(", ")));
+    text
+}
+
+/// For each dimension on which some cells failed and others did not: how many of how many.
+fn by_axis(graph: &Graph, report: &RunReport) -> Vec<(String, Vec<String>)> {
+    let mut counts: BTreeMap<String, BTreeMap<String, (usize, usize)>> = BTreeMap::new();
+    let failed: Vec<NodeId> = report.failed.iter().map(|(id, _)| *id).collect();
+    let targets: Vec<&str> = failed.iter().map(|id| graph.node(*id).target.as_str()).collect();
+    for id in graph.ids().filter(|id| targets.contains(&graph.node(*id).target.as_str())) {
+        for coordinate in graph.node(id).cell.coordinates() {
+            let values = counts.entry(coordinate.dimension.text()).or_default();
+            let (bad, all) = values.entry(coordinate.value.to_string()).or_default();
+            *all += 1;
+            *bad += usize::from(failed.contains(&id));
+        }
+    }
+    let told = counts.into_iter().filter(|(_, values)| values.len() > 1);
+    told.map(|(dimension, values)| {
+        let bad = values.into_iter().filter(|(_, (bad, _))| *bad > 0);
+        (dimension, bad.map(|(value, (bad, all))| format!("{value} {bad} of {all}")).collect())
+    })
+    .collect()
+}
