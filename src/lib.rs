@@ -7,4 +7,5 @@
 
 pub mod digest;
 pub mod index;
+pub mod publish;
 pub mod store;
