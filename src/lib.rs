@@ -6,10 +6,16 @@
 //! `publish` are what the last nodes do. `ui` listens, `cli` calls. See `docs/design.md`.
 
 pub mod buildfile;
+pub mod cli;
 pub mod digest;
+pub mod execute;
 pub mod graph;
 pub mod index;
 pub mod matrix;
 pub mod package;
+pub mod plan;
+pub mod publish;
+pub mod runner;
 pub mod store;
+pub mod ui;
 pub mod upstream;

@@ -1,0 +1,31 @@
+//! The publish room: signs an index and commits it to where clients read it.
+//!
+//! A commit is one atomic step: before it every client sees the old generation whole, after it
+//! the new one. Below `<root>/<prefix>/` of a [`DirectoryTarget`]:
+//!
+//! | path | content |
+//! | --- | --- |
+//! | `pool/` | package files, created once and never changed |
+//! | `dists` | symbolic link to `.generations/<id>/dists`; replacing it is the commit |
+//! | `key.asc`, `key.gpg` | the public keys, through `dists`, so they change with it |
+//! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json` |
+//! | `.generations/lock` | held by whoever publishes |
+
+mod directory;
+mod effect;
+mod error;
+mod files;
+mod generation;
+mod keygen;
+mod keys;
+mod prepare;
+mod sign;
+#[cfg(test)]
+mod tests;
+
+pub use directory::{DirectoryTarget, Outcome, Progress, Repository};
+pub use effect::{Effect, Replaced, SuiteEffect};
+pub use error::PublishError;
+pub use generation::{Generation, PublishedPackage, published_packages};
+pub use keygen::generate_key;
+pub use keys::{Fault, KeyError, KeySource, Secret, SigningKeys};

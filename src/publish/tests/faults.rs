@@ -1,0 +1,259 @@
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::support::{KEY_TIME, NOW, World, check_whole, listing, source};
+use crate::index::fixture::{alias, index, run, suite};
+use crate::index::{AptIndex, IndexedPackage};
+use crate::publish::{DirectoryTarget, Outcome, Progress, PublishError, Repository, SigningKeys};
+use crate::store::LocalStore;
+
+/// Tells the test below to be the publisher that is killed.
+const CHILD: &str = "FORGE_TEST_PUBLISHER";
+
+fn settings() -> AptIndex {
+    index(vec![suite("x"), suite("y"), alias("latest", "x")])
+}
+
+/// Small and large packages, so that a kill hits copies as well as renames.
+fn packages(world: &World, version: &str) -> Vec<IndexedPackage> {
+    let mut rng = StdRng::seed_from_u64(version.len() as u64 + u64::from(version.as_bytes()[0]));
+    let mut incompressible =
+        |length: usize| -> String { (0..length).map(|_| char::from(rng.gen_range(b' '..b'~'))).collect() };
+    let mut all: Vec<_> = (0..8)
+        .map(|at| {
+            let suite = if at % 2 == 0 { "x" } else { "y" };
+            let content = incompressible(100_000);
+            world.fixture.deb(&format!("small-{at}"), version, "amd64", suite, &content)
+        })
+        .collect();
+    all.push(world.fixture.deb("large", version, "amd64", "x", &incompressible(6_000_000)));
+    all
+}
+
+/// Not a test of its own: the process that `a_killed_publisher…` starts and kills.
+#[test]
+fn publisher_process() {
+    let Ok(job) = std::env::var(CHILD) else { return };
+    let [site, cache, key, tree, expected] = job.split('|').collect::<Vec<_>>()[..] else { panic!("{job}") };
+    let tree = tree.parse().unwrap();
+    let keys = SigningKeys::load(&[source(key.into())], NOW).unwrap();
+    let repository =
+        Repository { prefix: "apt".into(), tree, content: tree, expected: Some(expected.into()) };
+    let store = LocalStore::open(cache).unwrap();
+    let target = DirectoryTarget::new(site);
+    target.publish(&[repository], Some(&keys), NOW + 100, &store, &mut |_| {}).unwrap();
+}
+
+fn publisher(world: &World, site: &Path, repository: &Repository) -> Command {
+    let expected = repository.expected.as_deref().unwrap();
+    let parts = [
+        site.display().to_string(),
+        world.fixture.store.root().display().to_string(),
+        world.path("key.asc").display().to_string(),
+        repository.tree.to_string(),
+        expected.to_owned(),
+    ];
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "publish::tests::faults::publisher_process", "--test-threads=1"]);
+    command.env(CHILD, parts.join("|")).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn copy(from: &Path, to: &Path) {
+    run(Command::new("cp").arg("-a").arg(from).arg(to));
+}
+
+#[test]
+fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
+    let world = World::new();
+    let old = world.repository("apt", &settings(), &packages(&world, "1.0"));
+    world.publish(&old, NOW).unwrap();
+    let new = world.repository("apt", &settings(), &packages(&world, "2.0"));
+    let (base, undisturbed) = (world.site(), world.path("undisturbed"));
+    copy(&base, &undisturbed);
+    let start = Instant::now();
+    run(&mut publisher(&world, &undisturbed, &new));
+    let duration = start.elapsed();
+    let wanted = listing(&undisturbed);
+    assert_ne!(wanted, listing(&base));
+
+    let mut rng = StdRng::seed_from_u64(9);
+    let (mut before, mut after, mut half_done) = (0, 0, 0);
+    for round in 0..40 {
+        let site = world.path(&format!("killed-{round}"));
+        copy(&base, &site);
+        let untouched = listing(&site);
+        let mut child = publisher(&world, &site, &new).spawn().unwrap();
+        std::thread::sleep(duration.mul_f64(rng.gen_range(0.0..1.05)));
+        child.kill().unwrap();
+        let _ = child.wait();
+
+        let apt = site.join("apt");
+        check_whole(&apt, &apt.join("key.gpg"));
+        let target = DirectoryTarget::new(&site);
+        let live = target.state("apt").unwrap().unwrap();
+        match live.content == old.content {
+            true => before += 1,
+            false => after += 1,
+        }
+        assert!(live.content == old.content || live.content == new.content);
+        let left = listing(&site);
+        half_done += usize::from(left != untouched && left != wanted);
+
+        target
+            .publish(
+                std::slice::from_ref(&new),
+                Some(&world.keys),
+                NOW + 100,
+                &world.fixture.store,
+                &mut |_| {},
+            )
+            .unwrap();
+        // A publisher killed while it collected leaves only what the next real publish removes.
+        if live.content == old.content {
+            assert_eq!(listing(&site), wanted, "round {round}");
+        }
+        check_whole(&apt, &apt.join("key.gpg"));
+        fs::remove_dir_all(&site).unwrap();
+    }
+    eprintln!(
+        "of 40: {before} killed before the commit, {after} after it, {half_done} in the middle of writing"
+    );
+    assert!(
+        half_done >= 5,
+        "the kills hit nothing: {before} before, {after} after, {half_done} in the middle"
+    );
+}
+
+#[test]
+fn of_two_publishers_at_once_one_wins_and_the_other_is_told() {
+    let world = World::new();
+    let settings = index(vec![suite("x")]);
+    let first = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
+    world.publish(&world.repository("", &settings, &first), NOW).unwrap();
+    let rivals = ["2.0", "3.0"].map(|version| {
+        let debs = [world.fixture.deb("hello-forge", version, "amd64", "x", version)];
+        world.repository("", &settings, &debs)
+    });
+    let start = Barrier::new(2);
+    let outcomes = std::thread::scope(|scope| {
+        let handles = rivals.each_ref().map(|rival| {
+            scope.spawn(|| {
+                start.wait();
+                world.publish(rival, NOW + 10)
+            })
+        });
+        handles.map(|handle| handle.join().unwrap())
+    });
+    let won = outcomes.iter().position(Result::is_ok).unwrap();
+    let Ok(Outcome::Committed { generation, .. }) = &outcomes[won] else { panic!("{outcomes:?}") };
+    let Err(PublishError::Superseded { expected, found, .. }) = &outcomes[1 - won] else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!((expected, found.as_deref()), (&rivals[0].expected, Some(generation.id.as_str())));
+    assert_eq!(world.target.state("").unwrap().as_ref(), Some(generation));
+    check_whole(&world.site(), &world.site().join("key.gpg"));
+}
+
+#[test]
+fn a_publisher_waits_for_the_one_at_work_and_says_so() {
+    let world = World::new();
+    let debs = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
+    let repository = world.repository("", &index(vec![suite("x")]), &debs);
+    fs::create_dir_all(world.site().join(".generations")).unwrap();
+    let lock = fs::File::create(world.site().join(".generations/lock")).unwrap();
+    lock.lock().unwrap();
+    let mut lock = Some(lock);
+    let mut told = Vec::new();
+    let mut listen = |progress: Progress<'_>| {
+        if let Progress::Waiting { .. } = progress {
+            lock.take();
+        }
+        told.push(format!("{progress:?}").split(' ').next().unwrap().to_owned());
+    };
+    world.target.publish(&[repository], Some(&world.keys), NOW, &world.fixture.store, &mut listen).unwrap();
+    assert_eq!(told, ["Waiting", "Package", "Committed"]);
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_generation() {
+    let world = World::new();
+    fs::create_dir(world.site()).unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(world.site()).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("not tested: this process may not mount a tmpfs");
+        return;
+    }
+    let _unmount = Unmount(world.site());
+    let settings = settings();
+    let small = [world.fixture.deb("small", "1.0", "amd64", "x", "one")];
+    world.publish(&world.repository("apt", &settings, &small), NOW).unwrap();
+    let before = listing(&world.site());
+    // The large package fits once, twice it does not.
+    let mut large = packages(&world, "2.0");
+    large.extend(packages(&world, "3.0"));
+    let repository = world.repository("apt", &settings, &large);
+    let error = world.publish(&repository, NOW + 1).unwrap_err();
+    assert!(error.is_out_of_space(), "{error}");
+    let apt = world.site().join("apt");
+    check_whole(&apt, &apt.join("key.gpg"));
+    let after = listing(&world.site());
+    let dists = |all: &std::collections::BTreeMap<_, _>| -> Vec<_> {
+        all.iter()
+            .filter(|(path, _): &(&std::path::PathBuf, &String)| !path.starts_with("apt/pool"))
+            .map(|(path, what)| (path.clone(), what.clone()))
+            .collect()
+    };
+    assert_eq!(dists(&after), dists(&before), "no part of the new generation stays");
+
+    // With room again, the same plan goes through.
+    run(Command::new("mount").args(["-o", "remount,size=64m"]).arg(world.site()));
+    world.publish(&repository, NOW + 2).unwrap();
+    check_whole(&apt, &apt.join("key.gpg"));
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_damaged_object_never_reaches_the_pool() {
+    let world = World::new();
+    let debs = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
+    let repository = world.repository("", &index(vec![suite("x")]), &debs);
+    let object = world.fixture.store.object_path(debs[0].object);
+    let mut bytes = fs::read(&object).unwrap();
+    bytes[100] ^= 1;
+    fs::remove_file(&object).unwrap();
+    fs::write(&object, bytes).unwrap();
+    let error = world.publish(&repository, NOW).unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+    assert!(!world.site().join("pool").exists());
+    assert_eq!(world.target.state("").unwrap(), None);
+}
+
+#[test]
+fn the_same_publish_gives_the_same_bytes() {
+    let world = World::new();
+    let debs = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
+    let repository = world.repository("", &settings_of_one(), &debs);
+    world.publish(&repository, NOW).unwrap();
+    let elsewhere = DirectoryTarget::new(world.path("elsewhere"));
+    elsewhere.publish(&[repository], Some(&world.keys), NOW, &world.fixture.store, &mut |_| {}).unwrap();
+    assert_eq!(listing(&world.path("elsewhere")), listing(&world.site()));
+    assert!(KEY_TIME < NOW);
+}
+
+fn settings_of_one() -> AptIndex {
+    index(vec![suite("x")])
+}
