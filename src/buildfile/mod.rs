@@ -15,7 +15,7 @@ mod version;
 pub use diagnostic::{Diagnostic, Faults, Report, nearest};
 pub use format::format;
 pub use model::*;
-pub use parse::load;
+pub use parse::{files, load};
 pub use predicate::{Condition, Predicate, PredicateError};
 pub use source::{Source, Span};
 pub use template::{Hole, Part, Template};

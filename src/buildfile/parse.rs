@@ -24,7 +24,7 @@ const TOP: [&str; 11] = [
 /// Reads the Buildfile at `path` and all it includes, with the profile of that name applied.
 /// Gives the warnings beside it; every fault that can be found is told.
 pub fn load(path: &Path, profile: Option<&str>) -> Result<(Buildfile, Vec<Diagnostic>), Faults> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = dir_of(path);
     let report = RefCell::new(Report::default());
     let files = read_all(path, dir, &report)?;
     if report.borrow().has_errors() {
@@ -41,6 +41,20 @@ pub fn load(path: &Path, profile: Option<&str>) -> Result<(Buildfile, Vec<Diagno
     }
     resolve(&buildfile, &mut report.borrow_mut());
     report.into_inner().finish(buildfile)
+}
+
+/// The Buildfile at `path` and the files it includes.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, Faults> {
+    let report = RefCell::new(Report::default());
+    let main = read(path, dir_of(path), &report)?;
+    let included = included_paths(&main, dir_of(path), &report);
+    let files = std::iter::once(path.to_owned()).chain(included).collect();
+    report.into_inner().finish(files).map(|(files, _)| files)
+}
+
+/// The directory that a Buildfile's paths start from.
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn empty(dir: &Path) -> Buildfile {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use kdl::KdlNode;
 
 use super::parse::ParsedFile;
-use super::reader::{Context, Reader};
+use super::reader::{Context, Reader, Text};
 use super::{Diagnostic, Report, Source};
 
 /// A declaration and the file it stands in.
@@ -39,26 +39,61 @@ pub fn select_profile<'a>(
         lock: PathBuf::from("forge.lock"),
         profiles: profiles.iter().filter_map(|profile| first_argument(profile.node)).collect(),
     };
-    let mut found = wanted.is_none();
-    for profile in profiles {
-        let mut reader = Reader::new(profile.node, Context { source: profile.source, report });
-        let name = reader.required("a name");
-        let lock = reader.property("lock");
-        if name.is_some_and(|name| wanted == Some(&name.value)) {
-            found = true;
-            selected.lock = lock.map_or(selected.lock, |lock| PathBuf::from(lock.value));
-            apply(&profile, &mut declarations, &mut selected.choices);
+    let headers: Vec<Header> = profiles.iter().map(|profile| Header::read(profile, report)).collect();
+    for at in lineage(&headers, wanted, report) {
+        if let Some(lock) = &headers[at].lock {
+            selected.lock = PathBuf::from(&lock.value);
         }
-        reader.children();
-        reader.finish();
-    }
-    if let (false, Some(wanted)) = (found, wanted) {
-        let message = format!("there is no profile '{wanted}'");
-        let known = selected.profiles.iter().map(String::as_str);
-        report.borrow_mut().push(Diagnostic::placeless(message).suggest(wanted, known));
+        apply(&profiles[at], &mut declarations, &mut selected.choices);
     }
     selected.declarations = declarations;
     selected
+}
+
+/// What a profile says of itself.
+struct Header {
+    name: Option<Text>,
+    base: Option<Text>,
+    lock: Option<Text>,
+}
+
+impl Header {
+    fn read(profile: &Located<'_>, report: &RefCell<Report>) -> Self {
+        let mut reader = Reader::new(profile.node, Context { source: profile.source, report });
+        let header =
+            Self { name: reader.required("a name"), base: reader.property("base"), lock: reader.property("lock") };
+        reader.children();
+        reader.finish();
+        header
+    }
+}
+
+/// The wanted profile and those it is based on, the first base first.
+fn lineage(headers: &[Header], wanted: Option<&str>, report: &RefCell<Report>) -> Vec<usize> {
+    let mut lineage = Vec::new();
+    let mut wanted = wanted.map(str::to_owned);
+    while let Some(name) = wanted {
+        let position = headers.iter().position(|header| header.name.as_ref().is_some_and(|n| n.value == name));
+        match position {
+            Some(at) if !lineage.contains(&at) => {
+                lineage.push(at);
+                wanted = headers[at].base.as_ref().map(|base| base.value.clone());
+            }
+            Some(_) => {
+                let message = format!("profile '{name}' is based on itself");
+                report.borrow_mut().push(Diagnostic::placeless(message));
+                break;
+            }
+            None => {
+                let known = headers.iter().filter_map(|header| Some(header.name.as_ref()?.value.as_str()));
+                let message = format!("there is no profile '{name}'");
+                report.borrow_mut().push(Diagnostic::placeless(message).suggest(&name, known));
+                break;
+            }
+        }
+    }
+    lineage.reverse();
+    lineage
 }
 
 fn apply<'a>(

@@ -13,4 +13,5 @@ pub use builtin::Supplies;
 pub use estimate::Estimates;
 pub use event::{Event, Outcome};
 pub use last_run::LastRun;
+pub use perform::Performer;
 pub use run::{Executor, RunReport, Settings};

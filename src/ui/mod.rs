@@ -12,7 +12,7 @@ pub use live::Live;
 pub use plain::Plain;
 pub use plan_summary::plan_summary;
 pub use run_summary::run_summary;
-pub use words::{human_bytes, human_duration};
+pub use words::human_bytes;
 
 use crate::execute::Event;
 

@@ -22,6 +22,7 @@ mod resolve;
 mod sha256;
 mod sources;
 mod unpack;
+mod update;
 
 pub use apt::{AptError, AptRoot};
 pub use archive::{ArchiveError, newest_mtime};
@@ -33,3 +34,4 @@ pub use resolve::{BootstrapLock, LockedPackage, LockedRelease, resolve};
 pub use sha256::{Sha256, Sha256ParseError};
 pub use sources::{SourceVersion, source_versions};
 pub use unpack::{UnpackError, unpack};
+pub use update::{Found, UpdateError, Updater};

@@ -1,0 +1,76 @@
+# Erlang/OTP with everything but jinterface (javac), or without the applications named in OTP_WITHOUT.
+# In: /forge/work/src (source), SOURCE_DATE_EPOCH, FORGE_JOBS, OTP_WITHOUT, OTP_CXX_OPTIMIZE. Out: $OUT/root
+umask 022
+cd /forge/work/src
+R=$OUT/root
+export ERL_TOP=/forge/work/src
+
+# A compiler wrapper, not CFLAGS: OTP stores CFLAGS inside beam.smp (erlang:system_info(compile_info)), so a
+# -ffile-prefix-map there would itself carry the build path. -g0: no debug symbols to write and strip.
+mkdir -p /tmp/cc
+for c in gcc g++; do
+	printf '#!/bin/sh\nexec /usr/bin/%s "$@" -g0 -ffile-prefix-map=/forge/work/src=.\n' $c >/tmp/cc/$c
+	chmod 755 /tmp/cc/$c
+done
+export PATH=/tmp/cc:$PATH
+# The same record holds the -I flags of the build: take the build path out of it as it is written.
+sed -i 's|^    my $value = $constants{$_};$|&  $value =~ s{\\Q$ENV{ERL_TOP}\\E}{.}g;|' erts/emulator/utils/make_compiler_flags
+grep -q 'ENV{ERL_TOP}' erts/emulator/utils/make_compiler_flags
+
+# One resident compiler instead of one start of erl per module (it ends by itself, after 10 idle seconds).
+export ERLC_USE_SERVER=yes
+# Idle schedulers do not spin: on few cores, beside gcc, that is time lost. S: the server's parallelism.
+export ERL_AFLAGS="+sbwt none +sbwtdcpu none +sbwtdio none +S $FORGE_JOBS"
+# The hardening of Debian's own builds.
+H='-fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wformat -Werror=format-security'
+# C++ is the JIT's assembler (asmjit), which takes long to optimise.
+export CFLAGS="-O2 $H" CXXFLAGS="$OTP_CXX_OPTIMIZE $H" LDFLAGS='-Wl,-z,relro -Wl,-z,now'
+
+without=
+for application in $OTP_WITHOUT; do without="$without --without-$application"; done
+# deterministic-build: erlc +deterministic (no source path and no options in the beams, literals in one order).
+# ssl-rpath=no: crypto.so would carry a run path with every directory in which OpenSSL could be.
+# shellcheck disable=SC2086
+./configure --prefix=/usr --enable-deterministic-build --disable-pgo --without-javac --with-ssl-rpath=no $without
+make -j"$FORGE_JOBS"
+make install DESTDIR="$R"
+
+E=$R/usr/lib/erlang
+# Programs of applications that are left out.
+for application in $OTP_WITHOUT; do
+	case $application in
+	common_test) rm -f "$R/usr/bin/ct_run" "$E/bin/ct_run" "$E"/erts-*/bin/ct_run ;;
+	dialyzer) rm -f "$R"/usr/bin/dialyzer "$R"/usr/bin/typer "$E"/bin/dialyzer "$E"/bin/typer "$E"/erts-*/bin/dialyzer "$E"/erts-*/bin/typer ;;
+	esac
+done
+# Not for an installed tree: the relocation script, the man page formatter, the engine of crypto's
+# tests, and the examples (lintian: national encodings, broken shell; they are for reading). erts-*/bin/yielding_c_fun
+# stays: a cross build of OTP takes it from the native tree (erts/emulator/utils/find_cross_ycf).
+rm -rf "$E/Install" "$E/misc" "$E"/lib/crypto-*/priv/lib/otp_test_engine.so "$E"/lib/*/examples
+
+# Man pages of the programs that are in /usr/bin (or that users call by that name).
+mkdir -p "$R/usr/share/man/man1"
+for p in epmd erl erlc escript run_erl; do
+	bin/escript make/markdown_to_man.escript -o "$R/usr/share/man/man1" erts/doc/references/${p}_cmd.md
+done
+# The converter leaves lines that begin with an apostrophe, which groff takes for a macro.
+sed -i "s/^'/\\\\\&'/" "$R"/usr/share/man/man1/*.1
+ln -s run_erl.1.gz "$R/usr/share/man/man1/to_erl.1.gz"
+gzip -9n "$R"/usr/share/man/man1/*.1 # n: no name, no time
+
+# Strip as dh_strip does; the archives with D (no times, no owners).
+find "$E" -type f \( -perm /111 -o -name '*.so' -o -name '*.a' \) | LC_ALL=C sort | while read -r f; do
+	case $f in
+	*.a) strip --strip-debug --remove-section=.comment --remove-section=.note --enable-deterministic-archives "$f" ;;
+	*) test "$(head -c4 "$f" | tail -c3)" = ELF || continue
+		case $f in
+		*.so) strip --strip-unneeded --remove-section=.comment --remove-section=.note "$f" ;;
+		*) strip --remove-section=.comment --remove-section=.note "$f" ;;
+		esac ;;
+	esac
+done
+# Some modes are those of the source tree (group-writable): make them plain. Empty directories serve nothing.
+find "$R" -depth -type d -empty -delete
+find "$R" -type d -exec chmod 755 {} +
+find "$R" -type f -perm /111 -exec chmod 755 {} +
+find "$R" -type f ! -perm /111 -exec chmod 644 {} +
