@@ -42,6 +42,9 @@ pub enum AptError {
         /// The package that brings them.
         package: &'static str,
     },
+    /// The name cannot be that of a suite, an architecture or a component.
+    #[error("'{0}' is no name of a suite, an architecture or a component: letters, digits, '.', '+' and '-'")]
+    BadName(String),
     /// apt said no.
     #[error("{doing}: {message}")]
     Failed {
@@ -134,6 +137,7 @@ impl AptRoot {
 
     /// The indices of `suite` with its updates, fresh enough.
     pub(super) fn suite(&self, suite: &str, want: &Want) -> Result<Suite<'_>, AptError> {
+        want.names().chain([suite]).try_for_each(check_name)?;
         let dir = self.dir.join(suite).join(want.room());
         make_dirs(&dir)?;
         let lock_path = dir.join("lock");
@@ -147,7 +151,22 @@ impl AptRoot {
     }
 }
 
+/// It becomes part of paths and of apt's configuration.
+fn check_name(name: &str) -> Result<(), AptError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".+-".contains(&byte);
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.bytes().all(fits);
+    if is_name { Ok(()) } else { Err(AptError::BadName(name.to_owned())) }
+}
+
 impl Want {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let (arch, components) = match self {
+            Self::Sources => (None, &[][..]),
+            Self::Packages { arch, components } => (Some(arch.as_str()), &components[..]),
+        };
+        arch.into_iter().chain(components.iter().map(String::as_str))
+    }
+
     fn room(&self) -> String {
         match self {
             Self::Sources => "sources".to_owned(),
@@ -387,6 +406,14 @@ mod tests {
         assert_eq!(names("bookworm"), ["bookworm", "bookworm-updates", "bookworm-security"]);
         assert_eq!(names("sid"), ["sid"]);
         assert_eq!(names("bookworm-backports"), ["bookworm-backports"]);
+    }
+
+    #[test]
+    fn names_stay_in_their_directory() {
+        check_name("non-free-firmware").unwrap();
+        for name in ["../etc", "a b", "", "bookworm\ndeb", "-o"] {
+            assert!(matches!(check_name(name), Err(AptError::BadName(_))), "{name}");
+        }
     }
 
     #[test]

@@ -7,11 +7,16 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{HeaderName, Response, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
 
+use super::dns::Remembering;
 use super::fetch::FaultKind;
 
 /// Without a byte for this long, a connection counts as dead.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// As many as are open to one mirror at a time.
+const IDLE_CONNECTIONS: usize = 8;
 
 /// Where systems keep the certificates they trust, in the order they are looked for.
 const BUNDLES: [&str; 4] = [
@@ -68,15 +73,16 @@ fn agent() -> &'static Agent {
     AGENT.get_or_init(|| {
         let tls = TlsConfig::builder().root_certs(root_certs()).build();
         // The proxy is the environment's: that is ureq's default.
-        Agent::config_builder()
+        let config = Agent::config_builder()
+            .max_idle_connections_per_host(IDLE_CONNECTIONS)
             .http_status_as_error(false)
             .user_agent(concat!("forge/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
             .timeout_connect(Some(Duration::from_secs(30)))
             .timeout_recv_response(Some(SILENCE))
             .timeout_per_read(Some(SILENCE))
-            .build()
-            .into()
+            .build();
+        Agent::with_parts(config, DefaultConnector::default(), Remembering::default())
     })
 }
 

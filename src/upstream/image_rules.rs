@@ -1,8 +1,10 @@
 use super::unpack::Rules;
 
 /// What dpkg leaves out while it unpacks, in the image and whenever something is installed
-/// into it later. Directories of manual pages stay: maintainer scripts rely on them.
-pub(super) const DPKG_OPTIONS: [&str; 9] = [
+/// into it later. Directories of manual pages stay: maintainer scripts rely on them. And no
+/// flush for each file: what a crash leaves of an image is thrown away.
+pub(super) const DPKG_OPTIONS: [&str; 10] = [
+    "force-unsafe-io",
     "path-exclude=/usr/share/doc/*",
     "path-exclude=/usr/share/man/*/*",
     "path-exclude=/usr/share/info/*",

@@ -11,6 +11,7 @@
 mod apt;
 mod archive;
 mod bootstrap;
+mod dns;
 mod fetch;
 mod flat;
 mod http;
