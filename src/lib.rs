@@ -6,4 +6,5 @@
 //! what the last nodes do. `ui` listens, `cli` calls. See `docs/design.md`.
 
 pub mod digest;
+pub mod runner;
 pub mod store;
