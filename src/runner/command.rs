@@ -17,9 +17,14 @@ pub(super) const HOME: &str = "/forge/home";
 pub(super) const HOSTNAME: &str = "forge";
 
 /// What runs as process 1: a shell that reaps orphans while it waits for the script's shell,
-/// and joins both streams, so that the log has the lines in the order they came.
-pub(super) const PROCESS_ONE: [&str; 3] =
-    ["/bin/sh", "-c", "umask 022; exec 2>&1; /bin/sh -eu /forge/script; exit $?"];
+/// and joins both streams, so that the log has the lines in the order they came. No more files
+/// may be open than here (fewer, where the system says so), as some programs close every
+/// possible one before they start another.
+pub(super) const PROCESS_ONE: [&str; 3] = [
+    "/bin/sh",
+    "-c",
+    "umask 022; exec 2>&1; ulimit -c 0; ulimit -n 65536 2>/dev/null; /bin/sh -eu /forge/script; exit $?",
+];
 
 /// The capabilities of uid 0 inside: Docker's default without MKNOD and NET_RAW, which no
 /// build needs. They suffice for apt and dpkg.
@@ -37,10 +42,6 @@ pub(super) const CAPABILITIES: [&str; 12] = [
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 ];
-
-/// Open files a process may have inside. Not the engine's million: some programs close every
-/// possible one before they start another program.
-pub(super) const OPEN_FILES: u64 = 65_536;
 
 /// One command, with everything a runner needs to run it.
 #[derive(Clone, Debug, PartialEq)]

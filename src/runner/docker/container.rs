@@ -5,7 +5,7 @@ use bollard::Docker as Client;
 use bollard::errors::Error;
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount, MountType,
-    MountVolumeOptions, ResourcesUlimits,
+    MountVolumeOptions,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
@@ -13,7 +13,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 
-use super::super::command::{CAPABILITIES, FORGE, HOSTNAME, OPEN_FILES, PROCESS_ONE, WORK};
+use super::super::command::{CAPABILITIES, FORGE, HOSTNAME, PROCESS_ONE, WORK};
 use super::super::stage::Stage;
 use super::super::{Command, RunError};
 use super::engine::{PID_LABEL, SCRATCH_LABEL, STORE_LABEL, engine_error, remove, store_name};
@@ -122,11 +122,6 @@ fn description(image: String, command: &Command, stage: &Stage) -> ContainerCrea
 
 fn host_config(command: &Command, stage: &Stage) -> HostConfig {
     let memory = command.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-    let limit = |name: &str, value: u64| ResourcesUlimits {
-        name: Some(name.to_owned()),
-        soft: Some(value as i64),
-        hard: Some(value as i64),
-    };
     HostConfig {
         mounts: Some(mounts(command, stage)),
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), "exec,nosuid,nodev,mode=1777".to_owned())])),
@@ -141,7 +136,6 @@ fn host_config(command: &Command, stage: &Stage) -> HostConfig {
         // Together with swap: so there is none.
         memory_swap: memory,
         nano_cpus: command.cpus.map(|cpus| (cpus * 1e9) as i64),
-        ulimits: Some(vec![limit("nofile", OPEN_FILES), limit("core", 0)]),
         // The log is attached to; the engine needs no copy of it.
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         ..Default::default()

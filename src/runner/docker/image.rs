@@ -13,7 +13,7 @@ use super::super::stage::blocking;
 use super::archive::{append_file, append_tree, streamed};
 use super::engine::{Docker, engine_error};
 use crate::digest::Digest;
-use crate::store::{LocalStore, StoreError, Tree};
+use crate::store::{Entry, Kind, LocalStore, StoreError, Tree};
 
 /// The time of every file in the root, in seconds since 1970; the same as in a checkout.
 const ROOT_TIME: u64 = 1;
@@ -95,7 +95,7 @@ struct Layer {
 
 impl Layer {
     fn measure(root: Digest, store: Arc<LocalStore>) -> Result<Self, StoreError> {
-        let tree = store.tree(root)?;
+        let tree = with_open_tmp(store.tree(root)?);
         let mut measure = Measure::default();
         let unread = StoreError::io("read the tree of", store.object_path(root));
         write_layer(&tree, &store, &mut measure).map_err(unread)?;
@@ -132,6 +132,13 @@ impl Layer {
         // A tar is a whole number of blocks already: nothing to fill up.
         image.finish()
     }
+}
+
+/// What is mounted at `/tmp` takes the mode from what is there in the image.
+fn with_open_tmp(tree: Tree) -> Tree {
+    let is_dir = tree.get("tmp").is_none_or(|entry| entry.kind == Kind::Dir);
+    let tmp = is_dir.then(|| Entry { path: "tmp".to_owned(), mode: 0o1777, kind: Kind::Dir });
+    Tree::new(tree.entries().iter().cloned().chain(tmp).collect())
 }
 
 fn write_layer(tree: &Tree, store: &LocalStore, to: &mut dyn Write) -> io::Result<()> {

@@ -97,7 +97,7 @@ impl<'a> Arguments<'a> {
                 )));
             }
         }
-        self.add(["--proc", "/proc", "--dev", "/dev"]);
+        self.add(["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]);
         let tmp = self.resolve("/tmp")?;
         self.add(["--perms".as_ref(), "1777".as_ref(), "--tmpfs".as_ref(), tmp.as_os_str()]);
         for (place, file) in IDENTITY {

@@ -6,10 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::FdFlags;
 use rustix::mount::{MountFlags, MountPropagationFlags};
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Gid, Pid, Signal};
 use rustix::thread::UnshareFlags;
-
-use super::super::command::OPEN_FILES;
 
 /// What the child does between fork and exec of bubblewrap. All it needs is made before the
 /// fork; [`Prologue::run`] makes system calls and nothing else.
@@ -26,8 +24,6 @@ pub(super) struct Prologue {
     pub(super) status: OwnedFd,
     /// Descriptors that came with this process, to be closed at the exec.
     pub(super) inherited: Vec<RawFd>,
-    /// How many files may be open.
-    pub(super) open_files: Rlimit,
 }
 
 /// An overlay mount, its paths relative to the child's working directory: so no character of
@@ -50,13 +46,6 @@ impl IdMaps {
         let line = |id: u32| CString::new(format!("0 {id} 1\n")).unwrap_or_default();
         (!uid.is_root()).then(|| Self { uid: line(uid.as_raw()), gid: line(gid.as_raw()) })
     }
-}
-
-/// The limit for open files, as near as this process may come to the documented one.
-pub(super) fn open_files() -> Rlimit {
-    let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
-    let limit = Some(hard.map_or(OPEN_FILES, |hard| hard.min(OPEN_FILES)));
-    Rlimit { current: limit, maximum: limit }
 }
 
 /// The descriptors above stderr that would stay open over an exec: what the caller's shell or
@@ -92,9 +81,6 @@ impl Prologue {
         if let Some(overlay) = &self.overlay {
             overlay.mount()?;
         }
-        let no_core = Rlimit { current: Some(0), maximum: Some(0) };
-        rustix::process::setrlimit(Resource::Core, no_core)?;
-        rustix::process::setrlimit(Resource::Nofile, self.open_files)?;
         self.settle_descriptors()
     }
 
@@ -109,7 +95,7 @@ impl Prologue {
                 write_file(c"/proc/self/uid_map", maps.uid.to_bytes())?;
                 write_file(c"/proc/self/gid_map", maps.gid.to_bytes())?;
             }
-            None => rustix::thread::set_thread_groups(&[])?,
+            None => rustix::thread::set_thread_groups(&[Gid::ROOT])?,
         }
         // Nothing mounted from here on is seen outside, and it goes away with the last process.
         Ok(rustix::mount::mount_change(c"/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?)

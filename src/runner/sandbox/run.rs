@@ -18,7 +18,7 @@ use super::super::stage::{Stage, Stop, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError};
 use super::arguments::Arguments;
 use super::limits::Limits;
-use super::prologue::{IdMaps, Overlay, Prologue, inherited, open_files};
+use super::prologue::{IdMaps, Overlay, Prologue, inherited};
 use crate::store::{LocalStore, StoreError};
 
 /// Runs commands with bubblewrap.
@@ -166,7 +166,6 @@ impl Sandbox {
             groups: limits.entrances().map_err(no_limits)?,
             status: status_end.into(),
             inherited: self.inherited.clone(),
-            open_files: open_files(),
         };
         let arguments = Arguments::build(command, stage, root, prologue.status_fd())?;
 

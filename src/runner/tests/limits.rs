@@ -43,7 +43,7 @@ async fn a_cancelled_command_is_gone_when_the_call_returns() {
     for (runner, word) in both().await.into_iter().zip(["7000201", "7000202"]) {
         let (cancel, cancelled) = watch::channel(false);
         let command = fixture.command(&format!("{} echo started; sleep {word}", survivors(word)));
-        let ended = runner.run(&command, &fixture.store, |_| drop(cancel.send(true)), cancelled).await;
+        let ended = runner.run(&command, &fixture.store, |_| _ = cancel.send(true), cancelled).await;
         assert!(matches!(ended, Err(RunError::Cancelled)), "{}", runner.name());
         assert_eq!(alive(word), 0, "{}", runner.name());
         fixture.assert_nothing_left();
@@ -70,7 +70,7 @@ async fn a_future_that_is_dropped_takes_its_command_along() {
         let (started, mut begun) = watch::channel(false);
         let command = fixture.command(&format!("echo go; sleep {word}"));
         {
-            let run = runner.run(&command, &fixture.store, |_| drop(started.send(true)), never);
+            let run = runner.run(&command, &fixture.store, |_| _ = started.send(true), never);
             tokio::select! {
                 _ = run => panic!("{}: it ended", runner.name()),
                 _ = begun.changed() => {}
