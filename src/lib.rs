@@ -8,6 +8,9 @@
 pub mod buildfile;
 pub mod cli;
 pub mod digest;
+pub mod buildfile;
+pub mod cli;
+pub mod digest;
 pub mod execute;
 pub mod graph;
 pub mod index;

@@ -1,0 +1,168 @@
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, StartContainerOptions,
+    UploadToContainerOptionsBuilder,
+};
+use futures_util::{Stream, StreamExt};
+use tar::Builder;
+use tokio::sync::watch;
+
+use super::super::command::{FORGE, OUT};
+use super::super::log::Log;
+use super::super::paths::components;
+use super::super::stage::{Stage, Stop, blocking, stopped};
+use super::super::{Command, Exit, Outcome, Root, RunError};
+use super::archive::{append_dir, append_file, append_tree, streamed, unpack};
+use super::container::Container;
+use super::engine::{Docker, engine_error};
+use crate::store::{LocalStore, StoreError};
+
+impl Docker {
+    pub(in super::super) async fn run(
+        &self,
+        command: &Command,
+        store: &Arc<LocalStore>,
+        listener: impl FnMut(&str),
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Outcome, RunError> {
+        command.check()?;
+        let Root::Tree(root) = command.root else {
+            return Err(RunError::Setup(
+                "the docker runner cannot show this machine's own root; name an image, or use the sandbox runner".into(),
+            ));
+        };
+        let image = tokio::select! {
+            image = self.load_root(root, &command.platform, store) => image?,
+            _ = stopped(None, cancel.clone()) => return Err(RunError::Cancelled),
+        };
+        let stage = {
+            let (command, store) = (command.clone(), store.clone());
+            blocking(move || lay_out(&command, store)).await?
+        };
+        let container = Container::create(&self.client, image, command, &stage).await?;
+        let ran = self.execute(&container, command, &stage, listener, cancel).await;
+        let removed = container.remove().await;
+        match ran {
+            Ok(failed) => {
+                removed?;
+                stage.finish(command, failed).await
+            }
+            Err(error) => {
+                blocking(move || drop(stage)).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn execute(
+        &self,
+        container: &Container,
+        command: &Command,
+        stage: &Stage,
+        listener: impl FnMut(&str),
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Option<Exit>, RunError> {
+        let log_path = stage.path("log");
+        let mut log = Log::create(&log_path, listener).map_err(StoreError::io("create", log_path))?;
+        tokio::select! {
+            sent = self.send(container, command, stage) => sent?,
+            _ = stopped(None, cancel.clone()) => return Err(RunError::Cancelled),
+        }
+        // Before the start, or the first lines could be missed.
+        let options = AttachContainerOptionsBuilder::default().stream(true).stdout(true).build();
+        let attached = self.client.attach_container(&container.id, Some(options)).await;
+        let mut output = attached.map_err(engine_error("attach to a container"))?.output;
+        let started = self.client.start_container(&container.id, None::<StartContainerOptions>).await;
+        started.map_err(engine_error("start the command"))?;
+
+        let early = tokio::select! {
+            drained = drain(&mut log, &mut output) => drained.map(|()| None)?,
+            stop = stopped(command.timeout, cancel) => Some(stop),
+        };
+        if early.is_some() {
+            container.kill().await?;
+            drain(&mut log, &mut output).await?;
+        }
+        log.finish();
+        let ended = container.end().await?;
+        match early {
+            Some(Stop::Cancelled) => Err(RunError::Cancelled),
+            Some(Stop::TimedOut(after)) => Ok(Some(Exit::TimedOut(after))),
+            None if ended.code == 0 => self.fetch(container, stage).await.map(|()| None),
+            None if ended.out_of_memory => Ok(Some(Exit::OutOfMemory(command.memory.unwrap_or_default()))),
+            None => Ok(Exit::from_code(ended.code)),
+        }
+    }
+
+    /// Fills `/forge`.
+    async fn send(&self, container: &Container, command: &Command, stage: &Stage) -> Result<(), RunError> {
+        let (written, store) = (command.clone(), stage.store().clone());
+        let (body, sent) = streamed(move |to| write_forge(&written, &store, to));
+        let options = UploadToContainerOptionsBuilder::default().path(FORGE).build();
+        let answer = self
+            .client
+            .upload_to_container(&container.id, Some(options), bollard::body_try_stream(body))
+            .await;
+        if let Ok(Err(error)) = sent.await
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            return Err(StoreError::io("read the copied trees in", stage.store().root())(error).into());
+        }
+        answer.map_err(engine_error("fill the working directory"))
+    }
+
+    /// Brings `/forge/out` into the scratch directory.
+    async fn fetch(&self, container: &Container, stage: &Stage) -> Result<(), RunError> {
+        let out = stage.path("forge/out");
+        std::fs::remove_dir(&out).map_err(StoreError::io("remove", &out))?;
+        let options = DownloadFromContainerOptionsBuilder::default().path(OUT).build();
+        let stream = std::pin::pin!(self.client.download_from_container(&container.id, Some(options)));
+        match unpack(stream, stage.path("forge"), |_, _| true).await {
+            Ok(unpacked) => Ok(unpacked.map_err(StoreError::io("unpack the outputs to", out))?),
+            // The command removed it: each output is missing, which is told by its name.
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            Err(error) => Err(engine_error("hand out what the command made")(error)),
+        }
+    }
+}
+
+fn lay_out(command: &Command, store: Arc<LocalStore>) -> Result<Stage, RunError> {
+    let stage = Stage::prepare(command, store)?;
+    stage.write("etc/resolv.conf", b"")?;
+    Ok(stage)
+}
+
+async fn drain<F: FnMut(&str)>(
+    log: &mut Log<F>,
+    output: &mut (impl Stream<Item = Result<LogOutput, Error>> + Unpin),
+) -> Result<(), RunError> {
+    while let Some(piece) = output.next().await {
+        let piece = piece.map_err(engine_error("hand out what the command writes"))?;
+        let written = log.take(&piece.into_bytes());
+        written.map_err(|error| RunError::Infrastructure(format!("cannot write the log: {error}")))?;
+    }
+    Ok(())
+}
+
+fn write_forge(command: &Command, store: &LocalStore, to: &mut dyn Write) -> io::Result<()> {
+    let time = command.source_date_epoch;
+    let mut archive = Builder::new(to);
+    for dir in ["home", "out", "work"] {
+        append_dir(&mut archive, dir, 0o755, time)?;
+    }
+    append_file(&mut archive, "script", command.script.as_bytes(), time)?;
+    for copy in &command.copies {
+        let mut prefix = "work/".to_owned();
+        for part in components(&copy.into).unwrap_or_default() {
+            prefix.push_str(part);
+            append_dir(&mut archive, &prefix, 0o755, time)?;
+            prefix.push('/');
+        }
+        append_tree(&mut archive, &prefix, &store.tree(copy.tree).map_err(io::Error::other)?, store, time)?;
+    }
+    archive.finish()
+}

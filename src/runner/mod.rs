@@ -1,0 +1,24 @@
+//! Runs one command in an image's tree and takes what it made into the store.
+//!
+//! Two runners show a command the same world: `sandbox` (bubblewrap, no daemon) and `docker`
+//! (an engine with API 1.41 or later). What each guarantees is told in `docs/runners.md`.
+
+mod choose;
+mod collect;
+mod command;
+mod docker;
+mod error;
+mod log;
+mod paths;
+mod sandbox;
+mod stage;
+#[cfg(test)]
+mod tests;
+
+pub use choose::{Runner, RunnerKind};
+pub use command::{Command, Mount, Root, WorkCopy};
+pub use docker::{Docker, DockerfileBuild};
+pub use error::{Exit, RunError};
+pub use sandbox::Sandbox;
+
+pub use collect::Outcome;

@@ -1,0 +1,131 @@
+use std::fs::{self, DirBuilder, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::collect::{Outcome, collect};
+use super::{Command, Exit, RunError};
+use crate::store::{LocalStore, Scratch, StoreError};
+
+/// Bytes of a log that are shown where a runner could not start a command.
+const TAIL: u64 = 4096;
+
+/// What both runners lay out before an action, and read back after it.
+///
+/// | path | content |
+/// | --- | --- |
+/// | `forge/` | `/forge`: the script, `work/`, `out/`, `home/` |
+/// | `etc/` | the files that say who and where the machine is |
+/// | `log` | all that the command wrote |
+pub(super) struct Stage {
+    store: Arc<LocalStore>,
+    scratch: Scratch,
+    mounts: Vec<(PathBuf, String)>,
+}
+
+impl Stage {
+    /// Checks out what is mounted and makes the directories. Blocks.
+    pub(super) fn prepare(command: &Command, store: Arc<LocalStore>) -> Result<Self, RunError> {
+        let scratch = store.scratch()?;
+        let checkout = |mount: &super::Mount| Ok((store.checkout(mount.tree)?, mount.at.clone()));
+        let mounts = command.mounts.iter().map(checkout).collect::<Result<_, StoreError>>()?;
+        let stage = Self { store, scratch, mounts };
+        for dir in ["forge", "forge/work", "forge/out", "forge/home", "etc"] {
+            stage.make_dir(dir)?;
+        }
+        stage.write("etc/hosts", b"127.0.0.1\tlocalhost forge\n::1\tlocalhost\n")?;
+        stage.write("etc/hostname", b"forge\n")?;
+        Ok(stage)
+    }
+
+    pub(super) fn store(&self) -> &Arc<LocalStore> {
+        &self.store
+    }
+
+    /// The checkouts to be mounted read-only, and where.
+    pub(super) fn mounts(&self) -> &[(PathBuf, String)] {
+        &self.mounts
+    }
+
+    pub(super) fn path(&self, relative: &str) -> PathBuf {
+        self.scratch.path().join(relative)
+    }
+
+    /// The scratch directory's own name.
+    pub(super) fn name(&self) -> &str {
+        self.scratch.path().file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    pub(super) fn make_dir(&self, relative: &str) -> Result<(), StoreError> {
+        let path = self.path(relative);
+        DirBuilder::new()
+            .mode(0o755)
+            .create(&path)
+            // Whatever the caller's umask: other users than root inside must find their way.
+            .and_then(|()| fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)))
+            .map_err(StoreError::io("create", path))
+    }
+
+    pub(super) fn write(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path(relative);
+        fs::write(&path, bytes)
+            .and_then(|()| fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)))
+            .map_err(StoreError::io("write", path))
+    }
+
+    /// Gives all it wrote to the store: what every end of a command has in common.
+    pub(super) async fn finish(self, command: &Command, failed: Option<Exit>) -> Result<Outcome, RunError> {
+        let outputs = command.outputs.clone();
+        blocking(move || collect(&self.store, self.scratch.path(), &outputs, failed)).await
+    }
+
+    /// The last lines of the log.
+    pub(super) fn log_tail(&self) -> String {
+        read_tail(&self.path("log")).unwrap_or_default()
+    }
+}
+
+fn read_tail(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut tail = Vec::new();
+    file.take(TAIL).read_to_end(&mut tail)?;
+    Ok(String::from_utf8_lossy(&tail).trim().to_owned())
+}
+
+/// Runs what blocks beside the event loop, so that other actions' logs are read on.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Why nobody waits for a command any longer.
+pub(super) enum Stop {
+    TimedOut(Duration),
+    Cancelled,
+}
+
+/// Waits for whatever ends a command before its own end. Never, if nothing does.
+pub(super) async fn stopped(timeout: Option<Duration>, mut cancel: watch::Receiver<bool>) -> Stop {
+    let cancelled = async {
+        if cancel.wait_for(|&cancelled| cancelled).await.is_err() {
+            // Nobody is left who could cancel.
+            std::future::pending::<()>().await;
+        }
+    };
+    let Some(timeout) = timeout else {
+        cancelled.await;
+        return Stop::Cancelled;
+    };
+    tokio::select! {
+        () = cancelled => Stop::Cancelled,
+        () = tokio::time::sleep(timeout) => Stop::TimedOut(timeout),
+    }
+}

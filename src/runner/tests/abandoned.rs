@@ -1,0 +1,116 @@
+use std::path::PathBuf;
+use std::process::{Child, Command as Process, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use tokio::sync::watch;
+
+use super::support::{Fixture, docker, sandbox};
+use crate::runner::{Runner, RunnerKind};
+use crate::store::LocalStore;
+
+const STORE: &str = "FORGE_TEST_STORE";
+const ROOT: &str = "FORGE_TEST_ROOT";
+const RUNNER: &str = "FORGE_TEST_RUNNER";
+const MARK: &str = "FORGE_TEST_MARK";
+
+/// Not a test: the process that the tests below kill. It runs one long command.
+#[tokio::test]
+#[ignore = "started by other tests as a process of its own"]
+async fn victim() {
+    let variable = |name| std::env::var(name).unwrap();
+    let fixture = Fixture::new();
+    let store = Arc::new(LocalStore::open(PathBuf::from(variable(STORE))).unwrap());
+    let (runner, _) = Runner::choose(Some(variable(RUNNER).parse().unwrap())).await.unwrap();
+    let mut command = fixture.command(&format!("echo up; sleep {}", variable(MARK)));
+    command.root = crate::runner::Root::Tree(variable(ROOT).parse().unwrap());
+    let (_cancel, never) = watch::channel(false);
+    let _ = runner.run(&command, &store, |_| {}, never).await;
+}
+
+fn start_victim(fixture: &Fixture, kind: RunnerKind, mark: &str) -> Child {
+    Process::new(std::env::current_exe().unwrap())
+        .args(["--exact", "runner::tests::abandoned::victim", "--ignored"])
+        .env(STORE, fixture.store.root())
+        .env(ROOT, fixture.root.to_string())
+        .env(RUNNER, kind.to_string())
+        .env(MARK, mark)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn alive(mark: &str) -> bool {
+    let lines = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = lines.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.any(|line| line == format!("sleep\0{mark}\0").as_bytes())
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_container_whose_forge_was_killed_is_removed_by_the_next_sweep() {
+    let fixture = Fixture::new();
+    let runner = docker().await;
+    let Runner::Docker(engine) = &runner else { unreachable!() };
+    let containers = async || {
+        let filters = [("label", vec![format!("forge.store={}", store_label(&fixture))])].into();
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        engine.client.list_containers(Some(options)).await.unwrap().len()
+    };
+    let mut victim = start_victim(&fixture, RunnerKind::Docker, "7000401");
+    until("the command runs", async || alive("7000401")).await;
+
+    runner.sweep(&fixture.store).await.unwrap();
+    assert!(alive("7000401"), "a sweep leaves the living alone");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(alive("7000401"), "the container goes on without its forge");
+    assert_eq!(containers().await, 1);
+
+    runner.sweep(&fixture.store).await.unwrap();
+    assert_eq!(containers().await, 0);
+    assert!(!alive("7000401"));
+    fixture.store.sweep().unwrap();
+    fixture.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn the_store_may_be_swept_before_the_containers() {
+    let fixture = Fixture::new();
+    let runner = docker().await;
+    let mut victim = start_victim(&fixture, RunnerKind::Docker, "7000402");
+    until("the command runs", async || alive("7000402")).await;
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    fixture.store.sweep().unwrap();
+    runner.sweep(&fixture.store).await.unwrap();
+    assert!(!alive("7000402"));
+}
+
+#[tokio::test]
+async fn a_sandbox_dies_with_its_forge() {
+    let fixture = Fixture::new();
+    let runner = sandbox().await;
+    let mut victim = start_victim(&fixture, RunnerKind::Sandbox, "7000403");
+    until("the command runs", async || alive("7000403")).await;
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    until("the command is gone", async || !alive("7000403")).await;
+    runner.sweep(&fixture.store).await.unwrap();
+    fixture.store.sweep().unwrap();
+    fixture.assert_nothing_left();
+}
+
+fn store_label(fixture: &Fixture) -> String {
+    crate::digest::Digest::of(fixture.store.root().as_os_str().as_encoded_bytes()).to_string()
+}

@@ -1,0 +1,112 @@
+use super::support::{Fixture, both};
+use crate::runner::{Mount, RunError, WorkCopy};
+use crate::store::{Entry, Kind, Tree};
+
+#[tokio::test]
+async fn a_daemon_dies_with_its_command_before_the_outputs_are_taken() {
+    let fixture = Fixture::new();
+    let mut command = fixture.command(
+        "mkdir $OUT/d; setsid sh -c 'while :; do echo x >> $OUT/d/f; done' >/dev/null 2>&1 </dev/null & sleep 0.3",
+    );
+    command.outputs = vec!["d".to_owned()];
+    for runner in both().await {
+        let outcome = fixture.run(&runner, &command).await.unwrap();
+        let tree = fixture.store.tree(outcome.outputs["d"]).unwrap();
+        let Kind::File { object, size } = tree.get("f").unwrap().kind else { panic!() };
+        // What is stored is what was hashed: nobody wrote to it afterwards.
+        assert_eq!(fixture.store.get(object).unwrap().len() as u64, size, "{}", runner.name());
+        assert!(size > 0);
+    }
+    fixture.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_pipe_or_a_device_among_the_outputs_is_told() {
+    let fixture = Fixture::new();
+    let mut command = fixture.command("mkdir -p $OUT/root/a; mkfifo $OUT/root/a/pipe; echo made it");
+    command.outputs = vec!["root".to_owned()];
+    for runner in both().await {
+        let error = fixture.run(&runner, &command).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "$OUT/root/a/pipe: it is a device, a socket or a pipe",
+            "{}",
+            runner.name()
+        );
+        assert_eq!(fixture.log_of(&error), "made it\n");
+    }
+    fixture.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn what_an_action_leaves_closed_is_cleaned_away() {
+    let fixture = Fixture::new();
+    let script = "mkdir -p $OUT/a/b/c work/x; touch $OUT/a/b/c/f; chmod 000 $OUT/a/b/c $OUT/a/b $OUT/a work; \
+                  mkdir -p /usr/closed/x; chmod 000 /usr/closed; chmod 000 /";
+    for runner in both().await {
+        fixture.run(&runner, &fixture.command(script)).await.unwrap();
+        fixture.assert_nothing_left();
+    }
+}
+
+#[tokio::test]
+async fn an_out_directory_that_is_a_link_shows_nothing_of_the_host() {
+    let fixture = Fixture::new();
+    let mut command = fixture.command("rmdir /forge/out; ln -s /etc /forge/out");
+    command.outputs = vec!["shadow".to_owned()];
+    let mut nested = fixture.command("ln -s /etc $OUT/pkg");
+    nested.outputs = vec!["pkg/shadow".to_owned()];
+    for runner in both().await {
+        for command in [&command, &nested] {
+            let error = fixture.run(&runner, command).await.unwrap_err();
+            assert!(matches!(error, RunError::UnfitOutput { .. }), "{}: {error}", runner.name());
+        }
+    }
+    fixture.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_link_in_a_copied_tree_leads_no_other_copy_out() {
+    let fixture = Fixture::new();
+    let target = fixture.path().join("victim");
+    std::fs::create_dir(&target).unwrap();
+    let link = Kind::Symlink { target: target.to_str().unwrap().to_owned() };
+    let trap = Tree::new(vec![Entry { path: "src".into(), mode: 0o777, kind: link }]);
+    let trap = fixture.store.put_tree(&trap).unwrap();
+    let tree = fixture.tree(&[("planted", "x")]);
+    let copy = |tree, into: &str| WorkCopy { tree, into: into.to_owned() };
+    for runner in both().await {
+        for into in ["src", "src/below"] {
+            let mut command = fixture.command("true");
+            command.copies = vec![copy(trap, "."), copy(tree, into)];
+            let _ = fixture.run(&runner, &command).await;
+            let mut command = fixture.command("true");
+            command.copies = vec![copy(trap, ".")];
+            command.mounts = vec![Mount { tree, at: format!("/forge/work/{into}") }];
+            let _ = fixture.run(&runner, &command).await;
+            assert_eq!(std::fs::read_dir(&target).unwrap().count(), 0, "{}", runner.name());
+        }
+    }
+    fixture.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_before_anything_runs() {
+    let fixture = Fixture::new();
+    let tree = fixture.tree(&[("a", "a")]);
+    let mount = |at: &str| Mount { tree, at: at.to_owned() };
+    for runner in both().await {
+        let mut nested = fixture.command("true");
+        nested.mounts = vec![mount("/opt/a/b"), mount("/opt/a-b"), mount("/opt/a")];
+        let mut outside = fixture.command("true");
+        outside.copies = vec![WorkCopy { tree, into: "../x".to_owned() }];
+        let mut output = fixture.command("true");
+        output.outputs = vec!["../../etc".to_owned()];
+        let mut variable = fixture.command("true");
+        variable.env = [("A=B".to_owned(), String::new())].into();
+        for command in [nested, outside, output, variable] {
+            let error = fixture.run(&runner, &command).await.unwrap_err();
+            assert!(matches!(error, RunError::Setup(_)), "{}: {error}", runner.name());
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Real commands in a real root, on both runners.
+
+mod abandoned;
+mod dockerfile;
+mod environment;
+mod hostile;
+mod limits;
+mod outputs;
+mod overhead;
+mod support;

@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command as Process;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+
+use crate::digest::Digest;
+use crate::runner::{Command, Outcome, Root, RunError, Runner, RunnerKind};
+use crate::store::{Entry, Kind, LocalStore, Tree};
+
+/// A store with a root tree in it: a static busybox and the directories a system has.
+pub(super) struct Fixture {
+    pub(super) store: Arc<LocalStore>,
+    pub(super) root: Digest,
+    dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalStore::open(dir.path().join("cache")).unwrap());
+        let root = store.put_tree(&busybox_root(&store)).unwrap();
+        Self { store, root, dir }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(super) fn command(&self, script: &str) -> Command {
+        Command {
+            root: Root::Tree(self.root),
+            script: script.to_owned(),
+            env: BTreeMap::new(),
+            mounts: vec![],
+            copies: vec![],
+            outputs: vec![],
+            network: false,
+            source_date_epoch: 1_700_000_000,
+            jobs: 3,
+            cpus: None,
+            memory: None,
+            timeout: None,
+            platform: "linux/amd64".to_owned(),
+        }
+    }
+
+    /// Stores a tree of files, by path and text.
+    pub(super) fn tree(&self, files: &[(&str, &str)]) -> Digest {
+        let entries = files.iter().map(|(path, text)| {
+            let object = self.store.put(text.as_bytes()).unwrap();
+            file(path, 0o644, object, text.len())
+        });
+        self.store.put_tree(&Tree::new(entries.collect())).unwrap()
+    }
+
+    /// Runs it to its end.
+    pub(super) async fn run(&self, runner: &Runner, command: &Command) -> Result<Outcome, RunError> {
+        let (_cancel, never) = watch::channel(false);
+        runner.run(command, &self.store, |_| {}, never).await
+    }
+
+    /// What a command that must succeed wrote.
+    pub(super) async fn said(&self, runner: &Runner, command: &Command) -> String {
+        match self.run(runner, command).await {
+            Ok(outcome) => self.text(outcome.log),
+            Err(error) => panic!("{}: {error}\n{}", runner.name(), self.log_of(&error)),
+        }
+    }
+
+    pub(super) fn text(&self, object: Digest) -> String {
+        String::from_utf8(self.store.get(object).unwrap()).unwrap()
+    }
+
+    pub(super) fn log_of(&self, error: &RunError) -> String {
+        match error {
+            RunError::Failed { log, .. }
+            | RunError::MissingOutput { log, .. }
+            | RunError::UnfitOutput { log, .. } => {
+                String::from_utf8_lossy(&self.store.get(*log).unwrap()).into_owned()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Nothing of any action may be left where actions work.
+    pub(super) fn assert_nothing_left(&self) {
+        let scratch: Vec<_> = fs::read_dir(self.store.root().join("scratch")).unwrap().flatten().collect();
+        assert!(scratch.is_empty(), "left in scratch: {scratch:?}");
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let root = self.store.root().to_str().unwrap();
+        assert!(!mounts.contains(root), "a mount is left in {root}: {mounts}");
+    }
+}
+
+/// Both runners; a test that cannot have them fails and says what to install.
+pub(super) async fn both() -> [Runner; 2] {
+    [sandbox().await, docker().await]
+}
+
+pub(super) async fn sandbox() -> Runner {
+    chosen(RunnerKind::Sandbox).await
+}
+
+pub(super) async fn docker() -> Runner {
+    chosen(RunnerKind::Docker).await
+}
+
+async fn chosen(kind: RunnerKind) -> Runner {
+    match Runner::choose(Some(kind)).await {
+        Ok((runner, _)) => runner,
+        Err(error) => panic!("this test needs the {kind} runner: {error}"),
+    }
+}
+
+pub(super) fn file(path: &str, mode: u32, object: Digest, size: usize) -> Entry {
+    Entry { path: path.to_owned(), mode, kind: Kind::File { object, size: size as u64 } }
+}
+
+fn busybox_root(store: &LocalStore) -> Tree {
+    let busybox = busybox();
+    let object = store.put(&busybox.bytes).unwrap();
+    let mut entries = vec![file("usr/bin/busybox", 0o755, object, busybox.bytes.len())];
+    for dir in ["dev", "etc", "proc", "root", "tmp", "usr", "usr/bin", "usr/lib", "var"] {
+        entries.push(Entry { path: dir.to_owned(), mode: 0o755, kind: Kind::Dir });
+    }
+    let link = |path: String, target: &str| {
+        let kind = Kind::Symlink { target: target.to_owned() };
+        Entry { path, mode: 0o777, kind }
+    };
+    entries.extend(busybox.applets.iter().map(|name| link(format!("usr/bin/{name}"), "busybox")));
+    entries.push(link("bin".to_owned(), "usr/bin"));
+    entries.push(link("lib".to_owned(), "/usr/lib"));
+    let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
+    let group = "root:x:0:\nwheel:x:10:root\nnogroup:x:65534:\n";
+    for (path, text) in [("etc/passwd", passwd), ("etc/group", group)] {
+        entries.push(file(path, 0o644, store.put(text.as_bytes()).unwrap(), text.len()));
+    }
+    Tree::new(entries)
+}
+
+struct Busybox {
+    bytes: Vec<u8>,
+    applets: Vec<String>,
+}
+
+fn busybox() -> &'static Busybox {
+    static BUSYBOX: OnceLock<Busybox> = OnceLock::new();
+    BUSYBOX.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "apt-get download -q busybox-static && dpkg-deb -x busybox-static_*.deb .";
+        let got = Process::new("sh").args(["-ec", script]).current_dir(dir.path()).output().unwrap();
+        assert!(
+            got.status.success(),
+            "this test needs a static busybox; `apt-get download busybox-static` said: {}",
+            String::from_utf8_lossy(&got.stderr)
+        );
+        let binary = ["bin/busybox", "usr/bin/busybox"].map(|path| dir.path().join(path));
+        let binary = binary.iter().find(|path| path.exists()).expect("the package has a busybox");
+        let applets = Process::new(binary).arg("--list").output().unwrap().stdout;
+        let applets = String::from_utf8(applets).unwrap();
+        let applets = applets.lines().filter(|name| *name != "busybox").map(str::to_owned).collect();
+        Busybox { bytes: fs::read(binary).unwrap(), applets }
+    })
+}
