@@ -8,9 +8,6 @@
 pub mod buildfile;
 pub mod cli;
 pub mod digest;
-pub mod buildfile;
-pub mod cli;
-pub mod digest;
 pub mod execute;
 pub mod graph;
 pub mod index;

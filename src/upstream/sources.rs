@@ -130,7 +130,7 @@ fn upstream_version(full: &str) -> &str {
     let version = full.split_once(':').map_or(full, |(_, rest)| rest);
     let version = version.rsplit_once('-').map_or(version, |(version, _)| version);
     let mark = ["dfsg", "ds", "repack"].iter().filter_map(|mark| {
-        let at = version.rfind(&format!("+{mark}")).or_else(|| version.rfind(&format!("~{mark}")))?;
+        let at = ['+', '~', '.'].iter().find_map(|sign| version.rfind(&format!("{sign}{mark}")))?;
         let count = &version[at + 1 + mark.len()..];
         count.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.').then_some(at)
     });
@@ -152,6 +152,7 @@ mod tests {
             ("1.2~rc3+ds2-1~bpo12+1", "1.2~rc3"),
             ("1.0~dfsg.1-4", "1.0"),
             ("3.0+repack-1", "3.0"),
+            ("1.18.3.dfsg-1.1", "1.18.3"),
             ("2.0-beta-1", "2.0-beta"),
             ("20230311", "20230311"),
             ("1.0+dsomething-1", "1.0+dsomething"),
