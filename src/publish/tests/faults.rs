@@ -1,12 +1,14 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::support::{KEY_TIME, NOW, World, check_whole, listing, source};
+use super::support::{NOW, World, check_whole, listing, sha256, source};
 use crate::index::fixture::{alias, index, run, suite};
 use crate::index::{AptIndex, IndexedPackage};
 use crate::publish::{DirectoryTarget, Outcome, Progress, PublishError, Repository, SigningKeys};
@@ -58,7 +60,8 @@ fn publisher(world: &World, site: &Path, repository: &Repository) -> Command {
         repository.tree.to_string(),
         expected.to_owned(),
     ];
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    // Not `current_exe`: a build at the same time may have replaced that file.
+    let mut command = Command::new("/proc/self/exe");
     command.args(["--exact", "publish::tests::faults::publisher_process", "--test-threads=1"]);
     command.env(CHILD, parts.join("|")).stdout(Stdio::null()).stderr(Stdio::piped());
     command
@@ -204,11 +207,9 @@ fn a_full_disk_leaves_the_old_generation() {
     let apt = world.site().join("apt");
     check_whole(&apt, &apt.join("key.gpg"));
     let after = listing(&world.site());
-    let dists = |all: &std::collections::BTreeMap<_, _>| -> Vec<_> {
-        all.iter()
-            .filter(|(path, _): &(&std::path::PathBuf, &String)| !path.starts_with("apt/pool"))
-            .map(|(path, what)| (path.clone(), what.clone()))
-            .collect()
+    let dists = |all: &BTreeMap<PathBuf, String>| -> Vec<(PathBuf, String)> {
+        let outside = all.iter().filter(|(path, _)| !path.starts_with("apt/pool"));
+        outside.map(|(path, what)| (path.clone(), what.clone())).collect()
     };
     assert_eq!(dists(&after), dists(&before), "no part of the new generation stays");
 
@@ -218,7 +219,7 @@ fn a_full_disk_leaves_the_old_generation() {
     check_whole(&apt, &apt.join("key.gpg"));
 }
 
-struct Unmount(std::path::PathBuf);
+struct Unmount(PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {
@@ -246,14 +247,57 @@ fn a_damaged_object_never_reaches_the_pool() {
 fn the_same_publish_gives_the_same_bytes() {
     let world = World::new();
     let debs = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
-    let repository = world.repository("", &settings_of_one(), &debs);
+    let repository = world.repository("", &index(vec![suite("x")]), &debs);
     world.publish(&repository, NOW).unwrap();
     let elsewhere = DirectoryTarget::new(world.path("elsewhere"));
     elsewhere.publish(&[repository], Some(&world.keys), NOW, &world.fixture.store, &mut |_| {}).unwrap();
     assert_eq!(listing(&world.path("elsewhere")), listing(&world.site()));
-    assert!(KEY_TIME < NOW);
 }
 
-fn settings_of_one() -> AptIndex {
-    index(vec![suite("x")])
+#[test]
+fn a_package_that_stays_need_not_be_in_the_store() {
+    let world = World::new();
+    let settings = index(vec![suite("x")]);
+    let old = world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one");
+    world.publish(&world.repository("", &settings, std::slice::from_ref(&old)), NOW).unwrap();
+    fs::remove_file(world.fixture.store.object_path(old.object)).unwrap();
+    let both = [world.fixture.deb("hello-forge", "2.0", "amd64", "x", "two"), old];
+    world.publish(&world.repository("", &settings, &both), NOW + 1).unwrap();
+    check_whole(&world.site(), &world.site().join("key.gpg"));
+}
+
+#[test]
+fn a_reader_at_any_moment_finds_all_that_its_release_lists() {
+    let world = World::new();
+    let settings = index(vec![suite("x")]);
+    let publish = |round: u64| {
+        let debs = [world.fixture.deb("hello-forge", &format!("{round}.0"), "amd64", "x", "same")];
+        world.publish(&world.repository("", &settings, &debs), NOW + round).unwrap();
+    };
+    publish(0);
+    let stop = AtomicBool::new(false);
+    let dists = world.site().join("dists/x");
+    let (reads, generations) = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut reads, mut seen) = (0, BTreeSet::new());
+            while !stop.load(Ordering::Relaxed) {
+                let release = fs::read_to_string(dists.join("InRelease")).unwrap();
+                for line in release.lines().filter(|line| line.contains(" main/binary-amd64/")) {
+                    let hash = line.split_whitespace().next().unwrap();
+                    let index = dists.join("main/binary-amd64/by-hash/SHA256").join(hash);
+                    assert_eq!(sha256(&index), hash);
+                    reads += 1;
+                }
+                seen.insert(release);
+            }
+            (reads, seen.len())
+        });
+        (1..=15).for_each(publish);
+        stop.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(
+        generations > 5 && reads > generations,
+        "{reads} reads of {generations} generations show nothing"
+    );
 }
