@@ -61,7 +61,7 @@ fn publisher(world: &World, site: &Path, repository: &Repository) -> Command {
         expected.to_owned(),
     ];
     // Not `current_exe`: a build at the same time may have replaced that file.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(format!("/proc/{}/exe", std::process::id()));
     command.args(["--exact", "publish::tests::faults::publisher_process", "--test-threads=1"]);
     command.env(CHILD, parts.join("|")).stdout(Stdio::null()).stderr(Stdio::piped());
     command
@@ -131,6 +131,85 @@ fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
         half_done >= 5,
         "the kills hit nothing: {before} before, {after} after, {half_done} in the middle"
     );
+}
+
+#[test]
+fn a_publisher_killed_before_any_one_change_of_the_filesystem_leaves_a_whole_generation() {
+    const CHANGES: [&str; 13] = [
+        "mkdir",
+        "rename",
+        "renameat2",
+        "symlink",
+        "link",
+        "linkat",
+        "unlink",
+        "unlinkat",
+        "rmdir",
+        "fchmod",
+        "fsync",
+        "fdatasync",
+        "syncfs",
+    ];
+    if Command::new("strace").arg("--version").output().is_err() {
+        eprintln!("not tested: there is no strace");
+        return;
+    }
+    let world = World::new();
+    let settings = AptIndex { contents: false, ..index(vec![suite("x")]) };
+    let deb = |version| world.fixture.deb("hello-forge", version, "amd64", "x", version);
+    let old = world.repository("apt", &settings, &[deb("1.0")]);
+    world.publish(&old, NOW).unwrap();
+    let new = world.repository("apt", &settings, &[deb("2.0"), deb("3.0")]);
+    let (base, undisturbed) = (world.site(), world.path("undisturbed"));
+    copy(&base, &undisturbed);
+    run(&mut publisher(&world, &undisturbed, &new));
+    let wanted = listing(&undisturbed);
+
+    let killed = |change: &str, nth: usize| {
+        let site = world.path("killed");
+        copy(&base, &site);
+        let survived = run_until(publisher(&world, &site, &new), change, nth);
+        let apt = site.join("apt");
+        check_whole(&apt, &apt.join("key.gpg"));
+        let target = DirectoryTarget::new(&site);
+        let state = target.state("apt").unwrap().unwrap();
+        let is_new = state.content == new.content;
+        assert!(is_new || state.content == old.content);
+        let again = std::slice::from_ref(&new);
+        target.publish(again, Some(&world.keys), NOW + 100, &world.fixture.store, &mut |_| {}).unwrap();
+        if !is_new {
+            assert_eq!(listing(&site), wanted, "killed before {change} number {nth}");
+        }
+        fs::remove_dir_all(&site).unwrap();
+        (survived, is_new)
+    };
+    let mut live = [0, 0];
+    for change in CHANGES {
+        for nth in 1.. {
+            let (survived, is_new) = killed(change, nth);
+            if survived {
+                break;
+            }
+            live[usize::from(is_new)] += 1;
+        }
+    }
+    eprintln!(
+        "killed before each change: {} times the old generation, {} times the new one",
+        live[0], live[1]
+    );
+    assert!(live[0] > 30 && live[1] > 1, "{live:?}");
+}
+
+/// Runs the job until it would make this system call for the nth time; whether it came to its end.
+fn run_until(job: Command, call: &str, nth: usize) -> bool {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    strace.args(["-e", &format!("inject={call}:signal=KILL:when={nth}")]);
+    strace.arg(job.get_program()).args(job.get_args());
+    for (name, value) in job.get_envs() {
+        strace.env(name, value.unwrap());
+    }
+    strace.output().unwrap().status.success()
 }
 
 #[test]
