@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use pgp::composed::{PublicOrSecret, SignedSecretKey};
@@ -31,7 +34,7 @@ impl Secret {
         let bytes = match self {
             Self::File(path) => std::fs::read(path),
             Self::Env(name) => std::env::var_os(name)
-                .map(|value| std::os::unix::ffi::OsStringExt::into_vec(value))
+                .map(OsString::into_vec)
                 .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it is not set")),
         };
         bytes.map_err(|source| KeyError::Unreadable { secret: self.clone(), source })
@@ -147,7 +150,7 @@ impl SigningKeys {
             }
         }
         // The same key may stand in two places during a rotation.
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         keys.retain(|key| seen.insert(key.fingerprint()));
         match keys.is_empty() {
             true => Err(KeyError::None),

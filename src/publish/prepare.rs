@@ -281,8 +281,8 @@ impl Prepared {
         let Some(live) = &self.room.live else { return Ok(()) };
         let live = self.room.place.generation(&live.id).join("dists");
         let dists = self.dir().join("dists");
-        let earlier = self.generation.by_hash.iter().filter(|(_, until)| until.is_some());
-        earlier.map(|(path, _)| link_or_copy(&live.join(path), &dists.join(path))).collect()
+        let mut earlier = self.generation.by_hash.iter().filter(|(_, until)| until.is_some());
+        earlier.try_for_each(|(path, _)| link_or_copy(&live.join(path), &dists.join(path)))
     }
 
     fn write_release(

@@ -1,12 +1,14 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::support::{KEY_TIME, NOW, World, check_whole, listing, source};
+use super::support::{NOW, World, check_whole, listing, sha256, source};
 use crate::index::fixture::{alias, index, run, suite};
 use crate::index::{AptIndex, IndexedPackage};
 use crate::publish::{DirectoryTarget, Outcome, Progress, PublishError, Repository, SigningKeys};
@@ -58,7 +60,8 @@ fn publisher(world: &World, site: &Path, repository: &Repository) -> Command {
         repository.tree.to_string(),
         expected.to_owned(),
     ];
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    // Not `current_exe`: a build at the same time may have replaced that file.
+    let mut command = Command::new(format!("/proc/{}/exe", std::process::id()));
     command.args(["--exact", "publish::tests::faults::publisher_process", "--test-threads=1"]);
     command.env(CHILD, parts.join("|")).stdout(Stdio::null()).stderr(Stdio::piped());
     command
@@ -128,6 +131,85 @@ fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
         half_done >= 5,
         "the kills hit nothing: {before} before, {after} after, {half_done} in the middle"
     );
+}
+
+#[test]
+fn a_publisher_killed_before_any_one_change_of_the_filesystem_leaves_a_whole_generation() {
+    const CHANGES: [&str; 13] = [
+        "mkdir",
+        "rename",
+        "renameat2",
+        "symlink",
+        "link",
+        "linkat",
+        "unlink",
+        "unlinkat",
+        "rmdir",
+        "fchmod",
+        "fsync",
+        "fdatasync",
+        "syncfs",
+    ];
+    if Command::new("strace").arg("--version").output().is_err() {
+        eprintln!("not tested: there is no strace");
+        return;
+    }
+    let world = World::new();
+    let settings = AptIndex { contents: false, ..index(vec![suite("x")]) };
+    let deb = |version| world.fixture.deb("hello-forge", version, "amd64", "x", version);
+    let old = world.repository("apt", &settings, &[deb("1.0")]);
+    world.publish(&old, NOW).unwrap();
+    let new = world.repository("apt", &settings, &[deb("2.0"), deb("3.0")]);
+    let (base, undisturbed) = (world.site(), world.path("undisturbed"));
+    copy(&base, &undisturbed);
+    run(&mut publisher(&world, &undisturbed, &new));
+    let wanted = listing(&undisturbed);
+
+    let killed = |change: &str, nth: usize| {
+        let site = world.path("killed");
+        copy(&base, &site);
+        let survived = run_until(publisher(&world, &site, &new), change, nth);
+        let apt = site.join("apt");
+        check_whole(&apt, &apt.join("key.gpg"));
+        let target = DirectoryTarget::new(&site);
+        let state = target.state("apt").unwrap().unwrap();
+        let is_new = state.content == new.content;
+        assert!(is_new || state.content == old.content);
+        let again = std::slice::from_ref(&new);
+        target.publish(again, Some(&world.keys), NOW + 100, &world.fixture.store, &mut |_| {}).unwrap();
+        if !is_new {
+            assert_eq!(listing(&site), wanted, "killed before {change} number {nth}");
+        }
+        fs::remove_dir_all(&site).unwrap();
+        (survived, is_new)
+    };
+    let mut live = [0, 0];
+    for change in CHANGES {
+        for nth in 1.. {
+            let (survived, is_new) = killed(change, nth);
+            if survived {
+                break;
+            }
+            live[usize::from(is_new)] += 1;
+        }
+    }
+    eprintln!(
+        "killed before each change: {} times the old generation, {} times the new one",
+        live[0], live[1]
+    );
+    assert!(live[0] > 30 && live[1] > 1, "{live:?}");
+}
+
+/// Runs the job until it would make this system call for the nth time; whether it came to its end.
+fn run_until(job: Command, call: &str, nth: usize) -> bool {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    strace.args(["-e", &format!("inject={call}:signal=KILL:when={nth}")]);
+    strace.arg(job.get_program()).args(job.get_args());
+    for (name, value) in job.get_envs() {
+        strace.env(name, value.unwrap());
+    }
+    strace.output().unwrap().status.success()
 }
 
 #[test]
@@ -204,11 +286,9 @@ fn a_full_disk_leaves_the_old_generation() {
     let apt = world.site().join("apt");
     check_whole(&apt, &apt.join("key.gpg"));
     let after = listing(&world.site());
-    let dists = |all: &std::collections::BTreeMap<_, _>| -> Vec<_> {
-        all.iter()
-            .filter(|(path, _): &(&std::path::PathBuf, &String)| !path.starts_with("apt/pool"))
-            .map(|(path, what)| (path.clone(), what.clone()))
-            .collect()
+    let dists = |all: &BTreeMap<PathBuf, String>| -> Vec<(PathBuf, String)> {
+        let outside = all.iter().filter(|(path, _)| !path.starts_with("apt/pool"));
+        outside.map(|(path, what)| (path.clone(), what.clone())).collect()
     };
     assert_eq!(dists(&after), dists(&before), "no part of the new generation stays");
 
@@ -218,7 +298,7 @@ fn a_full_disk_leaves_the_old_generation() {
     check_whole(&apt, &apt.join("key.gpg"));
 }
 
-struct Unmount(std::path::PathBuf);
+struct Unmount(PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {
@@ -246,14 +326,57 @@ fn a_damaged_object_never_reaches_the_pool() {
 fn the_same_publish_gives_the_same_bytes() {
     let world = World::new();
     let debs = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
-    let repository = world.repository("", &settings_of_one(), &debs);
+    let repository = world.repository("", &index(vec![suite("x")]), &debs);
     world.publish(&repository, NOW).unwrap();
     let elsewhere = DirectoryTarget::new(world.path("elsewhere"));
     elsewhere.publish(&[repository], Some(&world.keys), NOW, &world.fixture.store, &mut |_| {}).unwrap();
     assert_eq!(listing(&world.path("elsewhere")), listing(&world.site()));
-    assert!(KEY_TIME < NOW);
 }
 
-fn settings_of_one() -> AptIndex {
-    index(vec![suite("x")])
+#[test]
+fn a_package_that_stays_need_not_be_in_the_store() {
+    let world = World::new();
+    let settings = index(vec![suite("x")]);
+    let old = world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one");
+    world.publish(&world.repository("", &settings, std::slice::from_ref(&old)), NOW).unwrap();
+    fs::remove_file(world.fixture.store.object_path(old.object)).unwrap();
+    let both = [world.fixture.deb("hello-forge", "2.0", "amd64", "x", "two"), old];
+    world.publish(&world.repository("", &settings, &both), NOW + 1).unwrap();
+    check_whole(&world.site(), &world.site().join("key.gpg"));
+}
+
+#[test]
+fn a_reader_at_any_moment_finds_all_that_its_release_lists() {
+    let world = World::new();
+    let settings = index(vec![suite("x")]);
+    let publish = |round: u64| {
+        let debs = [world.fixture.deb("hello-forge", &format!("{round}.0"), "amd64", "x", "same")];
+        world.publish(&world.repository("", &settings, &debs), NOW + round).unwrap();
+    };
+    publish(0);
+    let stop = AtomicBool::new(false);
+    let dists = world.site().join("dists/x");
+    let (reads, generations) = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut reads, mut seen) = (0, BTreeSet::new());
+            while !stop.load(Ordering::Relaxed) {
+                let release = fs::read_to_string(dists.join("InRelease")).unwrap();
+                for line in release.lines().filter(|line| line.contains(" main/binary-amd64/")) {
+                    let hash = line.split_whitespace().next().unwrap();
+                    let index = dists.join("main/binary-amd64/by-hash/SHA256").join(hash);
+                    assert_eq!(sha256(&index), hash);
+                    reads += 1;
+                }
+                seen.insert(release);
+            }
+            (reads, seen.len())
+        });
+        (1..=15).for_each(publish);
+        stop.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(
+        generations > 5 && reads > generations,
+        "{reads} reads of {generations} generations show nothing"
+    );
 }
