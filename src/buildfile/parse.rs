@@ -18,7 +18,8 @@ use super::*;
 
 /// The nodes a Buildfile may have at its top.
 const TOP: [&str; 11] = [
-    "axis", "exclude", "image", "include", "index", "package", "profile", "publish", "target", "test", "upstream",
+    "axis", "exclude", "image", "include", "index", "package", "profile", "publish", "target", "test",
+    "upstream",
 ];
 
 /// Reads the Buildfile at `path` and all it includes, with the profile of that name applied.

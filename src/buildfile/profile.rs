@@ -60,8 +60,11 @@ struct Header {
 impl Header {
     fn read(profile: &Located<'_>, report: &RefCell<Report>) -> Self {
         let mut reader = Reader::new(profile.node, Context { source: profile.source, report });
-        let header =
-            Self { name: reader.required("a name"), base: reader.property("base"), lock: reader.property("lock") };
+        let header = Self {
+            name: reader.required("a name"),
+            base: reader.property("base"),
+            lock: reader.property("lock"),
+        };
         reader.children();
         reader.finish();
         header
@@ -73,7 +76,8 @@ fn lineage(headers: &[Header], wanted: Option<&str>, report: &RefCell<Report>) -
     let mut lineage = Vec::new();
     let mut wanted = wanted.map(str::to_owned);
     while let Some(name) = wanted {
-        let position = headers.iter().position(|header| header.name.as_ref().is_some_and(|n| n.value == name));
+        let position =
+            headers.iter().position(|header| header.name.as_ref().is_some_and(|n| n.value == name));
         match position {
             Some(at) if !lineage.contains(&at) => {
                 lineage.push(at);

@@ -68,7 +68,8 @@ impl<'a> Reader<'a> {
 
     /// The next argument, if there is one.
     pub fn argument(&mut self) -> Option<Text> {
-        let entry = self.node.entries().iter().filter(|entry| entry.name().is_none()).nth(self.next_argument)?;
+        let entry =
+            self.node.entries().iter().filter(|entry| entry.name().is_none()).nth(self.next_argument)?;
         self.next_argument += 1;
         Some(self.text(entry))
     }
@@ -209,7 +210,11 @@ pub fn bytes(text: &Text, context: &Reader<'_>) -> Option<u64> {
     let bytes = factor.and_then(|factor| digits.parse::<u64>().ok()?.checked_mul(factor));
     if bytes.is_none() {
         let message = format!("'{}' is not a size", text.value);
-        context.push(Diagnostic::error(&text.span, message, "expected a size such as \"3GiB\" or \"512MiB\""));
+        context.push(Diagnostic::error(
+            &text.span,
+            message,
+            "expected a size such as \"3GiB\" or \"512MiB\"",
+        ));
     }
     bytes
 }
@@ -226,7 +231,11 @@ pub fn duration(text: &Text, context: &Reader<'_>) -> Option<Duration> {
     let seconds = factor.and_then(|factor| digits.parse::<u64>().ok()?.checked_mul(factor));
     if seconds.is_none() {
         let message = format!("'{}' is not a time span", text.value);
-        context.push(Diagnostic::error(&text.span, message, "expected a time span such as \"90m\" or \"30s\""));
+        context.push(Diagnostic::error(
+            &text.span,
+            message,
+            "expected a time span such as \"90m\" or \"30s\"",
+        ));
     }
     seconds.map(Duration::from_secs)
 }

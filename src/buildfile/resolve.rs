@@ -174,8 +174,7 @@ impl Resolver<'_> {
             InputSource::Upstream(reference) => {
                 if self.buildfile.upstream(&reference.name).is_none() {
                     let message = format!("there is no upstream '{}'", reference.name);
-                    let known: Vec<&str> =
-                        self.buildfile.upstreams.iter().map(|u| u.name.as_str()).collect();
+                    let known: Vec<&str> = self.buildfile.upstreams.iter().map(|u| u.name.as_str()).collect();
                     let diagnostic = Diagnostic::error(&reference.span, message, "unknown upstream");
                     self.report.push(diagnostic.suggest(&reference.name, known));
                 }
@@ -281,7 +280,11 @@ impl Resolver<'_> {
 }
 
 /// A way from `start` back to it inside its component.
-fn circle<'a>(graph: &DiGraphMap<&'a str, ()>, start: &'a str, component: &[&'a str]) -> Option<Vec<&'a str>> {
+fn circle<'a>(
+    graph: &DiGraphMap<&'a str, ()>,
+    start: &'a str,
+    component: &[&'a str],
+) -> Option<Vec<&'a str>> {
     let members: BTreeSet<&str> = component.iter().copied().collect();
     let mut path = vec![start];
     let mut seen = BTreeSet::from([start]);
@@ -382,8 +385,16 @@ impl Command {
 impl Package {
     fn templates(&self) -> Vec<&Template> {
         let fixed = [
-            &self.format, &self.name, &self.version, &self.architecture, &self.maintainer, &self.section,
-            &self.priority, &self.summary, &self.description, &self.changelog,
+            &self.format,
+            &self.name,
+            &self.version,
+            &self.architecture,
+            &self.maintainer,
+            &self.section,
+            &self.priority,
+            &self.summary,
+            &self.description,
+            &self.changelog,
         ];
         let contents = self.contents.iter().flat_map(|content| [&content.path, &content.to]);
         fixed

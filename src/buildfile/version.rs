@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn order_of_real_versions() {
-        let ordered = ["18.0-rc2", "18.0", "18.0.1", "24.3.4", "24.3.4.2", "24.3.4.17", "27.0-rc1", "27.0", "28"];
+        let ordered =
+            ["18.0-rc2", "18.0", "18.0.1", "24.3.4", "24.3.4.2", "24.3.4.17", "27.0-rc1", "27.0", "28"];
         for pair in ordered.windows(2) {
             assert!(Version::new(pair[0]) < Version::new(pair[1]), "{pair:?}");
         }

@@ -27,8 +27,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let files = LocalTrees::new(&stats);
     let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
     let key = planner.plan(&[node])?.step(node).and_then(|step| step.key);
-    let log = last_log(&workspace.store, &workspace.graph.node(node).name, key)
-        .ok_or_else(|| CommandError::new(format!("{name} has no log: it did not run yet, or runs no script")))?;
+    let log = last_log(&workspace.store, &workspace.graph.node(node).name, key).ok_or_else(|| {
+        CommandError::new(format!("{name} has no log: it did not run yet, or runs no script"))
+    })?;
     io::stdout().write_all(&workspace.store.get(log)?)?;
     Ok(exit::OK)
 }

@@ -33,7 +33,9 @@ impl Words {
     pub fn nodes(&self, graph: &Graph) -> Result<Vec<NodeId>, CommandError> {
         if graph.is_empty() {
             let message = "the selection leaves nothing to do: no target has a cell";
-            return Err(Diagnostic::placeless(message).help("drop a condition, or look at exclude rules").into());
+            return Err(Diagnostic::placeless(message)
+                .help("drop a condition, or look at exclude rules")
+                .into());
         }
         if self.goals.is_empty() {
             return Ok(graph.ids().filter(|id| graph.users(*id).next().is_none()).collect());

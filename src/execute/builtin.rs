@@ -200,7 +200,8 @@ impl Builtin {
             }
             Progress::Committed { prefix, id } => self.progress(format!("{prefix}: generation {id} is live")),
             Progress::Uncollected { path, error } => {
-                let text = format!("{} is past its retention and could not be removed: {error}", path.display());
+                let text =
+                    format!("{} is past its retention and could not be removed: {error}", path.display());
                 let _ = self.events.send(Event::Notice { text });
             }
         };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use super::builtin::{Builtin, Supplies};
 use super::Event;
+use super::builtin::{Builtin, Supplies};
 use crate::digest::Digest;
 use crate::graph::{DockerImage, Input, LocalFiles, Node, Placement, Root, Script, Work};
 use crate::plan::{LocalTrees, PlanError};

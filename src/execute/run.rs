@@ -237,9 +237,10 @@ impl<'a> Run<'a> {
             duration_ms: elapsed.as_millis() as u64,
         });
         let name = |id: &NodeId| self.graph.node(*id).name.clone();
-        let undone = self.graph.ids().filter(|id| {
-            matches!(self.states.get(*id), State::Waiting(_) | State::Ready | State::Skipped)
-        });
+        let undone = self
+            .graph
+            .ids()
+            .filter(|id| matches!(self.states.get(*id), State::Waiting(_) | State::Ready | State::Skipped));
         let failed = report.failed.iter().map(|(id, _)| name(id)).collect();
         let undone = undone.map(|id| name(&id)).collect();
         debug_assert!(self.states.open() == 0 || report.interrupted || !report.failed.is_empty());
@@ -355,7 +356,13 @@ impl Task<'_> {
         }
     }
 
-    fn store(&self, key: Digest, inputs: &[Digest], done: Done, elapsed: Duration) -> Result<Ended, StoreError> {
+    fn store(
+        &self,
+        key: Digest,
+        inputs: &[Digest],
+        done: Done,
+        elapsed: Duration,
+    ) -> Result<Ended, StoreError> {
         let node = self.graph.node(self.node);
         let outcome = match self.gave_before(&done.outputs) {
             true => Outcome::Unchanged,

@@ -54,7 +54,9 @@ impl States {
         let from = std::mem::replace(&mut self.states[node.index()], to);
         let is_allowed = matches!(
             (from, to),
-            (Waiting(_), Waiting(_) | Ready | Skipped) | (Ready, Running | Skipped) | (Running, Done | Failed | Skipped)
+            (Waiting(_), Waiting(_) | Ready | Skipped)
+                | (Ready, Running | Skipped)
+                | (Running, Done | Failed | Skipped)
         );
         debug_assert!(is_allowed, "{from:?} → {to:?}");
         if matches!(to, Done | Failed | Skipped) {

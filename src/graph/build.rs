@@ -4,8 +4,8 @@ use super::fault;
 use super::fill::Filler;
 use super::*;
 use crate::buildfile::{
-    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Origin, Place,
-    Reference, Report, Resources, Target, Upstream,
+    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Origin, Place, Reference, Report,
+    Resources, Target, Upstream,
 };
 use crate::matrix::{Axes, Cell, Expander, Join};
 use crate::upstream::{Lock, LockedVersion};
@@ -148,7 +148,8 @@ impl<'a> Builder<'a> {
         };
         let sha256 = listed.map(|l| l.sha256.clone()).or_else(|| Some(locked?.sha256.clone()))?;
         let by_template = upstream.archives.iter().map(|template| {
-            let filled = template.fill(|hole| Some(if hole.name == "version" { version } else { "" }.to_owned()));
+            let filled =
+                template.fill(|hole| Some(if hole.name == "version" { version } else { "" }.to_owned()));
             filled.unwrap_or_default()
         });
         let urls = locked.into_iter().flat_map(|locked| locked.archives.clone()).chain(by_template).collect();
@@ -163,7 +164,9 @@ impl<'a> Builder<'a> {
     /// Upstream's own date of a version, seconds since 1970.
     pub fn date_of(&self, upstream: &str, version: &str) -> u64 {
         let listed = match self.buildfile.upstream(upstream).map(|upstream| &upstream.origin) {
-            Some(Origin::List(listed)) => listed.iter().find(|listed| listed.version == version).map(|l| l.date),
+            Some(Origin::List(listed)) => {
+                listed.iter().find(|listed| listed.version == version).map(|l| l.date)
+            }
             _ => None,
         };
         listed.or_else(|| Some(self.locked(upstream, version)?.date)).unwrap_or(0)
@@ -264,7 +267,8 @@ impl<'a> Builder<'a> {
             self.report.push(fault::no_cell(span, name, &reference.name));
             return None;
         };
-        let output = output.or_else(|| self.graph.node(node).work.outputs().first().map(|o| (*o).to_owned()))?;
+        let output =
+            output.or_else(|| self.graph.node(node).work.outputs().first().map(|o| (*o).to_owned()))?;
         Some(Input::Node { node, output })
     }
 

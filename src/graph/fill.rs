@@ -38,7 +38,8 @@ impl Filler<'_> {
     /// Relations, the generated ones by the variable that dpkg-shlibdeps sets.
     pub fn relations(&self, templates: &[Template]) -> Vec<String> {
         let generated = "${shlibs:Depends}".to_owned();
-        let text = |template: &Template| if is_auto(template) { generated.clone() } else { self.text(template) };
+        let text =
+            |template: &Template| if is_auto(template) { generated.clone() } else { self.text(template) };
         templates.iter().map(text).collect()
     }
 }

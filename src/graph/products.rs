@@ -33,7 +33,13 @@ fi
 "#;
 
 impl Builder<'_> {
-    pub(super) fn image(&mut self, target: &Target, image: &buildfile::ImageSource, name: String, cell: Cell) {
+    pub(super) fn image(
+        &mut self,
+        target: &Target,
+        image: &buildfile::ImageSource,
+        name: String,
+        cell: Cell,
+    ) {
         let filler = self.filler(&cell);
         let (work, inputs, fault) = match image {
             buildfile::ImageSource::Bootstrap { suite, arch, packages } => {
@@ -46,7 +52,12 @@ impl Builder<'_> {
                     (&closure.suite, &closure.arch, &locked.wanted) == (&suite, &arch, &wanted)
                 });
                 let fault = locked.is_none().then(|| fault::image_not_locked(&target.span, &name));
-                let image = BootstrapImage { suite, arch, wanted, locked: locked.map(|locked| locked.closure.clone()) };
+                let image = BootstrapImage {
+                    suite,
+                    arch,
+                    wanted,
+                    locked: locked.map(|locked| locked.closure.clone()),
+                };
                 (Work::Bootstrap(Box::new(image)), Vec::new(), fault)
             }
             buildfile::ImageSource::Dockerfile { path, context, args, platform } => {
@@ -265,7 +276,10 @@ fn deb(
     });
     let scripts = package.scripts.iter().filter_map(|(name, text)| {
         let all = [
-            MaintainerScript::PreInst, MaintainerScript::PostInst, MaintainerScript::PreRm, MaintainerScript::PostRm,
+            MaintainerScript::PreInst,
+            MaintainerScript::PostInst,
+            MaintainerScript::PreRm,
+            MaintainerScript::PostRm,
         ];
         Some((all.into_iter().find(|script| script.file_name() == name)?, filler.text(text)))
     });

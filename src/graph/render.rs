@@ -11,7 +11,8 @@ pub fn to_dot(graph: &Graph, nodes: &[NodeId]) -> String {
         let name = &graph.node(id).name;
         writeln!(text, "  \"{name}\";").expect("a String takes every write");
         for need in graph.needs(id) {
-            writeln!(text, "  \"{}\" -> \"{name}\";", graph.node(need).name).expect("a String takes every write");
+            writeln!(text, "  \"{}\" -> \"{name}\";", graph.node(need).name)
+                .expect("a String takes every write");
         }
     }
     text.push_str("}\n");

@@ -1,8 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::buildfile::{
-    Axis, AxisValues, Buildfile, Diagnostic, Faults, Origin, Predicate, Report, Version,
-};
+use crate::buildfile::{Axis, AxisValues, Buildfile, Diagnostic, Faults, Origin, Predicate, Report, Version};
 use crate::upstream::Lock;
 
 /// All axes with the values that are selected.

@@ -49,7 +49,8 @@ impl<'a> Expander<'a> {
 
     /// Rules that took nothing out of any target's cells.
     pub fn idle_rules(&self) -> Vec<Diagnostic> {
-        let idle = self.rules.iter().zip(&self.effect).filter(|(rule, effect)| rule.excludes && **effect == 0);
+        let idle =
+            self.rules.iter().zip(&self.effect).filter(|(rule, effect)| rule.excludes && **effect == 0);
         idle.map(|(rule, _)| {
             let message = "this rule excludes nothing";
             Diagnostic::warning(&rule.span, message, "no cell meets it")
@@ -102,7 +103,11 @@ impl<'a> Expander<'a> {
         axes.contains(&axis).then_some(Test { axis, meets })
     }
 
-    fn cell(&self, dimensions: &[(usize, Arc<Dimension>)], point_on: impl Fn(usize) -> Option<usize>) -> Cell {
+    fn cell(
+        &self,
+        dimensions: &[(usize, Arc<Dimension>)],
+        point_on: impl Fn(usize) -> Option<usize>,
+    ) -> Cell {
         let coordinates = dimensions.iter().filter_map(|(axis, dimension)| {
             let resolved = self.axes.at(*axis);
             let point = point_on(*axis)?;
@@ -111,12 +116,7 @@ impl<'a> Expander<'a> {
                 None => point,
                 own => resolved.points.iter().position(|point| point.get(own.as_deref()) == Some(value))?,
             };
-            Some(Coordinate {
-                axis: *axis,
-                dimension: dimension.clone(),
-                point: first,
-                value: value.into(),
-            })
+            Some(Coordinate { axis: *axis, dimension: dimension.clone(), point: first, value: value.into() })
         });
         Cell::new(coordinates.collect())
     }

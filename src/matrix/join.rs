@@ -55,7 +55,8 @@ fn preference(axes: &Axes, a: &Cell, b: &Cell) -> Ordering {
 /// What both sides know: a whole axis tells all its attributes, an attribute only itself.
 fn shared_dimensions(a: &[Dimension], b: &[Dimension]) -> Vec<Dimension> {
     let knows = |side: &[Dimension], dimension: &Dimension| {
-        side.contains(dimension) || side.contains(&Dimension { axis: dimension.axis.clone(), attribute: None })
+        side.contains(dimension)
+            || side.contains(&Dimension { axis: dimension.axis.clone(), attribute: None })
     };
     let mut shared: Vec<Dimension> =
         a.iter().chain(b).filter(|dimension| knows(a, dimension) && knows(b, dimension)).cloned().collect();

@@ -45,7 +45,9 @@ pub enum PlanError {
         reason: String,
     },
     /// Something changed since the plan was made.
-    #[error("the world has moved since the plan was made: {difference}; look at a new plan with `forge plan`")]
+    #[error(
+        "the world has moved since the plan was made: {difference}; look at a new plan with `forge plan`"
+    )]
     Stale {
         /// The first thing that differs.
         difference: String,

@@ -81,7 +81,8 @@ fn cause_text(graph: &Graph, verdict: &Verdict) -> Option<String> {
 /// the latest.
 pub fn nearest_earlier(store: &LocalStore, node: &str, fields: &[Field]) -> Option<(Digest, ActionResult)> {
     let history = store.history(node);
-    let results = history.entries.iter().rev().filter_map(|entry| Some((entry.key, store.result(entry.key)?)));
+    let results =
+        history.entries.iter().rev().filter_map(|entry| Some((entry.key, store.result(entry.key)?)));
     results.min_by_key(|(_, result)| changes(&result.action, fields).len())
 }
 
@@ -90,9 +91,9 @@ pub fn chain(graph: &Graph, plan: &Plan, store: &LocalStore, id: NodeId, first: 
     let mut links = Vec::new();
     let (mut id, mut found) = (id, first.to_vec());
     while links.len() < LONGEST_CHAIN {
-        let Some((source, change)) = found.iter().find_map(|change| {
-            Some((giver(graph, plan, id, change.after.as_deref()?)?, change))
-        }) else {
+        let Some((source, change)) =
+            found.iter().find_map(|change| Some((giver(graph, plan, id, change.after.as_deref()?)?, change)))
+        else {
             break;
         };
         let Some(next) = changes_behind(graph, plan, store, source, change) else { break };

@@ -101,7 +101,8 @@ fn matching(files: &LocalFiles) -> Result<Vec<PathBuf>, PlanError> {
 fn glob_set(globs: &[String]) -> Result<GlobSet, PlanError> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        let invalid = |error: globset::Error| PlanError::Glob { glob: glob.clone(), reason: error.to_string() };
+        let invalid =
+            |error: globset::Error| PlanError::Glob { glob: glob.clone(), reason: error.to_string() };
         set.add(GlobBuilder::new(glob).literal_separator(true).build().map_err(invalid)?);
     }
     set.build().map_err(|error| PlanError::Glob { glob: globs.join(" "), reason: error.to_string() })

@@ -11,7 +11,12 @@ const SHOWN: usize = 3;
 const SHOWN_PACKAGES: usize = 12;
 
 /// What `forge plan` prints: nodes by target and cause, never one line for each of a thousand.
-pub fn plan_summary(graph: &Graph, plan: &Plan, effects: &[RepositoryEffect], estimates: &Estimates) -> String {
+pub fn plan_summary(
+    graph: &Graph,
+    plan: &Plan,
+    effects: &[RepositoryEffect],
+    estimates: &Estimates,
+) -> String {
     let mut text = String::new();
     let to_do = plan.steps.iter().filter(|step| step.verdict != Verdict::Hit).count();
     if to_do == 0 {

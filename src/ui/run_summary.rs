@@ -8,7 +8,8 @@ use crate::graph::{Graph, NodeId};
 /// The last lines of a run: counts, and where it failed by axis.
 pub fn run_summary(graph: &Graph, report: &RunReport, duration_ms: u64) -> String {
     let mut text = String::new();
-    let line = |text: &mut String, line: String| writeln!(text, "{line}").expect("a String takes every write");
+    let line =
+        |text: &mut String, line: String| writeln!(text, "{line}").expect("a String takes every write");
     if !report.failed.is_empty() {
         line(&mut text, format!("{} failed:", counted(report.failed.len(), "node")));
         for (id, error) in &report.failed {

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    AptError, AptRoot, ArchiveError, Expected, FetchError, Lock, LockError, LockedImage, LockedVersion, SourceVersion,
-    fetch, mirror_url, newest_mtime, resolve, source_versions,
+    AptError, AptRoot, ArchiveError, Expected, FetchError, Lock, LockError, LockedImage, LockedVersion,
+    SourceVersion, fetch, mirror_url, newest_mtime, resolve, source_versions,
 };
 use crate::buildfile::{Origin, Upstream};
 use crate::store::LocalStore;
@@ -74,7 +74,9 @@ pub enum UpdateError {
         found: String,
     },
     /// The upstream's kind is followed by no code yet.
-    #[error("upstream '{0}' follows git tags, which this version of forge cannot do yet; use apt-source, or list versions")]
+    #[error(
+        "upstream '{0}' follows git tags, which this version of forge cannot do yet; use apt-source, or list versions"
+    )]
     Git(String),
     /// The lock cannot be read or written.
     #[error(transparent)]
@@ -172,7 +174,9 @@ impl Updater<'_> {
         let before = lock.images.get(node);
         // Another day's release file that gives the same packages is no news.
         let is_same = before.is_some_and(|before| {
-            before.wanted == wanted && before.closure.packages == closure.packages && before.closure.suite == suite
+            before.wanted == wanted
+                && before.closure.packages == closure.packages
+                && before.closure.suite == suite
         });
         if !is_same {
             lock.images.insert(node.to_owned(), LockedImage { wanted: wanted.to_vec(), closure });

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::super::reader::{Reader, Text};
 use super::single;
 use crate::buildfile::{
-    Axis, AxisValue, AxisValues, Condition, Diagnostic, ListedVersion, Origin, Predicate, Rule, Span, Upstream,
+    Axis, AxisValue, AxisValues, Condition, Diagnostic, ListedVersion, Origin, Predicate, Rule, Span,
+    Upstream,
 };
 
 const UPSTREAM: [&str; 6] = ["apt-source", "archive", "git", "path", "strip", "version"];
@@ -136,8 +137,9 @@ pub fn rule(mut reader: Reader<'_>) -> Option<Rule> {
 
 pub fn choice(mut reader: Reader<'_>) -> Vec<(Predicate, Span)> {
     let properties = reader.properties();
-    let choice =
-        properties.into_iter().filter_map(|(name, text)| Some((predicate(&name, &text, &reader)?, text.span)));
+    let choice = properties
+        .into_iter()
+        .filter_map(|(name, text)| Some((predicate(&name, &text, &reader)?, text.span)));
     let choice = choice.collect();
     reader.finish();
     choice
@@ -157,4 +159,3 @@ fn predicate(name: &str, text: &Text, reader: &Reader<'_>) -> Option<Predicate> 
         }
     }
 }
-

@@ -23,9 +23,31 @@ const RELATIONS: [(&str, &str); 9] = [
 const SCRIPTS: [&str; 4] = ["preinst", "postinst", "prerm", "postrm"];
 
 const PACKAGE: [&str; 25] = [
-    "breaks", "changelog", "compression", "conffiles", "conflicts", "copyright", "depends", "description",
-    "enhances", "files", "homepage", "lintian-overrides", "maintainer", "name", "pre-depends", "priority",
-    "provides", "recommends", "replaces", "requires", "script", "section", "suggests", "summary", "version",
+    "breaks",
+    "changelog",
+    "compression",
+    "conffiles",
+    "conflicts",
+    "copyright",
+    "depends",
+    "description",
+    "enhances",
+    "files",
+    "homepage",
+    "lintian-overrides",
+    "maintainer",
+    "name",
+    "pre-depends",
+    "priority",
+    "provides",
+    "recommends",
+    "replaces",
+    "requires",
+    "script",
+    "section",
+    "suggests",
+    "summary",
+    "version",
 ];
 
 pub fn package(mut reader: Reader<'_>) -> Option<Target> {
@@ -91,7 +113,9 @@ fn field(reader: Reader<'_>, package: &mut Package) {
         "copyright" => package.copyright = single(reader, "a file").map(|text| PathBuf::from(text.value)),
         "script" => script(reader, package),
         "conffiles" => package.conffiles.extend(templates(reader, "absolute paths")),
-        "lintian-overrides" => package.lintian_overrides.extend(templates(reader, "lines of an override file")),
+        "lintian-overrides" => {
+            package.lintian_overrides.extend(templates(reader, "lines of an override file"))
+        }
         "compression" => compression(reader, package),
         "files" => package.contents.extend(content(reader)),
         "requires" => package.requires.extend(references(reader, "names of tests")),
@@ -142,18 +166,17 @@ fn content(mut reader: Reader<'_>) -> Option<Content> {
     let to = reader.required_property("to");
     let from = match target {
         Some(target) => InputSource::Target { target: reference(target), output },
-        None => InputSource::Files(reader.arguments("globs, or from=\"a target\"").into_iter().map(|g| g.value).collect()),
+        None => InputSource::Files(
+            reader.arguments("globs, or from=\"a target\"").into_iter().map(|g| g.value).collect(),
+        ),
     };
     reader.finish();
     Some(Content { from, path, to: to?.template() })
 }
 
 fn report_missing(package: &Package, reader: &Reader<'_>) {
-    let required = [
-        ("version", &package.version),
-        ("maintainer", &package.maintainer),
-        ("summary", &package.summary),
-    ];
+    let required =
+        [("version", &package.version), ("maintainer", &package.maintainer), ("summary", &package.summary)];
     for (name, template) in required {
         if template.parts.is_empty() {
             let message = format!("a package needs a {name}");
@@ -166,4 +189,3 @@ fn report_missing(package: &Package, reader: &Reader<'_>) {
         reader.push(Diagnostic::error(&reader.span(), message, "has none").help(help));
     }
 }
-

@@ -7,7 +7,16 @@ use super::{constant, filter, over, reference, references, single};
 use crate::buildfile::{Body, Diagnostic, Index, KeySource, Publish, Reference, Target, Template};
 
 const INDEX: [&str; 10] = [
-    "alias", "component", "compression", "contents", "description", "label", "origin", "packages", "suite", "where",
+    "alias",
+    "component",
+    "compression",
+    "contents",
+    "description",
+    "label",
+    "origin",
+    "packages",
+    "suite",
+    "where",
 ];
 const PUBLISH: [&str; 4] = ["index", "requires", "retention", "sign"];
 const COMPRESSIONS: [&str; 3] = ["gz", "xz", "zst"];
@@ -34,12 +43,16 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
             "where" => filters.extend(filter(child)),
             "packages" => index.packages.extend(references(child, "names of packages")),
             "suite" => index.suite = text(child).unwrap_or(index.suite),
-            "component" => index.component = single(child, "a name").map_or(index.component, |text| text.value),
+            "component" => {
+                index.component = single(child, "a name").map_or(index.component, |text| text.value)
+            }
             "origin" => index.origin = text(child).unwrap_or(index.origin),
             "label" => index.label = text(child).unwrap_or(index.label),
             "description" => index.description = text(child).unwrap_or(index.description),
             "compression" => index.compressions = compressions(child),
-            "contents" => index.contents = single(child, "#true or #false").is_none_or(|text| text.value != "#false"),
+            "contents" => {
+                index.contents = single(child, "#true or #false").is_none_or(|text| text.value != "#false")
+            }
             "alias" => index.aliases.extend(alias(child)),
             _ => child.unknown(&INDEX),
         }
