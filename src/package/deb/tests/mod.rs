@@ -44,6 +44,7 @@ fn rich_payload(bench: &Bench) -> Tree {
         bench.file("etc/forge-sample.conf", 0o644, b"answer = 42\n"),
         bench.file("opt/sample/bin/tool", 0o4755, &[7; 3000]),
         bench.file("opt/sample/bin/plain", 0o755, b"#!/bin/sh\n"),
+        bench.file("opt/sample/bin-more", 0o644, b"where the order of paths is not that of directories\n"),
         bench.file("opt/sample/empty-file", 0o640, b""),
         bench.file("opt/sample/gr\u{fc}\u{df}e \u{2603}.txt", 0o644, b"utf-8\n"),
         bench.file(LONG, 0o644, b"long\n"),

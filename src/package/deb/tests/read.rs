@@ -20,7 +20,7 @@ fn fault(bytes: &[u8]) -> String {
 fn package(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = b"!<arch>\n".to_vec();
     for (name, body) in members {
-        write!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", body.len()).unwrap();
+        writeln!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, "100644", body.len()).unwrap();
         bytes.extend_from_slice(body);
         if body.len() % 2 == 1 {
             bytes.push(b'\n');
@@ -92,8 +92,8 @@ fn packages_of_dpkg_deb_are_read() {
     for compression in ["-Zxz", "-Zgzip", "-Zzstd", "-Znone"] {
         run(dpkg_deb().args(["--root-owner-group", compression, "--build"]).args([&tree, &built]));
         let info = DebInfo::read(std::fs::File::open(&built).unwrap()).unwrap();
-        assert_eq!(info.paths.len(), 10, "{compression}");
-        assert_eq!(info.field("Installed-Size"), Some("24"));
+        assert_eq!(info.paths.len(), 11, "{compression}");
+        assert_eq!(info.field("Installed-Size"), Some("25"));
     }
 }
 
