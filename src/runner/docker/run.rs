@@ -89,12 +89,15 @@ impl Docker {
         }
         log.finish();
         let ended = container.end().await?;
+        // Whatever the exit code: the same command makes something else where there is more.
+        let ran_out = command.memory.filter(|_| ended.out_of_memory);
         match early {
             Some(Stop::Cancelled) => Err(RunError::Cancelled),
             Some(Stop::TimedOut(after)) => Ok(Some(Exit::TimedOut(after))),
-            None if ended.code == 0 => self.fetch(container, stage).await.map(|()| None),
-            None if ended.out_of_memory => Ok(Some(Exit::OutOfMemory(command.memory.unwrap_or_default()))),
-            None => Ok(Exit::from_code(ended.code)),
+            None => match ran_out.map(Exit::OutOfMemory).or_else(|| Exit::from_code(ended.code)) {
+                Some(exit) => Ok(Some(exit)),
+                None => self.fetch(container, stage).await.map(|()| None),
+            },
         }
     }
 

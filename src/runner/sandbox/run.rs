@@ -139,13 +139,14 @@ impl Sandbox {
         }
         log.finish();
         let code = running.end().await.map_err(lost)?;
-        match (early, code) {
-            (Some(Stop::Cancelled), _) => Err(RunError::Cancelled),
-            (Some(Stop::TimedOut(after)), _) => Ok(Some(Exit::TimedOut(after))),
-            (None, Some(0)) => Ok(None),
-            _ if limits.out_of_memory() => Ok(Some(Exit::OutOfMemory(command.memory.unwrap_or_default()))),
-            (None, Some(code)) => Ok(Exit::from_code(code)),
-            (None, None) => Err(not_started(&stage.log_tail())),
+        // Whatever the exit code: the same command makes something else where there is more.
+        let ran_out = command.memory.filter(|_| limits.out_of_memory());
+        match (early, ran_out, code) {
+            (Some(Stop::Cancelled), ..) => Err(RunError::Cancelled),
+            (Some(Stop::TimedOut(after)), ..) => Ok(Some(Exit::TimedOut(after))),
+            (None, Some(bytes), _) => Ok(Some(Exit::OutOfMemory(bytes))),
+            (None, None, Some(code)) => Ok(Exit::from_code(code)),
+            (None, None, None) => Err(not_started(&stage.log_tail())),
         }
     }
 
