@@ -19,7 +19,7 @@ use super::super::{Command, Exit, Outcome, Root, RunError};
 use super::arguments::Arguments;
 use super::limits::Limits;
 use super::prologue::{IdMaps, Overlay, Prologue, inherited};
-use crate::store::{LocalStore, StoreError};
+use crate::store::LocalStore;
 
 /// Runs commands with bubblewrap.
 ///
@@ -123,19 +123,18 @@ impl Sandbox {
         listener: impl FnMut(&str),
         cancel: watch::Receiver<bool>,
     ) -> Result<Option<Exit>, RunError> {
-        let log_path = stage.path("log");
-        let mut log = Log::create(&log_path, listener).map_err(StoreError::io("create", log_path))?;
+        let mut log = Log::create(&stage.path("log"), listener)?;
         let limits = Limits::make(stage.name(), command.cpus, command.memory).map_err(no_limits)?;
         let mut running = self.start(command, stage, root, &limits)?;
         running.await_pid().await.map_err(lost)?;
 
         let early = tokio::select! {
-            drained = log.drain(&mut running.output) => drained.map(|()| None).map_err(lost)?,
+            drained = log.drain(&mut running.output) => drained.map(|()| None)?,
             stop = stopped(command.timeout, cancel) => Some(stop),
         };
         if early.is_some() {
             running.kill();
-            log.drain(&mut running.output).await.map_err(lost)?;
+            log.drain(&mut running.output).await?;
         }
         log.finish();
         let code = running.end().await.map_err(lost)?;

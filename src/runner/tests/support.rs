@@ -116,6 +116,11 @@ async fn chosen(kind: RunnerKind) -> Runner {
     }
 }
 
+/// For what only root's sandbox can: be any user, and make control groups.
+pub(super) fn needs_root() {
+    assert!(rustix::process::geteuid().is_root(), "this test needs root: run the tests as root");
+}
+
 /// How many processes on this machine sleep for `seconds`, a number that only one test uses.
 /// A container's are seen too.
 pub(super) fn alive(seconds: &str) -> usize {
