@@ -1,0 +1,3 @@
+//! End-to-end tests: they drive the real program in scratch directories.
+
+mod first_light;
