@@ -45,6 +45,9 @@ pub enum Failure {
         /// What it printed.
         log: Option<Digest>,
     },
+    /// Something beside the action stands in its way, such as a full disk. It says nothing
+    /// about the action, and trying again at once cannot help.
+    Surroundings(String),
     /// Something around the action failed; trying again may help.
     Infrastructure(String),
     /// Somebody interrupted it.
@@ -56,7 +59,7 @@ impl Failure {
     pub fn into_parts(self) -> (String, Option<Digest>) {
         match self {
             Self::Action { error, log } => (error, log),
-            Self::Infrastructure(error) => (error, None),
+            Self::Surroundings(error) | Self::Infrastructure(error) => (error, None),
             Self::Cancelled => ("interrupted".to_owned(), None),
         }
     }
@@ -69,7 +72,7 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::action(error)
+        Self::Surroundings(error.to_string())
     }
 }
 
@@ -82,7 +85,7 @@ impl From<RunError> for Failure {
             | RunError::UnfitOutput { log, .. } => Self::Action { error: text, log: Some(log) },
             RunError::Infrastructure(_) => Self::Infrastructure(text),
             RunError::Cancelled => Self::Cancelled,
-            RunError::Setup(_) | RunError::Store(_) => Self::action(text),
+            RunError::Setup(_) | RunError::Store(_) => Self::Surroundings(text),
         }
     }
 }
@@ -150,14 +153,15 @@ impl Performer {
         Ok(docker.build_dockerfile(&build, &self.store, listener, cancel).await?)
     }
 
-    /// Builtin work waits for disks and networks: it has a thread of its own.
+    /// Builtin work waits for disks and networks: it has a thread of its own. Nobody waits for
+    /// that once the run is interrupted: builtin work may be killed at any instruction.
     async fn builtin(
         &self,
         node: &Node,
         inputs: &[Digest],
         cores: usize,
         events: &mpsc::UnboundedSender<Event>,
-        cancel: watch::Receiver<bool>,
+        mut cancel: watch::Receiver<bool>,
     ) -> Result<Done, Failure> {
         let builtin = Builtin {
             node: node.clone(),
@@ -166,11 +170,16 @@ impl Performer {
             store: self.store.clone(),
             supplies: self.supplies.clone(),
             events: events.clone(),
-            cancel,
+            cancel: cancel.clone(),
         };
-        tokio::task::spawn_blocking(move || builtin.run())
-            .await
-            .unwrap_or_else(|panic| Err(Failure::action(format!("forge itself failed: {panic}"))))
+        let work = tokio::task::spawn_blocking(move || builtin.run());
+        tokio::select! {
+            biased;
+            done = work => {
+                done.unwrap_or_else(|panic| Err(Failure::action(format!("forge itself failed: {panic}"))))
+            }
+            Ok(_) = cancel.wait_for(|&cancelled| cancelled) => Err(Failure::Cancelled),
+        }
     }
 
     /// Local files become objects before anything sees them.
@@ -187,10 +196,12 @@ impl Performer {
 
     fn take(&self, files: &LocalFiles, planned: Digest) -> Result<(), Failure> {
         let stats = StatCache::load(&self.store);
-        let tree = LocalTrees::new(&stats).get(files).map_err(|error: PlanError| Failure::action(error))?;
+        let tree = LocalTrees::new(&stats)
+            .get(files)
+            .map_err(|error: PlanError| Failure::Surroundings(error.to_string()))?;
         match tree.store(&self.store)? == planned {
             true => Ok(()),
-            false => Err(Failure::action(format!(
+            false => Err(Failure::Surroundings(format!(
                 "a file below {} was edited since the plan was made; run again",
                 Path::display(&files.base)
             ))),

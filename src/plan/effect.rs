@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Destination, Plan, PlanError};
 use crate::graph::{Graph, Input, NodeId, Work};
 
 /// What a plan would change in one repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryEffect {
     /// Where the repository is.
     pub repository: String,

@@ -15,7 +15,7 @@ pub enum PlanError {
         reason: String,
     },
     /// Local files are needed, and none match.
-    #[error("no file below {} matches {globs}; what git ignores is left out", base.display())]
+    #[error("no file below {} matches {globs}; what git ignores, and what is marked as a cache, is left out", base.display())]
     NoFiles {
         /// Where was looked.
         base: PathBuf,

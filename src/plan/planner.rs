@@ -49,11 +49,22 @@ impl Planner<'_> {
         // A required test only has to come first; what a node is made of are its inputs.
         let inputs = self.graph.node(node).inputs.iter().filter_map(Input::node);
         if let Some(need) = inputs.filter(|need| outputs[need.index()].is_none()).min() {
+            self.check_keys(node)?;
             return Ok(Step { node, key: None, verdict: Verdict::Unknown(need), outputs: None });
         }
         let inputs = input_digests(self.graph, node, self.files, |need| outputs[need.index()].as_ref())?;
         let Assessment { key, verdict, outputs } = self.assess(node, &inputs)?;
         Ok(Step { node, key: Some(key), verdict, outputs })
+    }
+
+    /// A key that cannot sign is told in the plan, not after hours of building.
+    fn check_keys(&self, id: NodeId) -> Result<(), PlanError> {
+        let node = self.graph.node(id);
+        if let Work::Publish(publish) = &node.work {
+            let failed = |source| PlanError::Publish { node: node.name.clone(), source };
+            Destination::new(publish).keys().map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// The key of a node and what the store knows under it.
