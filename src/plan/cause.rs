@@ -47,6 +47,9 @@ impl fmt::Display for Cause {
 /// `field: before → after`; long values are told by where they differ.
 pub fn brief(change: &Change) -> String {
     match (&change.before, &change.after) {
+        (Some(_), Some(_)) if !change.paths.is_empty() => {
+            format!("{}: {} changed", change.field, named(&change.paths))
+        }
         (Some(before), Some(after)) => {
             let (before, after) = differing_part(before, after);
             format!("{}: {before} → {after}", change.field)
@@ -54,6 +57,15 @@ pub fn brief(change: &Change) -> String {
         (None, Some(after)) => format!("{}: new, {}", change.field, shortened(after)),
         (Some(before), None) => format!("{}: gone, was {}", change.field, shortened(before)),
         (None, None) => change.field.clone(),
+    }
+}
+
+/// The first paths, and how many more there are.
+fn named(paths: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match paths.len().saturating_sub(SHOWN) {
+        0 => paths.join(", "),
+        more => format!("{} and {more} more", paths[..SHOWN].join(", ")),
     }
 }
 

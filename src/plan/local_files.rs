@@ -25,6 +25,7 @@ pub struct LocalTrees<'a> {
 pub struct LocalTree {
     base: PathBuf,
     paths: Vec<PathBuf>,
+    tree: Tree,
     /// The digest of the tree; it is not in the store until [`LocalTree::store`].
     pub digest: Digest,
 }
@@ -52,8 +53,14 @@ impl<'a> LocalTrees<'a> {
         }
         let entries =
             paths.par_iter().map(|path| entry(&files.base, path, self.stats)).collect::<Result<_, _>>()?;
-        let digest = Tree::new(entries).digest();
-        Ok(LocalTree { base: files.base.clone(), paths, digest })
+        let tree = Tree::new(entries);
+        let digest = tree.digest();
+        Ok(LocalTree { base: files.base.clone(), paths, tree, digest })
+    }
+
+    /// The tree `digest`, if it was read here.
+    pub fn tree(&self, digest: Digest) -> Option<Tree> {
+        self.known.borrow().values().find(|local| local.digest == digest).map(|local| local.tree.clone())
     }
 }
 

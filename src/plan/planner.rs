@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use super::explain::nearest_earlier;
+use super::explain::{difference, nearest_earlier};
 use super::{Cause, Destination, LocalTrees, Plan, PlanError, Step, Verdict};
-use crate::digest::{Digest, changes, fields_of, key_of};
+use crate::digest::{Digest, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, NodeId, Work};
 use crate::store::{ActionResult, LocalStore};
 
@@ -100,7 +100,7 @@ impl Planner<'_> {
         let node = self.graph.node(id);
         let fields = fields_of(&Action::new(node, inputs));
         match nearest_earlier(self.store, &node.name, &fields) {
-            Some((_, earlier)) => match changes(&earlier.action, &fields) {
+            Some((_, earlier)) => match difference(self.store, self.files, &earlier.action, &fields) {
                 same if same.is_empty() => Cause::ResultGone,
                 changes => Cause::Changed(changes),
             },
