@@ -17,6 +17,6 @@ pub use format::format;
 pub use model::*;
 pub use parse::{files, load};
 pub use predicate::{Condition, Predicate, PredicateError};
-pub use source::{Source, Span};
+pub use source::{Source, Span, read_source};
 pub use template::{Hole, Part, Template};
 pub use version::Version;

@@ -4,16 +4,14 @@ mod package;
 mod repository;
 
 use std::cell::RefCell;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use kdl::KdlDocument;
-use miette::NamedSource;
 
 use super::profile::{Located, select_profile};
 use super::reader::{Context, Reader, Text};
 use super::resolve::resolve;
+use super::source::syntax_faults;
 use super::*;
 
 /// The nodes a Buildfile may have at its top.
@@ -87,24 +85,12 @@ fn read_all(path: &Path, dir: &Path, report: &RefCell<Report>) -> Result<Vec<Par
     Ok(files)
 }
 
+/// Messages call the file by its path from `dir`.
 fn read(path: &Path, dir: &Path, report: &RefCell<Report>) -> Result<ParsedFile, Faults> {
-    let text = fs::read_to_string(path).map_err(|error| {
-        let message = format!("cannot read {}: {error}", path.display());
-        Diagnostic::placeless(message).help("forge looks for Buildfile.kdl here; name another with --file")
-    })?;
     let name = path.strip_prefix(dir).unwrap_or(path).display().to_string();
-    let source = Arc::new(NamedSource::new(name, text.clone()));
-    let document = KdlDocument::parse_v2(&text).unwrap_or_else(|error| {
-        for fault in error.diagnostics {
-            let span = Span { source: source.clone(), range: fault.span };
-            let message = fault.message.unwrap_or_else(|| "this is not KDL".to_owned());
-            let label = fault.label.unwrap_or_else(|| "here".to_owned());
-            let diagnostic = Diagnostic::error(&span, message, label);
-            report.borrow_mut().push(match fault.help {
-                Some(help) => diagnostic.help(help),
-                None => diagnostic,
-            });
-        }
+    let source = read_source(path, name)?;
+    let document = KdlDocument::parse_v2(source.inner()).unwrap_or_else(|error| {
+        syntax_faults(&source, error).into_iter().for_each(|fault| report.borrow_mut().push(fault));
         KdlDocument::new()
     });
     Ok(ParsedFile { source, document })

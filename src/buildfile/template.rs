@@ -95,8 +95,7 @@ impl Hole {
 
 /// `{name}` or `{name.attribute}` at the start of `text`, and its length.
 fn hole(text: &str) -> Option<(Hole, usize)> {
-    let end = text.find('}')?;
-    let inner = &text[1..end];
+    let inner = text.strip_prefix('{')?.split_once('}')?.0;
     let (name, attribute) = match inner.split_once('.') {
         Some((name, attribute)) => (name, Some(attribute)),
         None => (inner, None),
@@ -106,7 +105,7 @@ fn hole(text: &str) -> Option<(Hole, usize)> {
             && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
     };
     (is_name(name) && attribute.is_none_or(is_name))
-        .then(|| (Hole { name: name.to_owned(), attribute: attribute.map(str::to_owned) }, end + 1))
+        .then(|| (Hole { name: name.to_owned(), attribute: attribute.map(str::to_owned) }, inner.len() + 2))
 }
 
 /// `{{name}}` at the start of `text`: what it stands for, and its length.
