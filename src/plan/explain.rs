@@ -87,7 +87,12 @@ pub fn nearest_earlier(store: &LocalStore, node: &str, fields: &[Field]) -> Opti
 }
 
 /// What differs between two actions; of two trees also in which paths.
-pub fn difference(store: &LocalStore, files: &LocalTrees<'_>, before: &[Field], after: &[Field]) -> Vec<Change> {
+pub fn difference(
+    store: &LocalStore,
+    files: &LocalTrees<'_>,
+    before: &[Field],
+    after: &[Field],
+) -> Vec<Change> {
     let tree = |value: &Option<String>| {
         let digest = value.as_deref()?.parse().ok()?;
         files.tree(digest).or_else(|| store.tree(digest).ok())

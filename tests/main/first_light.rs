@@ -76,8 +76,18 @@ fn erlang_and_elixir_from_source_to_a_system_that_runs_them() {
     project.forge(&["update"]);
     project.forge(&["run", "publish", "--events", "first.json"]);
     let all = [
-        "apt", "clean", "elixir", "elixir-lang", "elixir.source", "erlang", "esl-erlang", "esl-erlang.depends",
-        "install", "otp.source", "publish", "toolchain",
+        "apt",
+        "clean",
+        "elixir",
+        "elixir-lang",
+        "elixir.source",
+        "erlang",
+        "esl-erlang",
+        "esl-erlang.depends",
+        "install",
+        "otp.source",
+        "publish",
+        "toolchain",
     ];
     assert_eq!(project.built("first.json"), all.map(str::to_owned).into());
 
@@ -175,7 +185,9 @@ fn real_apt_installs_them(project: &Project) {
         text
     };
     inside("apt-get -o APT::Sandbox::User=root update");
-    inside("DEBIAN_FRONTEND=noninteractive apt-get -o APT::Sandbox::User=root install -y --no-install-recommends elixir");
+    inside(
+        "DEBIAN_FRONTEND=noninteractive apt-get -o APT::Sandbox::User=root install -y --no-install-recommends elixir",
+    );
     let policy = inside("apt-cache policy esl-erlang elixir");
     assert_eq!(policy.matches(&repository).count(), 2, "{policy}");
     let erlang = "{ok, _} = application:ensure_all_started(ssl), io:format(\"~p\", [byte_size(crypto:strong_rand_bytes(16))]), halt().";
