@@ -6,7 +6,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
-use super::perform::{Done, Failure, Performer};
+use super::done::{Done, Failure};
+use super::perform::Performer;
 use super::schedule::Schedule;
 use super::state::{State, States};
 use super::{Estimates, Event, LastRun, Outcome};
