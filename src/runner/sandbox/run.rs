@@ -23,9 +23,9 @@ use crate::store::LocalStore;
 
 /// Runs commands with bubblewrap.
 ///
-/// [`Sandbox::run`] must be awaited on a thread that lives as long as the process, as the main
-/// thread with a current-thread runtime: the kernel binds "die with the parent" to the thread
-/// that made the child, and would end the command with that thread.
+/// [`Runner::run`](crate::runner::Runner::run) must be awaited on a thread that lives as long as
+/// the process, as the main thread with a current-thread runtime: the kernel binds "die with the
+/// parent" to the thread that made the child, and would end the command with that thread.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     bwrap: PathBuf,
