@@ -84,6 +84,11 @@ impl Template {
 }
 
 impl Hole {
+    /// As it is written, with braces.
+    pub fn written(&self) -> String {
+        format!("{{{}}}", self.text())
+    }
+
     /// As it is written, without braces.
     pub fn text(&self) -> String {
         match &self.attribute {
