@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use miette::{LabeledSpan, Severity, SourceCode};
 
@@ -8,10 +9,12 @@ use super::Span;
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
     message: String,
-    label: String,
+    /// The place it is about comes first; all are in one file.
+    places: Vec<(Span, String)>,
     help: Option<String>,
     severity: Severity,
-    span: Option<Span>,
+    /// Under which profile it arises, if not under each.
+    profile: Option<String>,
 }
 
 impl Diagnostic {
@@ -19,10 +22,10 @@ impl Diagnostic {
     pub fn error(span: &Span, message: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
             message: message.into(),
-            label: label.into(),
+            places: vec![(span.clone(), label.into())],
             help: None,
             severity: Severity::Error,
-            span: Some(span.clone()),
+            profile: None,
         }
     }
 
@@ -35,11 +38,53 @@ impl Diagnostic {
     pub fn placeless(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
-            label: String::new(),
+            places: Vec::new(),
             help: None,
             severity: Severity::Error,
-            span: None,
+            profile: None,
         }
+    }
+
+    /// A name that is declared a second time.
+    pub fn twice(kind: &str, name: &str, first: &Span, second: &Span) -> Self {
+        Self::error(second, format!("{kind} '{name}' is declared twice"), "the second")
+            .help("rename or drop one of them")
+            .also(first, "the first")
+    }
+
+    /// A fault at `span` if that is known.
+    pub fn maybe_at(span: Option<&Span>, message: impl Into<String>, label: impl Into<String>) -> Self {
+        match span {
+            Some(span) => Self::error(span, message, label),
+            None => Self::placeless(message),
+        }
+    }
+
+    /// Shows another place beside the first; one in another file is told by file and line.
+    pub fn also(mut self, span: &Span, label: &str) -> Self {
+        match self.places.first() {
+            Some((first, _)) if !Arc::ptr_eq(&first.source, &span.source) => {
+                let place = format!("{label}: {}", span.location());
+                self.help = Some(self.help.map_or(place.clone(), |help| format!("{help}\n{place}")));
+            }
+            _ => self.places.push((span.clone(), label.to_owned())),
+        }
+        self
+    }
+
+    /// Says under which profile it arises.
+    pub fn under_profile(self, profile: &str) -> Self {
+        Self { profile: Some(profile.to_owned()), ..self }
+    }
+
+    /// Whether it says the same of the same place.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.message == other.message && self.order() == other.order()
+    }
+
+    /// Places in a file come in their order there.
+    fn order(&self) -> Option<(&str, usize)> {
+        self.places.first().map(|(span, _)| (span.source.name(), span.range.offset()))
     }
 
     /// Says what to do.
@@ -81,7 +126,11 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        match &self.profile {
+            Some(profile) => write!(f, " (with profile '{profile}')"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -97,13 +146,15 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.span.as_ref().map(|span| &*span.source as &dyn SourceCode)
+        self.places.first().map(|(span, _)| &*span.source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let span = self.span.as_ref()?;
-        let label = (!self.label.is_empty()).then(|| self.label.clone());
-        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(label, span.range))))
+        let labels = self.places.iter().map(|(span, label)| {
+            let label = (!label.is_empty()).then(|| label.clone());
+            LabeledSpan::new_with_span(label, span.range)
+        });
+        (!self.places.is_empty()).then(|| Box::new(labels) as Box<dyn Iterator<Item = LabeledSpan>>)
     }
 }
 
@@ -121,6 +172,37 @@ impl Report {
             Severity::Error => self.errors.push(diagnostic),
             _ => self.warnings.push(diagnostic),
         }
+    }
+
+    /// Notes what was not noted yet, such as one fault that shows in many cells.
+    pub fn push_new(&mut self, diagnostic: Diagnostic) {
+        if !self.errors.iter().chain(&self.warnings).any(|known| known.is_same(&diagnostic)) {
+            self.push(diagnostic);
+        }
+    }
+
+    /// Takes over what another look at the same files found and this one did not.
+    pub fn absorb(&mut self, other: Self, profile: Option<&str>) {
+        let known = |all: &[Diagnostic], new: &Diagnostic| all.iter().any(|known| known.is_same(new));
+        for fault in other.errors {
+            if !known(&self.errors, &fault) {
+                self.errors.push(match profile {
+                    Some(profile) => fault.under_profile(profile),
+                    None => fault,
+                });
+            }
+        }
+        for warning in other.warnings {
+            if !known(&self.warnings, &warning) {
+                self.warnings.push(warning);
+            }
+        }
+    }
+
+    /// Puts everything into the order of the files and of their lines.
+    pub fn sort(&mut self) {
+        self.errors.sort_by(|a, b| a.order().cmp(&b.order()));
+        self.warnings.sort_by(|a, b| a.order().cmp(&b.order()));
     }
 
     /// Gives `value` and the warnings, if there was no fault.

@@ -1,7 +1,9 @@
 //! The language: reads a Buildfile and what it includes, and points at every fault it finds.
 
+mod body;
 mod diagnostic;
 mod format;
+mod known;
 mod model;
 mod parse;
 mod predicate;

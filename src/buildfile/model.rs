@@ -102,6 +102,8 @@ pub struct Axis {
     pub span: Span,
     /// What stands on it.
     pub values: AxisValues,
+    /// Where it is written what stands on it.
+    pub values_span: Span,
 }
 
 /// Where an axis has its values from.
@@ -163,6 +165,8 @@ pub struct Target {
     pub span: Span,
     /// The dimensions it spans.
     pub over: Vec<Dimension>,
+    /// Where they are written.
+    pub over_span: Span,
     /// The cells it is limited to.
     pub filter: Vec<Predicate>,
     /// What is done in each cell.
@@ -227,7 +231,7 @@ pub enum ImageSource {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Root {
     /// In the tree of this image.
-    Image(String),
+    Image(Reference),
     /// In the host's own tree, read-only.
     Host,
 }
@@ -266,10 +270,10 @@ pub struct Resources {
     pub memory: Option<u64>,
 }
 
-/// The name of another target, and where it is written.
+/// The name of another declaration, and where it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
-    /// The target.
+    /// What is named.
     pub name: String,
     /// Where the name is written.
     pub span: Span,
@@ -294,7 +298,7 @@ pub enum InputSource {
         /// The target.
         target: Reference,
         /// Which of its outputs; its only one by default.
-        output: Option<String>,
+        output: Option<Reference>,
     },
     /// Files beside the Buildfile, by globs; what git ignores is left out.
     Files(Vec<String>),

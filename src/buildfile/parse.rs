@@ -1,18 +1,22 @@
 mod command;
+mod files;
 mod matrix;
+pub(super) mod names;
 mod package;
 mod repository;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use kdl::KdlDocument;
-
-use super::profile::{Located, select_profile};
+use super::known::KnownValues;
+use super::profile::{Located, profile_names, select_profile};
 use super::reader::{Context, Reader, Text};
 use super::resolve::resolve;
-use super::source::syntax_faults;
 use super::*;
+
+pub use files::files;
+pub(super) use files::{ParsedFile, is_file_include};
 
 /// The nodes a Buildfile may have at its top.
 const TOP: [&str; 11] = [
@@ -21,39 +25,64 @@ const TOP: [&str; 11] = [
 ];
 
 /// Reads the Buildfile at `path` and all it includes, with the profile of that name applied.
-/// Gives the warnings beside it; every fault that can be found is told.
+/// Gives the warnings beside it; every fault that can be found is told, also those that arise
+/// only with another profile.
 pub fn load(path: &Path, profile: Option<&str>) -> Result<(Buildfile, Vec<Diagnostic>), Faults> {
-    let dir = dir_of(path);
+    let dir = files::dir_of(path);
     let report = RefCell::new(Report::default());
-    let files = read_all(path, dir, &report)?;
-    if report.borrow().has_errors() {
-        return report.into_inner().finish(empty(dir));
+    let files = files::read_all(path, &report)?;
+    let mut report = report.into_inner();
+    if report.has_errors() {
+        return report.finish(empty(dir));
     }
-    let nodes = select_profile(&files, profile, &report);
+    report_empty(&files, &mut report);
+    let known = KnownValues::of(&files);
+    let (buildfile, own) = declared(&files, dir, profile, &known);
+    report.absorb(own, None);
+    let others = profile_names(&files).into_iter().map(Some);
+    for other in std::iter::once(None).chain(others).filter(|other| other.as_deref() != profile) {
+        let (_, faults) = declared(&files, dir, other.as_deref(), &known);
+        report.absorb(faults, other.as_deref());
+    }
+    report.sort();
+    report.finish(buildfile)
+}
+
+/// What the files declare with one profile applied, and what is wrong with it.
+fn declared(
+    files: &[ParsedFile],
+    dir: &Path,
+    profile: Option<&str>,
+    known: &KnownValues,
+) -> (Buildfile, Report) {
+    let report = RefCell::new(Report::default());
+    let nodes = select_profile(files, profile, &report);
     let mut buildfile = Buildfile { lock: nodes.lock, profiles: nodes.profiles, ..empty(dir) };
+    let mut broken = BTreeSet::new();
     for Located { node, source } in nodes.declarations {
-        declare(&mut buildfile, Reader::new(node, Context { source, report: &report }));
+        if !declare(&mut buildfile, Reader::new(node, Context { source, report: &report })) {
+            broken.extend(profile::first_argument(node));
+        }
     }
-    for (choice, source) in nodes.choices {
-        let reader = Reader::new(choice, Context { source, report: &report });
-        buildfile.choice.extend(matrix::choice(reader));
+    for choices in nodes.choices {
+        let read = choices.into_iter().flat_map(|Located { node, source }| {
+            matrix::choice(Reader::new(node, Context { source, report: &report }))
+        });
+        let read: Vec<_> = read.collect();
+        // What a profile says of an axis stands for what its base says of it.
+        buildfile.choice.retain(|(old, _)| !read.iter().any(|(new, _)| new.axis == old.axis));
+        buildfile.choice.extend(read);
     }
-    resolve(&buildfile, &mut report.borrow_mut());
-    report.into_inner().finish(buildfile)
+    resolve(&buildfile, &broken, known, &mut report.borrow_mut());
+    (buildfile, report.into_inner())
 }
 
-/// The Buildfile at `path` and the files it includes.
-pub fn files(path: &Path) -> Result<Vec<PathBuf>, Faults> {
-    let report = RefCell::new(Report::default());
-    let main = read(path, dir_of(path), &report)?;
-    let included = included_paths(&main, dir_of(path), &report);
-    let files = std::iter::once(path.to_owned()).chain(included).collect();
-    report.into_inner().finish(files).map(|(files, _)| files)
-}
-
-/// The directory that a Buildfile's paths start from.
-fn dir_of(path: &Path) -> &Path {
-    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+fn report_empty(files: &[ParsedFile], report: &mut Report) {
+    if files.iter().all(|file| file.document.nodes().is_empty()) {
+        let message = format!("{} declares nothing", files[0].source.name());
+        let help = format!("declare for example a target; a Buildfile is made of: {}", TOP.join(", "));
+        report.push(Diagnostic::placeless(message).help(help));
+    }
 }
 
 fn empty(dir: &Path) -> Buildfile {
@@ -69,106 +98,53 @@ fn empty(dir: &Path) -> Buildfile {
     }
 }
 
-/// A parsed file and its text.
-pub(super) struct ParsedFile {
-    pub source: Source,
-    pub document: KdlDocument,
-}
-
-fn read_all(path: &Path, dir: &Path, report: &RefCell<Report>) -> Result<Vec<ParsedFile>, Faults> {
-    let main = read(path, dir, report)?;
-    let included = included_paths(&main, dir, report);
-    let mut files = vec![main];
-    for path in included {
-        files.push(read(&path, dir, report)?);
+/// Turns a node into a declaration; false if it is too faulty to be one.
+fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
+    fn add<T>(all: &mut Vec<T>, new: Option<T>) -> bool {
+        let is_sound = new.is_some();
+        all.extend(new);
+        is_sound
     }
-    Ok(files)
-}
-
-/// Messages call the file by its path from `dir`.
-fn read(path: &Path, dir: &Path, report: &RefCell<Report>) -> Result<ParsedFile, Faults> {
-    let name = path.strip_prefix(dir).unwrap_or(path).display().to_string();
-    let source = read_source(path, name)?;
-    let document = KdlDocument::parse_v2(source.inner()).unwrap_or_else(|error| {
-        syntax_faults(&source, error).into_iter().for_each(|fault| report.borrow_mut().push(fault));
-        KdlDocument::new()
-    });
-    Ok(ParsedFile { source, document })
-}
-
-/// The files that `include "glob"` names, sorted. Included files include no others: the one
-/// place to see what belongs to a build is its Buildfile.
-fn included_paths(main: &ParsedFile, dir: &Path, report: &RefCell<Report>) -> Vec<PathBuf> {
-    let context = Context { source: &main.source, report };
-    let mut paths = Vec::new();
-    for node in main.document.nodes().iter().filter(|node| is_file_include(node)) {
-        let mut reader = Reader::new(node, context);
-        for glob in reader.arguments("a glob such as \"targets/*.kdl\"") {
-            let found = matching_files(dir, &glob, &context);
-            if found.is_empty() {
-                let message = format!("'{}' matches no file", glob.value);
-                context.push(Diagnostic::error(&glob.span, message, "looked beside the Buildfile"));
-            }
-            paths.extend(found);
-        }
-        reader.finish();
-    }
-    paths.sort();
-    paths.dedup();
-    paths
-}
-
-fn is_file_include(node: &kdl::KdlNode) -> bool {
-    node.name().value() == "include" && node.entries().iter().any(|entry| entry.name().is_none())
-}
-
-fn matching_files(dir: &Path, glob: &Text, context: &Context<'_>) -> Vec<PathBuf> {
-    let matcher = match globset::GlobBuilder::new(&glob.value).literal_separator(true).build() {
-        Ok(glob) => glob.compile_matcher(),
-        Err(error) => {
-            context.push(Diagnostic::error(&glob.span, error.to_string(), "not a glob"));
-            return Vec::new();
-        }
-    };
-    // Only as deep as the glob: a Buildfile may stand above a store with millions of files.
-    let depth = match glob.value.contains("**") {
-        true => usize::MAX,
-        false => glob.value.split('/').count(),
-    };
-    walkdir::WalkDir::new(dir)
-        .max_depth(depth)
-        .into_iter()
-        .flatten()
-        .filter(|entry| entry.file_type().is_file())
-        .filter(|entry| entry.path().strip_prefix(dir).is_ok_and(|path| matcher.is_match(path)))
-        .map(walkdir::DirEntry::into_path)
-        .collect()
-}
-
-/// Turns a node into a declaration.
-fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) {
     match reader.name() {
-        "upstream" => buildfile.upstreams.extend(matrix::upstream(reader)),
-        "axis" => buildfile.axes.extend(matrix::axis(reader)),
-        "exclude" | "include" => buildfile.rules.extend(matrix::rule(reader)),
-        "image" => buildfile.targets.extend(command::image(reader)),
-        "target" | "test" => buildfile.targets.extend(command::command(reader)),
-        "package" => buildfile.targets.extend(package::package(reader)),
-        "index" => buildfile.targets.extend(repository::index(reader)),
-        "publish" => buildfile.targets.extend(repository::publish(reader)),
-        _ => reader.unknown(&TOP),
+        "upstream" => add(&mut buildfile.upstreams, matrix::upstream(reader)),
+        "axis" => add(&mut buildfile.axes, matrix::axis(reader)),
+        "exclude" | "include" => add(&mut buildfile.rules, matrix::rule(reader)),
+        "image" => add(&mut buildfile.targets, command::image(reader)),
+        "target" | "test" => add(&mut buildfile.targets, command::command(reader)),
+        "package" => add(&mut buildfile.targets, package::package(reader)),
+        "index" => add(&mut buildfile.targets, repository::index(reader)),
+        "publish" => add(&mut buildfile.targets, repository::publish(reader)),
+        _ => {
+            reader.unknown(&TOP);
+            false
+        }
     }
 }
 
-/// `over="otp.major distro"`.
-fn over(reader: &mut Reader<'_>) -> Vec<Dimension> {
-    let text = reader.property("over").map(|text| text.value).unwrap_or_default();
-    text.split_whitespace()
-        .map(|word| match word.split_once('.') {
-            Some((axis, attribute)) => Dimension { axis: axis.into(), attribute: Some(attribute.into()) },
-            None => Dimension { axis: word.into(), attribute: None },
-        })
-        .collect()
+/// `over="otp.major distro"`, and where it is written.
+fn over(reader: &mut Reader<'_>) -> (Vec<Dimension>, Span) {
+    let Some(text) = reader.property("over") else { return (Vec::new(), reader.span()) };
+    let words = text.value.split_whitespace().map(|word| match word.split_once('.') {
+        Some((axis, attribute)) => Dimension { axis: axis.into(), attribute: Some(attribute.into()) },
+        None => Dimension { axis: word.into(), attribute: None },
+    });
+    (words.collect(), text.span)
+}
+
+/// A target with its place, which is its name's.
+fn target(
+    name: Text,
+    (over, over_span): (Vec<Dimension>, Span),
+    filter: Vec<Predicate>,
+    body: Body,
+) -> Option<Target> {
+    Some(Target { name: name.value, span: name.span, over, over_span, filter, body })
+}
+
+/// A node that has a meaning once, and was there.
+fn second(reader: Reader<'_>) {
+    let message = format!("'{}' is given twice", reader.name());
+    reader.push(Diagnostic::error(&reader.span(), message, "the second").help("keep one of them"));
 }
 
 /// `where distro.format="deb"`.

@@ -1,4 +1,4 @@
-use super::Version;
+use super::{Span, Version};
 
 /// A test of one axis or attribute, as in `otp="<27"` or `distro!=rocky-9`.
 ///
@@ -13,6 +13,8 @@ pub struct Predicate {
     pub attribute: Option<String>,
     /// What it must meet.
     pub condition: Condition,
+    /// Where it is written; nowhere if it was given on the command line.
+    pub span: Option<Span>,
 }
 
 /// What a value must meet.
@@ -70,7 +72,17 @@ impl Predicate {
             Some((axis, attribute)) => (axis, Some(attribute.to_owned())),
             None => (name, None),
         };
-        Self { axis: axis.to_owned(), attribute, condition }
+        Self { axis: axis.to_owned(), attribute, condition, span: None }
+    }
+
+    /// The same, written at `span`.
+    pub fn at(self, span: Span) -> Self {
+        Self { span: Some(span), ..self }
+    }
+
+    /// The place of one of its words.
+    pub fn place_of(&self, word: &str) -> Option<Span> {
+        self.span.as_ref().map(|span| span.of_word(word))
     }
 
     /// The axis, or `axis.attribute`.

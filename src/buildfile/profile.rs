@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use kdl::KdlNode;
 
-use super::parse::ParsedFile;
+use super::parse::{ParsedFile, is_file_include, names};
 use super::reader::{Context, Reader, Text};
-use super::{Diagnostic, Report, Source};
+use super::{Diagnostic, Report, Source, Span};
 
 /// A declaration and the file it stands in.
 pub struct Located<'a> {
@@ -16,9 +16,16 @@ pub struct Located<'a> {
 /// The declarations that count, one profile applied.
 pub struct Selected<'a> {
     pub declarations: Vec<Located<'a>>,
-    pub choices: Vec<(&'a KdlNode, &'a Source)>,
+    /// The `choose` nodes of each profile, those of the first base first.
+    pub choices: Vec<Vec<Located<'a>>>,
     pub lock: PathBuf,
     pub profiles: Vec<String>,
+}
+
+/// The names of all profiles.
+pub fn profile_names(files: &[ParsedFile]) -> Vec<String> {
+    let nodes = files.iter().flat_map(|file| file.document.nodes());
+    nodes.filter(|node| node.name().value() == "profile").filter_map(first_argument).collect()
 }
 
 /// Applies the profile called `wanted`: a profile is a set of choices, and of declarations that
@@ -31,23 +38,29 @@ pub fn select_profile<'a>(
     let (profiles, mut declarations): (Vec<_>, Vec<_>) = files
         .iter()
         .flat_map(|file| file.document.nodes().iter().map(|node| Located { node, source: &file.source }))
-        .filter(|located| !is_include_of_files(located.node))
+        .filter(|located| !is_file_include(located.node))
         .partition(|located| located.node.name().value() == "profile");
-    let mut selected = Selected {
-        declarations: Vec::new(),
-        choices: Vec::new(),
-        lock: PathBuf::from("forge.lock"),
-        profiles: profiles.iter().filter_map(|profile| first_argument(profile.node)).collect(),
-    };
     let headers: Vec<Header> = profiles.iter().map(|profile| Header::read(profile, report)).collect();
+    report_duplicates(&headers, report);
+    let mut lock = PathBuf::from("forge.lock");
+    let mut choices = Vec::new();
     for at in lineage(&headers, wanted, report) {
-        if let Some(lock) = &headers[at].lock {
-            selected.lock = PathBuf::from(&lock.value);
+        if let Some(own) = &headers[at].lock {
+            lock = PathBuf::from(&own.value);
         }
-        apply(&profiles[at], &mut declarations, &mut selected.choices);
+        choices.push(apply(&profiles[at], &mut declarations));
     }
-    selected.declarations = declarations;
-    selected
+    Selected { declarations, choices, lock, profiles: profile_names(files) }
+}
+
+fn report_duplicates(headers: &[Header], report: &RefCell<Report>) {
+    for (at, header) in headers.iter().enumerate() {
+        let Some(name) = &header.name else { continue };
+        let earlier = headers[..at].iter().filter_map(|header| header.name.as_ref());
+        if let Some(first) = earlier.into_iter().find(|first| first.value == name.value) {
+            report.borrow_mut().push(Diagnostic::twice("profile", &name.value, &first.span, &name.span));
+        }
+    }
 }
 
 /// What a profile says of itself.
@@ -61,62 +74,91 @@ impl Header {
     fn read(profile: &Located<'_>, report: &RefCell<Report>) -> Self {
         let mut reader = Reader::new(profile.node, Context { source: profile.source, report });
         let header = Self {
-            name: reader.required("a name"),
+            name: names::name(&mut reader),
             base: reader.property("base"),
             lock: reader.property("lock"),
         };
-        reader.children();
+        for child in reader.children(&[]).iter().filter(|child| is_misplaced(child.node())) {
+            let message = format!("'{}' has no place inside a profile", child.name());
+            let help = "write it at the top of the Buildfile; base=\"…\" builds one profile on another";
+            child.push(Diagnostic::error(&child.span(), message, "only at the top").help(help));
+        }
         reader.finish();
         header
     }
 }
 
+/// What stands at the top alone.
+fn is_misplaced(node: &KdlNode) -> bool {
+    node.name().value() == "profile" || is_file_include(node)
+}
+
 /// The wanted profile and those it is based on, the first base first.
 fn lineage(headers: &[Header], wanted: Option<&str>, report: &RefCell<Report>) -> Vec<usize> {
     let mut lineage = Vec::new();
-    let mut wanted = wanted.map(str::to_owned);
-    while let Some(name) = wanted {
-        let position =
-            headers.iter().position(|header| header.name.as_ref().is_some_and(|n| n.value == name));
-        match position {
-            Some(at) if !lineage.contains(&at) => {
-                lineage.push(at);
-                wanted = headers[at].base.as_ref().map(|base| base.value.clone());
-            }
-            Some(_) => {
-                let message = format!("profile '{name}' is based on itself");
-                report.borrow_mut().push(Diagnostic::placeless(message));
-                break;
-            }
-            None => {
-                let known = headers.iter().filter_map(|header| Some(header.name.as_ref()?.value.as_str()));
-                let message = format!("there is no profile '{name}'");
-                report.borrow_mut().push(Diagnostic::placeless(message).suggest(&name, known));
-                break;
-            }
+    let mut next = wanted.map(|name| (name.to_owned(), None::<Span>));
+    while let Some((name, span)) = next {
+        let is_it = |header: &Header| header.name.as_ref().is_some_and(|own| own.value == name);
+        let Some(at) = headers.iter().position(is_it) else {
+            report.borrow_mut().push(unknown_profile(&name, span.as_ref(), headers));
+            break;
+        };
+        lineage.push(at);
+        if lineage[..lineage.len() - 1].contains(&at) {
+            report.borrow_mut().push(based_on_itself(&lineage, span.as_ref(), headers));
+            lineage.clear();
+            break;
         }
+        next = headers[at].base.as_ref().map(|base| (base.value.clone(), Some(base.span.clone())));
     }
     lineage.reverse();
     lineage
 }
 
-fn apply<'a>(
-    profile: &Located<'a>,
-    declarations: &mut Vec<Located<'a>>,
-    choices: &mut Vec<(&'a KdlNode, &'a Source)>,
-) {
-    for node in profile.node.iter_children() {
+fn unknown_profile(name: &str, span: Option<&Span>, headers: &[Header]) -> Diagnostic {
+    let known: Vec<&str> =
+        headers.iter().filter_map(|header| Some(header.name.as_ref()?.value.as_str())).collect();
+    let message = format!("there is no profile '{name}'");
+    let diagnostic = Diagnostic::maybe_at(span, message, "unknown profile");
+    match known.is_empty() {
+        true => diagnostic.help("the Buildfile declares no profile"),
+        false => diagnostic.suggest(name, known),
+    }
+}
+
+fn based_on_itself(lineage: &[usize], span: Option<&Span>, headers: &[Header]) -> Diagnostic {
+    let name = |at: &usize| headers[*at].name.as_ref().map_or("", |name| name.value.as_str());
+    let last = lineage.last().map(name).unwrap_or_default();
+    let start = lineage.iter().position(|at| name(at) == last).unwrap_or(0);
+    let circle: Vec<&str> = lineage[start..].iter().map(name).collect();
+    let message = format!("profile '{last}' is based on itself");
+    Diagnostic::maybe_at(span, message, "leads back").help(circle.join(" → "))
+}
+
+/// Puts a profile's declarations in their places, and gives its choices.
+fn apply<'a>(profile: &Located<'a>, declarations: &mut Vec<Located<'a>>) -> Vec<Located<'a>> {
+    let mut choices = Vec::new();
+    let mut replaced = Vec::new();
+    for node in profile.node.iter_children().filter(|node| !is_misplaced(node)) {
+        let located = Located { node, source: profile.source };
         if node.name().value() == "choose" {
-            choices.push((node, profile.source));
+            choices.push(located);
             continue;
         }
-        let located = Located { node, source: profile.source };
-        let replaced = declarations.iter().position(|declaration| is_same(declaration.node, node));
-        match replaced {
-            Some(at) => declarations[at] = located,
-            None => declarations.push(located),
+        let place = declarations.iter().position(|declaration| is_same(declaration.node, node));
+        match place.filter(|at| !replaced.contains(at)) {
+            Some(at) => {
+                declarations[at] = located;
+                replaced.push(at);
+            }
+            // Also a second one of the same name, which is told as such when names are resolved.
+            None => {
+                replaced.push(declarations.len());
+                declarations.push(located);
+            }
         }
     }
+    choices
 }
 
 /// Of the same kind and name. Rules have no name; a profile adds to them.
@@ -125,11 +167,8 @@ fn is_same(a: &KdlNode, b: &KdlNode) -> bool {
     a.name().value() == b.name().value() && name.is_some() && name == first_argument(b)
 }
 
-fn first_argument(node: &KdlNode) -> Option<String> {
+/// The first argument, if it is a text.
+pub fn first_argument(node: &KdlNode) -> Option<String> {
     let entry = node.entries().iter().find(|entry| entry.name().is_none())?;
     entry.value().as_string().map(str::to_owned)
-}
-
-fn is_include_of_files(node: &KdlNode) -> bool {
-    node.name().value() == "include" && first_argument(node).is_some()
 }

@@ -43,14 +43,29 @@ pub struct Reader<'a> {
     context: Context<'a>,
     next_argument: usize,
     asked: Vec<&'static str>,
+    children: &'static [&'static str],
     takes_any_property: bool,
     takes_children: bool,
+    /// The properties of the node that this one is inside of.
+    outer: Vec<&'static str>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(node: &'a KdlNode, context: Context<'a>) -> Self {
-        let asked = Vec::new();
-        Self { node, context, next_argument: 0, asked, takes_any_property: false, takes_children: false }
+        Self {
+            node,
+            context,
+            next_argument: 0,
+            asked: Vec::new(),
+            children: &[],
+            takes_any_property: false,
+            takes_children: false,
+            outer: Vec::new(),
+        }
+    }
+
+    pub fn node(&self) -> &'a KdlNode {
+        self.node
     }
 
     pub fn name(&self) -> &'a str {
@@ -68,10 +83,22 @@ impl<'a> Reader<'a> {
 
     /// The next argument, if there is one.
     pub fn argument(&mut self) -> Option<Text> {
-        let entry =
-            self.node.entries().iter().filter(|entry| entry.name().is_none()).nth(self.next_argument)?;
-        self.next_argument += 1;
+        let entry = self.next_entry()?;
         Some(self.text(entry))
+    }
+
+    fn next_entry(&mut self) -> Option<&'a KdlEntry> {
+        let entry = self.arguments_written().nth(self.next_argument)?;
+        self.next_argument += 1;
+        Some(entry)
+    }
+
+    fn arguments_written(&self) -> impl Iterator<Item = &'a KdlEntry> + use<'a> {
+        self.node.entries().iter().filter(|entry| entry.name().is_none())
+    }
+
+    fn entry(&self, name: &str) -> Option<&'a KdlEntry> {
+        self.node.entries().iter().find(|entry| entry.name().is_some_and(|n| n.value() == name))
     }
 
     /// The next argument, which must be there: `what` says what it is.
@@ -92,16 +119,14 @@ impl<'a> Reader<'a> {
 
     pub fn property(&mut self, name: &'static str) -> Option<Text> {
         self.asked.push(name);
-        // The last of several wins, as KDL has it.
-        let entry = self.node.entries().iter().rfind(|e| e.name().is_some_and(|n| n.value() == name))?;
-        Some(self.text(entry))
+        self.entry(name).map(|entry| self.text(entry))
     }
 
     pub fn required_property(&mut self, name: &'static str) -> Option<Text> {
         let property = self.property(name);
         if property.is_none() {
             let message = format!("'{}' needs the property '{name}'", self.name());
-            self.push(Diagnostic::error(&self.span(), message, format!("add {name}=…")));
+            self.push(Diagnostic::error(&self.span(), message, format!("add {name}=\"…\"")));
         }
         property
     }
@@ -112,88 +137,168 @@ impl<'a> Reader<'a> {
 
     pub fn number<T: std::str::FromStr>(&mut self, name: &'static str) -> Option<T> {
         let text = self.property(name)?;
+        self.parsed(&text, name)
+    }
+
+    /// A text as a whole number; `what` is what the number is of.
+    pub fn parsed<T: std::str::FromStr>(&self, text: &Text, what: &str) -> Option<T> {
         let number = text.value.parse().ok();
         if number.is_none() {
-            let message = format!("'{name}' is not a whole number in range");
-            self.push(Diagnostic::error(&text.span, message, "expected a number"));
+            let message = format!("'{what}' takes a whole number, and '{}' is none in range", text.value);
+            self.push(Diagnostic::error(&text.span, message, "expected a whole number such as 2"));
         }
         number
     }
 
+    /// `name=#true`; false if it is not there.
     pub fn flag(&mut self, name: &'static str) -> bool {
-        match self.property(name) {
-            None => false,
-            Some(text) if text.value == "#true" => true,
-            Some(text) if text.value == "#false" => false,
-            Some(text) => {
-                let message = format!("'{name}' is either #true or #false");
-                self.push(Diagnostic::error(&text.span, message, "neither of them"));
-                false
-            }
-        }
+        self.asked.push(name);
+        let entry = self.entry(name);
+        entry.and_then(|entry| self.boolean(entry, name)).unwrap_or(false)
     }
 
-    /// Every property, for nodes whose properties are named by the user.
-    pub fn properties(&mut self) -> Vec<(String, Text)> {
+    /// The next argument, which must be `#true` or `#false`.
+    pub fn required_flag(&mut self) -> Option<bool> {
+        let Some(entry) = self.next_entry() else {
+            let message = format!("'{}' needs #true or #false", self.name());
+            self.push(Diagnostic::error(&self.span(), message, "nothing is said here"));
+            return None;
+        };
+        self.boolean(entry, self.name())
+    }
+
+    fn boolean(&self, entry: &KdlEntry, name: &str) -> Option<bool> {
+        let value = entry.value().as_bool();
+        if value.is_none() {
+            let message = format!("'{name}' is either #true or #false");
+            self.push(Diagnostic::error(&self.value_span(entry), message, "neither of them"));
+        }
+        value
+    }
+
+    /// Every property, for nodes whose properties are named by the user: name, value, and the
+    /// place of both.
+    pub fn properties(&mut self) -> Vec<(Text, Text, Span)> {
         self.takes_any_property = true;
         let named = self.node.entries().iter().filter_map(|entry| Some((entry.name()?, entry)));
-        named.map(|(name, entry)| (name.value().to_owned(), self.text(entry))).collect()
+        named
+            .map(|(name, entry)| {
+                let value = self.text(entry);
+                let name = Text { value: name.value().to_owned(), span: self.context.span(name.span()) };
+                let start = name.span.range.offset();
+                let end = value.span.range.offset() + value.span.range.len();
+                let whole = self.context.span((start, end.saturating_sub(start)));
+                (name, value, whole)
+            })
+            .collect()
     }
 
-    pub fn children(&mut self) -> Vec<Reader<'a>> {
+    /// The nodes inside this one; `known` are the names that have a meaning here.
+    pub fn children(&mut self, known: &'static [&'static str]) -> Vec<Reader<'a>> {
         self.takes_children = true;
-        self.node.iter_children().map(|child| Reader::new(child, self.context)).collect()
+        self.children = known;
+        let outer = &self.asked;
+        let child = |node| Reader { outer: outer.clone(), ..Reader::new(node, self.context) };
+        self.node.iter_children().map(child).collect()
     }
 
     /// This node has no meaning here.
     pub fn unknown(self, known: &[&str]) {
         let message = format!("there is no node '{}' here", self.name());
         let diagnostic = Diagnostic::error(&self.span(), message, "unknown node");
-        self.push(diagnostic.suggest(self.name(), known.iter().copied()));
+        self.push(match self.outer.contains(&self.name()) {
+            true => diagnostic
+                .help(format!("it is a property: write {}=\"…\" before the '{{' of this block", self.name())),
+            false => diagnostic.suggest(self.name(), known.iter().copied()),
+        });
     }
 
     /// Reports everything that was not asked for.
     pub fn finish(self) {
         self.report_surplus_arguments();
-        self.report_unknown_properties();
+        self.report_properties();
         if !self.takes_children && self.node.children().is_some() {
             let message = format!("'{}' takes no nodes inside it", self.name());
-            self.push(Diagnostic::error(&self.span(), message, "has a block"));
+            self.push(Diagnostic::error(&self.span(), message, "has a block").help("drop the block"));
         }
     }
 
     fn report_surplus_arguments(&self) {
-        let arguments = self.node.entries().iter().filter(|entry| entry.name().is_none());
-        if let Some(entry) = arguments.skip(self.next_argument).next() {
-            let span = self.context.span(entry.span());
-            let message = format!("'{}' takes no argument here", self.name());
-            self.push(Diagnostic::error(&span, message, "one too many"));
-        }
+        let mut surplus = self.arguments_written().skip(self.next_argument);
+        let Some(first) = surplus.next() else { return };
+        let message = match self.next_argument {
+            0 => format!("'{}' takes no argument", self.name()),
+            1 => format!("'{}' takes one argument", self.name()),
+            count => format!("'{}' takes {count} arguments", self.name()),
+        };
+        let label = match surplus.count() {
+            0 => "this is one too many".to_owned(),
+            more => format!("this is one too many, and {more} more"),
+        };
+        let diagnostic = Diagnostic::error(&self.value_span(first), message, label);
+        let word = first.value().as_string().unwrap_or_default();
+        self.push(match self.asked.contains(&word) {
+            true => diagnostic.help(format!("it is a property: write {word}=\"…\"")),
+            false => diagnostic,
+        });
     }
 
-    fn report_unknown_properties(&self) {
+    fn report_properties(&self) {
         if self.takes_any_property {
             return;
         }
+        let mut seen = Vec::new();
         for entry in self.node.entries() {
             let Some(name) = entry.name() else { continue };
+            let span = self.context.span(name.span());
             if !self.asked.contains(&name.value()) {
-                let span = self.context.span(name.span());
-                let message = format!("'{}' has no property '{}'", self.name(), name.value());
-                let diagnostic = Diagnostic::error(&span, message, "unknown property");
-                self.push(diagnostic.suggest(name.value(), self.asked.iter().copied()));
+                self.report_unknown_property(name.value(), &span);
+            } else if seen.contains(&name.value()) {
+                let message = format!("'{}' has the property '{}' twice", self.name(), name.value());
+                self.push(Diagnostic::error(&span, message, "the second").help("drop one of them"));
             }
+            seen.push(name.value());
         }
     }
 
+    fn report_unknown_property(&self, name: &str, span: &Span) {
+        let message = format!("'{}' has no property '{name}'", self.name());
+        let diagnostic = Diagnostic::error(span, message, "unknown property");
+        self.push(if self.children.contains(&name) {
+            diagnostic.help(format!("it is a node: write {name} \"…\" inside the block"))
+        } else if self.asked.is_empty() {
+            diagnostic.help(format!("'{}' takes no properties", self.name()))
+        } else {
+            diagnostic.suggest(name, self.asked.iter().copied())
+        });
+    }
+
     fn text(&self, entry: &KdlEntry) -> Text {
-        let written = entry.format().map(|format| format.value_repr.as_str());
+        let span = self.value_span(entry);
         let value = match entry.value() {
             KdlValue::String(text) => text.clone(),
             // `1.10` is a version, not the number 1.1.
-            other => written.map_or_else(|| other.to_string(), |text| text.trim().to_owned()),
+            KdlValue::Integer(_) | KdlValue::Float(_) => span.text().to_owned(),
+            keyword => {
+                let message = format!("expected a text, and {keyword} is none");
+                let help =
+                    format!("write \"{}\" if the word itself is meant", span.text().trim_start_matches('#'));
+                self.push(Diagnostic::error(&span, message, "not a text").help(help));
+                span.text().to_owned()
+            }
         };
-        Text { value, span: self.context.span(entry.span()) }
+        Text { value, span }
+    }
+
+    /// The place of an entry's value, without a property's name.
+    fn value_span(&self, entry: &KdlEntry) -> Span {
+        let whole = self.context.span(entry.span());
+        let Some(format) = entry.format() else { return whole };
+        let written = format.value_repr.trim();
+        match whole.text().rfind(written) {
+            Some(at) => self.context.span((whole.range.offset() + at, written.len())),
+            None => whole,
+        }
     }
 }
 
@@ -210,11 +315,8 @@ pub fn bytes(text: &Text, context: &Reader<'_>) -> Option<u64> {
     let bytes = factor.and_then(|factor| digits.parse::<u64>().ok()?.checked_mul(factor));
     if bytes.is_none() {
         let message = format!("'{}' is not a size", text.value);
-        context.push(Diagnostic::error(
-            &text.span,
-            message,
-            "expected a size such as \"3GiB\" or \"512MiB\"",
-        ));
+        let label = "expected a size such as \"3GiB\" or \"512MiB\"";
+        context.push(Diagnostic::error(&text.span, message, label));
     }
     bytes
 }
@@ -231,11 +333,8 @@ pub fn duration(text: &Text, context: &Reader<'_>) -> Option<Duration> {
     let seconds = factor.and_then(|factor| digits.parse::<u64>().ok()?.checked_mul(factor));
     if seconds.is_none() {
         let message = format!("'{}' is not a time span", text.value);
-        context.push(Diagnostic::error(
-            &text.span,
-            message,
-            "expected a time span such as \"90m\" or \"30s\"",
-        ));
+        let label = "expected a time span such as \"2h\", \"90m\" or \"30s\"";
+        context.push(Diagnostic::error(&text.span, message, label));
     }
     seconds.map(Duration::from_secs)
 }

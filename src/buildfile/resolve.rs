@@ -1,11 +1,11 @@
-//! Whether everything that is named is there: axes, attributes, targets, outputs; and whether
-//! the targets use each other in a circle.
+//! Whether everything that is named is there: axes, attributes, values, targets, outputs; and
+//! whether the targets use each other in a circle.
+
+mod circle;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use petgraph::algo::tarjan_scc;
-use petgraph::graphmap::DiGraphMap;
-
+use super::known::KnownValues;
 use super::*;
 
 /// Attributes that every version has.
@@ -13,24 +13,20 @@ const VERSION_ATTRIBUTES: [&str; 2] = ["major", "minor"];
 /// Words that stand in scripts and are no axes.
 const SCRIPT_WORDS: [&str; 1] = ["jobs"];
 
-pub fn resolve(buildfile: &Buildfile, report: &mut Report) {
+/// Reports every name that stands for nothing. Names in `broken` belong to declarations that were
+/// found faulty before, and are not told once more.
+pub fn resolve(buildfile: &Buildfile, broken: &BTreeSet<String>, known: &KnownValues, report: &mut Report) {
     report_duplicates("target", buildfile.targets.iter().map(|t| (&t.name, &t.span)), report);
     report_duplicates("axis", buildfile.axes.iter().map(|a| (&a.name, &a.span)), report);
     report_duplicates("upstream", buildfile.upstreams.iter().map(|u| (&u.name, &u.span)), report);
-    let mut resolver = Resolver { buildfile, report };
-    for axis in &buildfile.axes {
-        resolver.axis(axis);
-    }
-    for rule in &buildfile.rules {
-        resolver.predicates(&rule.predicates, &rule.span);
-    }
-    for (predicate, span) in &buildfile.choice {
-        resolver.predicates(std::slice::from_ref(predicate), span);
-    }
-    for target in &buildfile.targets {
-        resolver.target(target);
-    }
-    resolver.cycles();
+    report_taken_names(buildfile, report);
+    let mut resolver = Resolver { buildfile, broken, known, report };
+    buildfile.upstreams.iter().for_each(|upstream| resolver.upstream(upstream));
+    buildfile.axes.iter().for_each(|axis| resolver.axis(axis));
+    buildfile.rules.iter().for_each(|rule| resolver.predicates(&rule.predicates));
+    buildfile.choice.iter().for_each(|(choice, _)| resolver.choice(choice));
+    buildfile.targets.iter().for_each(|target| resolver.target(target));
+    circle::report(buildfile, report);
 }
 
 fn report_duplicates<'a>(
@@ -40,70 +36,136 @@ fn report_duplicates<'a>(
 ) {
     let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
     for (name, span) in names {
-        if let Some(first) = seen.get(name.as_str()) {
-            let message = format!("{kind} '{name}' is declared twice");
-            let diagnostic = Diagnostic::error(span, message, "the second");
-            report.push(diagnostic.help(format!("the first is at {}", first.location())));
-        } else {
-            seen.insert(name, span);
+        match seen.get(name.as_str()) {
+            Some(first) => report.push(Diagnostic::twice(kind, name, first, span)),
+            None => drop(seen.insert(name, span)),
+        }
+    }
+}
+
+/// Forge adds steps of its own: `upstream.source` and `package.depends`.
+fn report_taken_names(buildfile: &Buildfile, report: &mut Report) {
+    for target in &buildfile.targets {
+        let owner = match target.name.rsplit_once('.') {
+            Some((owner, "source")) => buildfile.upstream(owner).map(|upstream| &upstream.span),
+            Some((owner, "depends")) => buildfile.target(owner).map(|target| &target.span),
+            _ => None,
+        };
+        if let Some(owner) = owner {
+            let message = format!("'{}' is the name of a step that forge adds", target.name);
+            let diagnostic = Diagnostic::error(&target.span, message, "rename it");
+            report.push(diagnostic.also(owner, "added for this"));
         }
     }
 }
 
 struct Resolver<'a> {
     buildfile: &'a Buildfile,
+    broken: &'a BTreeSet<String>,
+    known: &'a KnownValues,
     report: &'a mut Report,
 }
 
 impl Resolver<'_> {
+    fn upstream(&mut self, upstream: &Upstream) {
+        for template in &upstream.archives {
+            for hole in template.holes().filter(|hole| hole.text() != "version") {
+                let span = template.span.of_piece(&hole.written());
+                let message = format!("'{}' has no value here", hole.written());
+                let diagnostic = Diagnostic::error(&span, message, "not in an archive's address");
+                self.report.push(diagnostic.help("an archive's address takes {version} alone"));
+            }
+        }
+        if let Origin::Path(path) = &upstream.origin {
+            self.templates([path], &[], &[]);
+        }
+    }
+
     fn axis(&mut self, axis: &Axis) {
         match &axis.values {
-            AxisValues::Upstream(upstream) if self.buildfile.upstream(upstream).is_none() => {
-                let message = format!("there is no upstream '{upstream}'");
-                let known: Vec<&str> = self.buildfile.upstreams.iter().map(|u| u.name.as_str()).collect();
-                let diagnostic = Diagnostic::error(&axis.span, message, "has its values from there");
-                self.report.push(diagnostic.suggest(upstream, known));
+            AxisValues::Upstream(upstream) => {
+                let reference = Reference { name: upstream.clone(), span: axis.values_span.clone() };
+                self.upstream_reference(&reference);
             }
             AxisValues::Given(values) => {
                 report_duplicates("value", values.iter().map(|v| (&v.name, &v.span)), self.report);
             }
-            AxisValues::Upstream(_) => {}
         }
     }
 
-    fn predicates(&mut self, predicates: &[Predicate], span: &Span) {
+    /// Conditions of rules and filters; they may name a value that only another profile has.
+    fn predicates(&mut self, predicates: &[Predicate]) {
         for predicate in predicates {
-            let dimension =
-                Dimension { axis: predicate.axis.clone(), attribute: predicate.attribute.clone() };
-            self.dimension(&dimension, span);
+            if self.axis_of(predicate)
+                && let Some((operand, values)) = self.known.unknown(predicate)
+            {
+                self.report.push(unknown_value(predicate, operand, &values));
+            }
         }
     }
 
-    /// Whether the axis is there, and has the attribute.
+    /// A choice must leave something of the axis as this profile has it.
+    fn choice(&mut self, predicate: &Predicate) {
+        if !self.axis_of(predicate) {
+            return;
+        }
+        let Some(AxisValues::Given(given)) = self.buildfile.axis(&predicate.axis).map(|axis| &axis.values)
+        else {
+            return;
+        };
+        let values: Vec<&str> = match &predicate.attribute {
+            None => given.iter().map(|value| value.name.as_str()).collect(),
+            Some(name) => given.iter().filter_map(|v| v.attributes.get(name)).map(String::as_str).collect(),
+        };
+        let is_known = |operand: &&str| {
+            values.iter().any(|value| value == operand || Version::new(*value).has_prefix(operand))
+        };
+        if let Some(operand) = predicate.condition.operands().find(|operand| !is_known(operand)) {
+            self.report.push(unknown_value(predicate, operand, &values));
+        }
+    }
+
+    fn axis_of(&mut self, predicate: &Predicate) -> bool {
+        let dimension = Dimension { axis: predicate.axis.clone(), attribute: predicate.attribute.clone() };
+        match &predicate.span {
+            Some(span) => self.dimension(&dimension, span),
+            None => false,
+        }
+    }
+
+    /// Whether the axis is there, and has the attribute; `span` is where both are named.
     fn dimension(&mut self, dimension: &Dimension, span: &Span) -> bool {
+        let span = span.of_word(&dimension.text());
         let Some(axis) = self.buildfile.axis(&dimension.axis) else {
-            let message = format!("there is no axis '{}'", dimension.axis);
-            let known: Vec<&str> = self.buildfile.axes.iter().map(|axis| axis.name.as_str()).collect();
-            let diagnostic = Diagnostic::error(span, message, "unknown axis");
-            self.report.push(diagnostic.suggest(&dimension.axis, known));
+            if !self.broken.contains(&dimension.axis) {
+                let message = format!("there is no axis '{}'", dimension.axis);
+                let known: Vec<&str> = self.buildfile.axes.iter().map(|axis| axis.name.as_str()).collect();
+                let diagnostic = Diagnostic::error(&span.of_piece(&dimension.axis), message, "unknown axis");
+                self.report.push(match known.is_empty() {
+                    true => diagnostic.help("declare it with an axis node"),
+                    false => diagnostic.suggest(&dimension.axis, known),
+                });
+            }
             return false;
         };
         let Some(attribute) = &dimension.attribute else { return true };
         let known = attributes(axis);
         let is_known = known.contains(attribute.as_str());
         if !is_known {
-            let message = format!("the values of axis '{}' have no attribute '{attribute}'", axis.name);
-            let diagnostic = Diagnostic::error(span, message, "unknown attribute");
-            self.report.push(diagnostic.suggest(attribute, known));
+            let message = format!("no value of axis '{}' has an attribute '{attribute}'", axis.name);
+            let diagnostic = Diagnostic::error(&span.of_word(attribute), message, "unknown attribute");
+            self.report.push(match known.is_empty() {
+                true => diagnostic.help(format!("give it to the values of axis '{}'", axis.name)),
+                false => diagnostic.suggest(attribute, known),
+            });
         }
         is_known
     }
 
     fn target(&mut self, target: &Target) {
-        for dimension in &target.over {
-            self.dimension(dimension, &target.span);
-        }
-        self.predicates(&target.filter, &target.span);
+        self.over(target);
+        self.predicates(&target.filter);
+        self.spanned_filters(target);
         match &target.body {
             Body::Image(image) => self.templates(image.templates(), &target.over, &[]),
             Body::Command(command) => self.command(command, &target.over),
@@ -113,10 +175,40 @@ impl Resolver<'_> {
         }
     }
 
+    fn over(&mut self, target: &Target) {
+        for (at, dimension) in target.over.iter().enumerate() {
+            let whole = Dimension { axis: dimension.axis.clone(), attribute: None };
+            let is_known = self.dimension(dimension, &target.over_span);
+            let is_again = target.over[..at].contains(dimension);
+            let is_part = dimension.attribute.is_some() && target.over.contains(&whole);
+            if is_known && (is_again || is_part) {
+                let span = target.over_span.of_word(&dimension.text());
+                let message = format!("'{}' is spanned already", dimension.text());
+                let label = if is_part { "told by the whole axis" } else { "named twice" };
+                self.report.push(Diagnostic::error(&span, message, label).help("drop one of them"));
+            }
+        }
+    }
+
+    /// A filter on an axis that the target does not span would do nothing.
+    fn spanned_filters(&mut self, target: &Target) {
+        for predicate in &target.filter {
+            let is_spanned = target.over.iter().any(|dimension| dimension.axis == predicate.axis);
+            if !is_spanned
+                && self.buildfile.axis(&predicate.axis).is_some()
+                && let Some(span) = predicate.place_of(&predicate.name())
+            {
+                let message = format!("'{}' does not span axis '{}'", target.name, predicate.axis);
+                let diagnostic = Diagnostic::error(&span, message, spans(&target.over));
+                self.report
+                    .push(diagnostic.help(format!("add '{}' to over=\"…\", or drop this", predicate.axis)));
+            }
+        }
+    }
+
     fn command(&mut self, command: &Command, over: &[Dimension]) {
-        if let Root::Image(name) = &command.root {
-            let reference = Reference { name: name.clone(), span: command.script.span.clone() };
-            self.reference(&reference, "image", |body| matches!(body, Body::Image(_)));
+        if let Root::Image(image) = &command.root {
+            self.reference(image, "image", |body| matches!(body, Body::Image(_)));
         }
         for input in &command.inputs {
             self.input(&input.from);
@@ -159,70 +251,91 @@ impl Resolver<'_> {
     }
 
     fn tests(&mut self, references: &[Reference]) {
+        let is_test = |body: &Body| matches!(body, Body::Command(command) if command.is_test);
         for reference in references {
-            self.reference(
-                reference,
-                "test",
-                |body| matches!(body, Body::Command(command) if command.is_test),
-            );
+            self.reference(reference, "test", is_test);
         }
     }
 
     fn input(&mut self, input: &InputSource) {
         match input {
             InputSource::Files(_) => {}
-            InputSource::Upstream(reference) => {
-                if self.buildfile.upstream(&reference.name).is_none() {
-                    let message = format!("there is no upstream '{}'", reference.name);
-                    let known: Vec<&str> = self.buildfile.upstreams.iter().map(|u| u.name.as_str()).collect();
-                    let diagnostic = Diagnostic::error(&reference.span, message, "unknown upstream");
-                    self.report.push(diagnostic.suggest(&reference.name, known));
-                }
-            }
+            InputSource::Upstream(reference) => self.upstream_reference(reference),
             InputSource::Target { target, output } => {
-                let has_outputs = |body: &Body| !matches!(body, Body::Publish(_));
+                let has_outputs = |body: &Body| match body {
+                    Body::Publish(_) => false,
+                    Body::Command(command) => !command.is_test,
+                    _ => true,
+                };
                 if self.reference(target, "target", has_outputs) {
-                    self.output(target, output.as_deref());
+                    self.output(target, output.as_ref());
                 }
             }
         }
     }
 
+    fn upstream_reference(&mut self, reference: &Reference) {
+        if self.buildfile.upstream(&reference.name).is_some() || self.broken.contains(&reference.name) {
+            return;
+        }
+        let message = format!("there is no upstream '{}'", reference.name);
+        let known: Vec<&str> = self.buildfile.upstreams.iter().map(|u| u.name.as_str()).collect();
+        let diagnostic = Diagnostic::error(&reference.span, message, "unknown upstream");
+        self.report.push(match known.is_empty() {
+            true => diagnostic.help("declare it with an upstream node"),
+            false => diagnostic.suggest(&reference.name, known),
+        });
+    }
+
     /// Whether the target has that output, or a single one if none is named.
-    fn output(&mut self, reference: &Reference, output: Option<&str>) {
+    fn output(&mut self, reference: &Reference, output: Option<&Reference>) {
         let Some(target) = self.buildfile.target(&reference.name) else { return };
         let outputs = target.body.outputs();
         match output {
-            Some(output) if !outputs.contains(&output) => {
-                let message = format!("'{}' has no output '{output}'", target.name);
-                let diagnostic = Diagnostic::error(&reference.span, message, "used here");
-                self.report.push(diagnostic.suggest(output, outputs));
+            Some(output) if !outputs.contains(&output.name.as_str()) => {
+                let message = format!("'{}' has no output '{}'", target.name, output.name);
+                let diagnostic = Diagnostic::error(&output.span, message, "unknown output");
+                self.report.push(diagnostic.suggest(&output.name, outputs));
             }
-            None if outputs.len() != 1 => {
+            None if outputs.len() > 1 => {
                 let message = format!("'{}' has {} outputs: say which", target.name, outputs.len());
-                let help = format!("output=\"…\", one of: {}", outputs.join(", "));
+                let help = format!("add output=\"…\", one of: {}", outputs.join(", "));
                 self.report.push(Diagnostic::error(&reference.span, message, "used here").help(help));
             }
             _ => {}
         }
     }
 
+    /// Whether there is a target of that name and kind.
     fn reference(&mut self, reference: &Reference, kind: &str, fits: impl Fn(&Body) -> bool) -> bool {
-        let found = self.buildfile.target(&reference.name);
-        if let Some(target) = found.filter(|target| !fits(&target.body)) {
-            let message = format!("'{}' is no {kind}", reference.name);
-            let label = format!("declared as '{}' at {}", target.body.keyword(), target.span.location());
-            self.report.push(Diagnostic::error(&reference.span, message, label));
-            return false;
+        if let Some(target) = self.buildfile.target(&reference.name) {
+            let is_fit = fits(&target.body);
+            if !is_fit {
+                let own = target.body.keyword();
+                let kind = if kind == "target" { "target with outputs" } else { kind };
+                let message = format!(
+                    "'{}' is {}, and {} is needed",
+                    target.name,
+                    with_article(own),
+                    with_article(kind)
+                );
+                let diagnostic =
+                    Diagnostic::error(&reference.span, message, format!("expected {}", with_article(kind)));
+                self.report.push(diagnostic.also(&target.span, "declared here"));
+            }
+            return is_fit;
         }
-        if found.is_none() {
+        if !self.broken.contains(&reference.name) {
             let message = format!("there is no {kind} '{}'", reference.name);
             let known = self.buildfile.targets.iter().filter(|target| fits(&target.body));
             let known: Vec<&str> = known.map(|target| target.name.as_str()).collect();
             let diagnostic = Diagnostic::error(&reference.span, message, format!("unknown {kind}"));
-            self.report.push(diagnostic.suggest(&reference.name, known));
+            self.report.push(match known.is_empty() {
+                true => diagnostic.help(format!("declare it with {} node", with_article(kind))),
+                false => diagnostic.suggest(&reference.name, known),
+            });
         }
-        found.is_some()
+        false
     }
 
     fn templates<'t>(
@@ -232,8 +345,8 @@ impl Resolver<'_> {
         words: &[&str],
     ) {
         for template in templates {
-            for hole in template.holes().filter(|hole| !words.contains(&hole.name.as_str())) {
-                self.hole(hole, &template.span, over);
+            for hole in template.holes().filter(|hole| !words.contains(&hole.text().as_str())) {
+                self.hole(hole, &template.span.of_piece(&hole.written()), over);
             }
         }
     }
@@ -245,65 +358,44 @@ impl Resolver<'_> {
             self.dimension(&dimension, span);
             return;
         }
+        // An axis that is not declared is told where it is spanned.
+        if self.broken.contains(&hole.name) {
+            return;
+        }
         let known: Vec<String> = over.iter().map(Dimension::text).collect();
-        let message = format!("'{{{}}}' has no value here", hole.text());
-        let label = match known.as_slice() {
-            [] => "this spans no axis".to_owned(),
-            known => format!("this spans {}", known.join(", ")),
-        };
-        let diagnostic = Diagnostic::error(span, message, label);
-        self.report.push(match nearest(&hole.text(), known.iter().map(String::as_str)) {
-            Some(name) => diagnostic.help(format!("did you mean '{{{name}}}'?")),
-            None => diagnostic
-                .help(format!("add '{}' to over, or write {{{{{0}}}}} for the text itself", hole.text())),
+        let message = format!("'{}' has no value here", hole.written());
+        let diagnostic = Diagnostic::error(span, message, spans(over));
+        let near = nearest(&hole.text(), known.iter().map(String::as_str));
+        self.report.push(match (near, self.buildfile.axis(&hole.name)) {
+            (_, Some(_)) => diagnostic.help(format!("add '{}' to over=\"…\"", hole.text())),
+            (Some(name), None) => diagnostic.help(format!("did you mean '{{{name}}}'?")),
+            (None, None) => diagnostic.help(format!(
+                "there is no axis '{}'; write {{{}}} for the text itself",
+                hole.name,
+                hole.written()
+            )),
         });
-    }
-
-    fn cycles(&mut self) {
-        let mut graph = DiGraphMap::<&str, ()>::new();
-        for target in &self.buildfile.targets {
-            for reference in target.body.references() {
-                graph.add_edge(target.name.as_str(), reference, ());
-            }
-        }
-        for component in tarjan_scc(&graph) {
-            let Some(start) = component.iter().min() else { continue };
-            if let Some(path) = circle(&graph, start, &component)
-                && let Some(target) = self.buildfile.target(start)
-            {
-                let message = "targets use each other in a circle".to_owned();
-                let diagnostic = Diagnostic::error(&target.span, message, "starts here");
-                self.report.push(diagnostic.help(path.join(" → ")));
-            }
-        }
     }
 }
 
-/// A way from `start` back to it inside its component.
-fn circle<'a>(
-    graph: &DiGraphMap<&'a str, ()>,
-    start: &'a str,
-    component: &[&'a str],
-) -> Option<Vec<&'a str>> {
-    let members: BTreeSet<&str> = component.iter().copied().collect();
-    let mut path = vec![start];
-    let mut seen = BTreeSet::from([start]);
-    loop {
-        let last = *path.last()?;
-        if graph.contains_edge(last, start) {
-            path.push(start);
-            return Some(path);
-        }
-        match graph.neighbors(last).find(|next| members.contains(next) && !seen.contains(next)) {
-            Some(next) => {
-                seen.insert(next);
-                path.push(next);
-            }
-            None => {
-                path.pop();
-            }
-        }
+fn unknown_value(predicate: &Predicate, operand: &str, values: &[&str]) -> Diagnostic {
+    let message = format!("{} has no value '{operand}'", predicate.name());
+    let span = predicate.place_of(operand);
+    let diagnostic = Diagnostic::maybe_at(span.as_ref(), message, "unknown value");
+    diagnostic.suggest(operand, values.iter().copied())
+}
+
+fn spans(over: &[Dimension]) -> String {
+    let known: Vec<String> = over.iter().map(Dimension::text).collect();
+    match known.is_empty() {
+        true => "this spans no axis".to_owned(),
+        false => format!("this spans {}", known.join(", ")),
     }
+}
+
+fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}")
 }
 
 fn attributes(axis: &Axis) -> BTreeSet<&str> {
@@ -312,100 +404,5 @@ fn attributes(axis: &Axis) -> BTreeSet<&str> {
         AxisValues::Given(values) => {
             values.iter().flat_map(|value| value.attributes.keys()).map(String::as_str).collect()
         }
-    }
-}
-
-impl Body {
-    /// The outputs by name.
-    pub fn outputs(&self) -> Vec<&str> {
-        match self {
-            Self::Image(_) => vec!["root"],
-            Self::Command(command) => command.outputs.iter().map(String::as_str).collect(),
-            Self::Package(_) => vec!["package"],
-            Self::Index(_) => vec!["repository"],
-            Self::Publish(_) => Vec::new(),
-        }
-    }
-
-    /// The targets it names.
-    pub fn references(&self) -> Vec<&str> {
-        fn named(input: &InputSource) -> Option<&str> {
-            match input {
-                InputSource::Target { target, .. } => Some(&target.name),
-                _ => None,
-            }
-        }
-        fn names(references: &[Reference]) -> impl Iterator<Item = &str> {
-            references.iter().map(|reference| reference.name.as_str())
-        }
-        match self {
-            Self::Image(_) => Vec::new(),
-            Self::Command(command) => {
-                let image = match &command.root {
-                    Root::Image(image) => Some(image.as_str()),
-                    Root::Host => None,
-                };
-                let inputs = command.inputs.iter().filter_map(|input| named(&input.from));
-                inputs.chain(image).chain(names(&command.requires)).collect()
-            }
-            Self::Package(package) => {
-                let contents = package.contents.iter().filter_map(|content| named(&content.from));
-                let image = package.image.iter().map(|image| image.name.as_str());
-                contents.chain(image).chain(names(&package.requires)).collect()
-            }
-            Self::Index(index) => names(&index.packages).collect(),
-            Self::Publish(publish) => {
-                let indices = publish.repositories.iter().map(|(index, _)| index.name.as_str());
-                indices.chain(names(&publish.requires)).collect()
-            }
-        }
-    }
-}
-
-impl ImageSource {
-    fn templates(&self) -> Vec<&Template> {
-        match self {
-            Self::Bootstrap { suite, arch, packages } => [suite, arch].into_iter().chain(packages).collect(),
-            Self::Dockerfile { path, args, platform, .. } => {
-                [path, platform].into_iter().chain(args.iter().map(|(_, value)| value)).collect()
-            }
-        }
-    }
-}
-
-impl Command {
-    fn templates(&self) -> Vec<&Template> {
-        let places = self.inputs.iter().map(|input| match &input.place {
-            Place::Into(place) | Place::At(place) => place,
-        });
-        places.chain(self.env.iter().map(|(_, value)| value)).collect()
-    }
-}
-
-impl Package {
-    fn templates(&self) -> Vec<&Template> {
-        let fixed = [
-            &self.format,
-            &self.name,
-            &self.version,
-            &self.architecture,
-            &self.maintainer,
-            &self.section,
-            &self.priority,
-            &self.summary,
-            &self.description,
-            &self.changelog,
-        ];
-        let contents = self.contents.iter().flat_map(|content| [&content.path, &content.to]);
-        fixed
-            .into_iter()
-            .chain(&self.iteration)
-            .chain(&self.homepage)
-            .chain(self.relations.values().flatten())
-            .chain(self.scripts.values())
-            .chain(&self.conffiles)
-            .chain(&self.lintian_overrides)
-            .chain(contents)
-            .collect()
     }
 }

@@ -71,7 +71,7 @@ impl Template {
     }
 
     /// Fills every hole by `value`; the first hole it has no value for is the error.
-    pub fn fill<'a>(&'a self, mut value: impl FnMut(&Hole) -> Option<String>) -> Result<String, &'a Hole> {
+    pub fn fill(&self, mut value: impl FnMut(&Hole) -> Option<String>) -> Result<String, &Hole> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
@@ -84,6 +84,11 @@ impl Template {
 }
 
 impl Hole {
+    /// As it is written, with braces.
+    pub fn written(&self) -> String {
+        format!("{{{}}}", self.text())
+    }
+
     /// As it is written, without braces.
     pub fn text(&self) -> String {
         match &self.attribute {

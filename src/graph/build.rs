@@ -1,11 +1,13 @@
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::fault;
 use super::fill::Filler;
 use super::*;
 use crate::buildfile::{
     Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Origin, Place, Reference, Report,
-    Resources, Target, Upstream,
+    Resources, Span, Target, Upstream,
 };
 use crate::matrix::{Axes, Cell, Expander, Join};
 use crate::upstream::{Lock, LockedVersion};
@@ -14,7 +16,9 @@ use crate::upstream::{Lock, LockedVersion};
 pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, Vec<Diagnostic>), Faults> {
     let expander = Expander::new(axes, &buildfile.rules);
     let (graph, report) = (Graph::default(), Report::default());
-    let mut builder = Builder { buildfile, axes, lock, expander, graph, report };
+    let missing = Rc::default();
+    let lacks = Vec::new();
+    let mut builder = Builder { buildfile, axes, lock, expander, graph, report, missing, lacks };
     for axis in &buildfile.axes {
         builder.axis_has_versions(axis);
     }
@@ -24,7 +28,11 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
     for target in in_order(buildfile) {
         builder.target(target);
     }
-    let Builder { graph, mut report, expander, .. } = builder;
+    let Builder { graph, mut report, expander, missing, lacks, .. } = builder;
+    for Lack { span, node, more, used } in lacks {
+        report.push(fault::no_cell(&span, &node, more, &used));
+    }
+    missing.borrow_mut().drain(..).for_each(|fault| report.push_new(fault));
     expander.idle_rules().into_iter().for_each(|warning| report.push(warning));
     report.finish(graph)
 }
@@ -54,6 +62,17 @@ pub(super) struct Builder<'a> {
     expander: Expander<'a>,
     pub graph: Graph,
     pub report: Report,
+    /// Holes of templates that a cell has no value for.
+    missing: Rc<RefCell<Vec<Diagnostic>>>,
+    lacks: Vec<Lack>,
+}
+
+/// A target that is used and has no cell that agrees: in `node`, and in so many others.
+struct Lack {
+    span: Span,
+    node: String,
+    used: String,
+    more: usize,
 }
 
 /// The joins of one target with those it uses, made once for all of its cells.
@@ -198,12 +217,12 @@ impl<'a> Builder<'a> {
         let mut dates = Vec::new();
         let root = match &command.root {
             crate::buildfile::Root::Host => Root::Host,
-            crate::buildfile::Root::Image(image) => match joins.best(image, &cell) {
+            crate::buildfile::Root::Image(image) => match joins.best(&image.name, &cell) {
                 Some(node) => {
                     inputs.push(Input::Node { node, output: "root".to_owned() });
                     Root::Input(0)
                 }
-                None => return self.report.push(fault::no_cell(&target.span, &name, image)),
+                None => return self.lacks(&image.span, &name, &image.name),
             },
         };
         let mut placements = Vec::new();
@@ -260,16 +279,30 @@ impl<'a> Builder<'a> {
                 return Some(Input::Files(LocalFiles { base, globs: globs.clone() }));
             }
             InputSource::Upstream(upstream) => (upstream, format!("{}.source", upstream.name), None),
-            InputSource::Target { target, output } => (target, target.name.clone(), output.clone()),
+            InputSource::Target { target, output } => {
+                (target, target.name.clone(), output.as_ref().map(|output| output.name.clone()))
+            }
         };
         let Some(node) = joins.best(&used, cell) else {
             let span = if reference.name.is_empty() { &target.span } else { &reference.span };
-            self.report.push(fault::no_cell(span, name, &reference.name));
+            self.lacks(span, name, &reference.name);
             return None;
         };
         let output =
             output.or_else(|| self.graph.node(node).work.outputs().first().map(|o| (*o).to_owned()))?;
         Some(Input::Node { node, output })
+    }
+
+    /// Notes that a node needs something of which no cell agrees with it.
+    pub fn lacks(&mut self, span: &Span, node: &str, used: &str) {
+        let is_it = |lack: &&mut Lack| lack.span.range == span.range && lack.used == used;
+        match self.lacks.iter_mut().find(is_it) {
+            Some(lack) => lack.more += 1,
+            None => {
+                let (span, node, used) = (span.clone(), node.to_owned(), used.to_owned());
+                self.lacks.push(Lack { span, node, used, more: 0 });
+            }
+        }
     }
 
     /// Every node of every named target that agrees with `cell`.
@@ -316,7 +349,7 @@ impl<'a> Builder<'a> {
     where
         'a: 'c,
     {
-        Filler { axes: self.axes, cell }
+        Filler { axes: self.axes, cell, missing: self.missing.clone() }
     }
 }
 

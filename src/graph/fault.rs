@@ -21,8 +21,14 @@ pub fn unfit(span: &Span, node: &str, reason: impl Display) -> Diagnostic {
     Diagnostic::error(span, format!("{node}: {reason}"), "declared here")
 }
 
-/// Something of one cell is needed, and no cell of the target agrees.
-pub fn no_cell(span: &Span, node: &str, used: &str) -> Diagnostic {
-    let message = format!("{node} needs '{used}', which has no cell that agrees with it");
-    Diagnostic::error(span, message, "used here").help("look at its over, where and exclude rules")
+/// Something of a cell is needed, and no cell of the target agrees. The same goes for `more`
+/// other nodes.
+pub fn no_cell(span: &Span, node: &str, more: usize, used: &str) -> Diagnostic {
+    let message = match more {
+        0 => format!("{node} needs '{used}', which has no cell that agrees with it"),
+        _ => format!("{node} and {more} more need '{used}', which has no cell that agrees with them"),
+    };
+    let help =
+        format!("look at what '{used}' spans, and at where and exclude: both must have the same cells");
+    Diagnostic::error(span, message, "used here").help(help)
 }

@@ -1,33 +1,30 @@
-use crate::buildfile::{Template, is_auto};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::buildfile::{Diagnostic, Hole, Template, is_auto};
 use crate::matrix::{Axes, Cell};
 
 /// Fills templates from one cell.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Filler<'a> {
     /// All axes.
     pub axes: &'a Axes,
     /// The cell.
     pub cell: &'a Cell,
+    /// Where holes go that this cell has no value for.
+    pub missing: Rc<RefCell<Vec<Diagnostic>>>,
 }
 
 impl Filler<'_> {
-    /// The text of a template. Every hole was checked when the Buildfile was resolved; one that a
-    /// single value of an axis has no attribute for is left empty.
+    /// The text of a template. Every axis and attribute was checked when the Buildfile was
+    /// resolved; what a single value of an axis lacks is noted.
     pub fn text(&self, template: &Template) -> String {
-        let filled = template.fill(|hole| {
-            let value = self.cell.get(self.axes, &hole.name, hole.attribute.as_deref());
-            Some(value.unwrap_or_default().to_owned())
-        });
-        filled.unwrap_or_default()
+        self.fill(template, |_| None)
     }
 
     /// A script, in which `{jobs}` is told at run time: it must not be in the key.
     pub fn script(&self, template: &Template) -> String {
-        let filled = template.fill(|hole| match hole.name.as_str() {
-            "jobs" => Some("$FORGE_JOBS".to_owned()),
-            _ => Some(self.cell.get(self.axes, &hole.name, hole.attribute.as_deref())?.to_owned()),
-        });
-        filled.unwrap_or_default()
+        self.fill(template, |hole| (hole.text() == "jobs").then(|| "$FORGE_JOBS".to_owned()))
     }
 
     /// The texts of several templates.
@@ -41,5 +38,26 @@ impl Filler<'_> {
         let text =
             |template: &Template| if is_auto(template) { generated.clone() } else { self.text(template) };
         templates.iter().map(text).collect()
+    }
+
+    fn fill(&self, template: &Template, own: impl Fn(&Hole) -> Option<String>) -> String {
+        let filled = template.fill(|hole| {
+            let of_cell = || self.cell.get(self.axes, &hole.name, hole.attribute.as_deref());
+            let value = own(hole).or_else(|| of_cell().map(str::to_owned));
+            Some(value.unwrap_or_else(|| {
+                self.missing.borrow_mut().push(self.lacking(template, hole));
+                String::new()
+            }))
+        });
+        filled.unwrap_or_default()
+    }
+
+    fn lacking(&self, template: &Template, hole: &Hole) -> Diagnostic {
+        let value = self.cell.get(self.axes, &hole.name, None).unwrap_or(&hole.name);
+        let attribute = hole.attribute.as_deref().unwrap_or_default();
+        let message = format!("{} '{value}' has no attribute '{attribute}'", hole.name);
+        let span = template.span.of_piece(&hole.written());
+        let help = format!("give it one, or leave '{value}' out by where or exclude");
+        Diagnostic::error(&span, message, "needed here").help(help)
     }
 }

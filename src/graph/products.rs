@@ -103,7 +103,7 @@ impl Builder<'_> {
         let generator = package.image.as_ref().filter(|_| package.wants_generated_depends());
         let substvars = generator.and_then(|image| {
             let Some(image) = joins.best(&image.name, &cell) else {
-                self.report.push(fault::no_cell(&target.span, &name, &image.name));
+                self.lacks(&image.span, &name, &image.name);
                 return None;
             };
             let node = self.generator(target, &cell, image, &inputs, &contents);
@@ -169,7 +169,8 @@ impl Builder<'_> {
         }
         if inputs.is_empty() {
             let used = index.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
-            return self.report.push(fault::no_cell(&target.span, &name, &used.join("', '")));
+            let span = index.packages.first().map_or(&target.span, |package| &package.span);
+            return self.lacks(span, &name, &used.join("', '"));
         }
         let settings = AptIndex {
             origin: filler.text(&index.origin),

@@ -42,6 +42,10 @@ impl Point {
 impl Axes {
     /// The axes of `buildfile`, limited to what `selection` (the command line's) and the
     /// profile's choices leave. A selection on an axis stands for the profile's choice on it.
+    ///
+    /// # Errors
+    /// Axes, attributes and values that a selection names and that are not there, and axes of
+    /// which nothing is left.
     pub fn resolve(buildfile: &Buildfile, lock: &Lock, selection: &[Predicate]) -> Result<Self, Faults> {
         let mut report = Report::default();
         let chosen = buildfile.choice.iter().map(|(predicate, _)| predicate);
@@ -59,7 +63,7 @@ impl Axes {
             let is_version = matches!(axis.values, AxisValues::Upstream(_));
             axes.push(ResolvedAxis { name: axis.name.clone(), points, is_version });
         }
-        for predicate in &predicates {
+        for predicate in selection {
             report_unknown_axis(predicate, buildfile, &mut report);
         }
         report.finish(Self { axes }).map(|(axes, _)| axes)
@@ -114,7 +118,11 @@ fn report_unknown_axis(predicate: &Predicate, buildfile: &Buildfile, report: &mu
     if buildfile.axis(&predicate.axis).is_none() {
         let message = format!("there is no axis '{}'", predicate.axis);
         let known = buildfile.axes.iter().map(|axis| axis.name.as_str());
-        report.push(Diagnostic::placeless(message).suggest(&predicate.axis, known));
+        let diagnostic = Diagnostic::placeless(message);
+        report.push(match buildfile.axes.is_empty() {
+            true => diagnostic.help("the Buildfile declares no axis"),
+            false => diagnostic.suggest(&predicate.axis, known),
+        });
     }
 }
 
@@ -124,25 +132,45 @@ fn report_unknown_values(axis: &Axis, all: &[Point], predicates: &[&Predicate], 
     if all.is_empty() {
         return;
     }
-    for predicate in predicates {
-        let values: BTreeSet<&str> =
-            all.iter().filter_map(|point| point.get(predicate.attribute.as_deref())).collect();
-        for operand in predicate.condition.operands() {
-            let matches = |value: &&str| **value == *operand || Version::new(*value).has_prefix(operand);
-            if !values.iter().any(matches) {
-                let message = format!("{} has no value '{operand}'", predicate.name());
-                let diagnostic = Diagnostic::placeless(message).suggest(operand, values.iter().copied());
-                report.push(diagnostic);
-            }
-        }
+    let faults: Vec<Diagnostic> =
+        predicates.iter().flat_map(|predicate| unknown_names(axis, all, predicate)).collect();
+    let is_sound = faults.is_empty();
+    faults.into_iter().for_each(|fault| report.push(fault));
+    if is_sound && !all.iter().any(|point| predicates.iter().all(|predicate| holds(predicate, point))) {
+        report.push(nothing_left(axis, predicates));
     }
-    if report.has_errors() {
-        return;
+}
+
+/// What a predicate names and no value has.
+fn unknown_names(axis: &Axis, all: &[Point], predicate: &Predicate) -> Vec<Diagnostic> {
+    let values: BTreeSet<&str> =
+        all.iter().filter_map(|point| point.get(predicate.attribute.as_deref())).collect();
+    if let (true, Some(attribute)) = (values.is_empty(), &predicate.attribute) {
+        let known: BTreeSet<&str> =
+            all.iter().flat_map(|point| point.attributes.keys()).map(String::as_str).collect();
+        let message = format!("no value of axis '{}' has an attribute '{attribute}'", axis.name);
+        let span = predicate.place_of(attribute);
+        let diagnostic = Diagnostic::maybe_at(span.as_ref(), message, "unknown attribute");
+        return vec![diagnostic.suggest(attribute, known)];
     }
-    if !all.iter().any(|point| predicates.iter().all(|predicate| holds(predicate, point))) {
-        let texts: Vec<String> =
-            predicates.iter().map(|p| format!("{}={}", p.name(), p.condition.as_str())).collect();
-        let message = format!("nothing is left on axis '{}' by {}", axis.name, texts.join(" "));
-        report.push(Diagnostic::placeless(message).help("drop one of the conditions"));
-    }
+    let is_known = |operand: &str| {
+        values.iter().any(|value| *value == operand || Version::new(*value).has_prefix(operand))
+    };
+    let unknown = predicate.condition.operands().filter(|operand| !is_known(operand));
+    unknown
+        .map(|operand| {
+            let message = format!("{} has no value '{operand}'", predicate.name());
+            let span = predicate.place_of(operand);
+            let diagnostic = Diagnostic::maybe_at(span.as_ref(), message, "unknown value");
+            diagnostic.suggest(operand, values.iter().copied())
+        })
+        .collect()
+}
+
+fn nothing_left(axis: &Axis, predicates: &[&Predicate]) -> Diagnostic {
+    let texts: Vec<String> =
+        predicates.iter().map(|p| format!("{}={}", p.name(), p.condition.as_str())).collect();
+    let message = format!("nothing is left on axis '{}' by {}", axis.name, texts.join(" "));
+    let span = predicates.iter().find_map(|predicate| predicate.span.as_ref());
+    Diagnostic::maybe_at(span, message, "chosen here").help("drop or change one of the conditions")
 }

@@ -10,6 +10,7 @@ mod first_light;
 mod interrupt;
 mod keys;
 mod killed;
+mod language;
 mod live;
 mod matrix;
 mod plan;

@@ -1,19 +1,22 @@
 //! Targets, tests and images.
 
 use super::super::reader::{Reader, bytes, duration};
-use super::{constant, filter, over, reference, references, single, strings, templates};
+use super::{
+    constant, filter, names, over, reference, references, second, single, strings, target, templates,
+};
 use crate::buildfile::{
     Body, Command, Diagnostic, ImageSource, Input, InputSource, Place, Resources, Root, Target, Template,
 };
 
 const COMMAND: [&str; 10] =
     ["env", "files", "output", "requires", "resources", "run", "source", "timeout", "use", "where"];
+const TEST: [&str; 9] = ["env", "files", "requires", "resources", "run", "source", "timeout", "use", "where"];
 const IMAGE: [&str; 3] = ["bootstrap", "dockerfile", "where"];
 
 pub fn command(mut reader: Reader<'_>) -> Option<Target> {
     let is_test = reader.name() == "test";
-    let name = reader.required("a name");
-    let over = over(&mut reader);
+    let name = names::name(&mut reader);
+    let (over, over_span) = over(&mut reader);
     let image = reader.property("image");
     let network = reader.flag("network");
     let mut filters = Vec::new();
@@ -22,7 +25,7 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
         is_test,
         root: image.map_or(Root::Host, |image| match image.value.as_str() {
             "host" => Root::Host,
-            _ => Root::Image(image.value),
+            _ => Root::Image(reference(image)),
         }),
         script: constant("", &reader),
         env: Vec::new(),
@@ -33,15 +36,20 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
         resources: Resources { cpu: 1, memory: None },
         timeout: None,
     };
-    for child in reader.children() {
+    let known = if is_test { &TEST[..] } else { &COMMAND };
+    for child in reader.children(known) {
         match child.name() {
             "where" => filters.extend(filter(child)),
-            "run" => script = single(child, "a script").or(script),
+            "run" => match script {
+                None => script = Some(single(child, "a script")),
+                Some(_) => second(child),
+            },
             "env" => command.env.extend(variable(child)),
             "source" => command.inputs.extend(source(child)),
             "files" => command.inputs.extend(files(child)),
             "use" => command.inputs.extend(uses(child)),
             "output" if !is_test => command.outputs.extend(strings(child, "a name below $OUT")),
+            "output" => test_output(child),
             "requires" => command.requires.extend(references(child, "the name of a test")),
             "resources" => command.resources = resources(child),
             "timeout" => {
@@ -50,20 +58,29 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
                 command.timeout = text.and_then(|text| duration(&text, &child));
                 child.finish();
             }
-            _ => child.unknown(&COMMAND),
+            _ => child.unknown(known),
         }
     }
     let span = reader.span();
     match script {
-        Some(script) => command.script = script.template(),
-        None => reader.push(Diagnostic::error(&span, "nothing to run", "add a run node with a script")),
+        Some(script) => command.script = script.map_or(command.script, |script| script.template()),
+        None => {
+            let message = format!("a {} needs a script", reader.name());
+            let help = "add for example: run \"make -C src install\"";
+            reader.push(Diagnostic::error(&span, message, "has nothing to run").help(help));
+        }
     }
     if !is_test && command.outputs.is_empty() {
-        let help = "name what the script leaves below $OUT, or make it a test, which gives no output";
+        let help = "name what the script leaves below $OUT: output \"root\"; what only checks is a test";
         reader.push(Diagnostic::error(&span, "a target needs an output", "has none").help(help));
     }
     reader.finish();
-    Some(Target { name: name?.value, span, over, filter: filters, body: Body::Command(Box::new(command)) })
+    target(name?, (over, over_span), filters, Body::Command(Box::new(command)))
+}
+
+fn test_output(reader: Reader<'_>) {
+    let help = "drop it, or declare a target instead";
+    reader.push(Diagnostic::error(&reader.span(), "a test gives no output", "not in a test").help(help));
 }
 
 fn variable(mut reader: Reader<'_>) -> Option<(String, Template)> {
@@ -89,38 +106,53 @@ fn files(mut reader: Reader<'_>) -> Option<Input> {
 
 fn uses(mut reader: Reader<'_>) -> Option<Input> {
     let target = reader.required("the name of a target");
-    let output = reader.property("output").map(|text| text.value);
+    let output = reader.property("output").map(reference);
     let place = place(&mut reader);
     reader.finish();
     Some(Input { from: InputSource::Target { target: reference(target?), output }, place: place? })
 }
 
 fn place(reader: &mut Reader<'_>) -> Option<Place> {
-    match (reader.template("into"), reader.template("at")) {
-        (Some(into), None) => Some(Place::Into(into)),
-        (None, Some(at)) => Some(Place::At(at)),
-        _ => {
-            let message = format!("'{}' needs one place", reader.name());
-            let help = "into=\"dir\" is a copy below the working directory, at=\"/dir\" is mounted read-only";
-            reader.push(Diagnostic::error(&reader.span(), message, "into or at?").help(help));
-            None
+    let (into, at) = (reader.property("into"), reader.property("at"));
+    let help = "into=\"dir\" is a copy below the working directory, at=\"/dir\" is mounted read-only";
+    let diagnostic = match (into, at) {
+        (Some(into), None) => return Some(Place::Into(into.template())),
+        (None, Some(at)) => return Some(Place::At(at.template())),
+        (Some(into), Some(at)) => {
+            let message = format!("'{}' has two places", reader.name());
+            Diagnostic::error(&at.span, message, "drop this").also(&into.span, "or this")
         }
-    }
+        (None, None) => {
+            let message = format!("'{}' needs a place", reader.name());
+            Diagnostic::error(&reader.span(), message, "into or at?")
+        }
+    };
+    reader.push(diagnostic.help(help));
+    None
 }
 
 fn resources(mut reader: Reader<'_>) -> Resources {
-    let cpu = reader.number("cpu").unwrap_or(1).max(1);
+    let cpu = reader.property("cpu").map_or(1, |text| {
+        let cpu = reader.parsed(&text, "cpu");
+        if cpu == Some(0) {
+            let message = "a command takes at least one core";
+            reader.push(Diagnostic::error(&text.span, message, "expected 1 or more"));
+        }
+        cpu.unwrap_or(1)
+    });
     let memory = reader.property("memory").and_then(|text| bytes(&text, &reader));
     reader.finish();
     Resources { cpu, memory }
 }
 
 pub fn image(mut reader: Reader<'_>) -> Option<Target> {
-    let name = reader.required("a name");
-    let over = over(&mut reader);
+    let name = names::name(&mut reader);
+    let (over, over_span) = over(&mut reader);
     let mut filters = Vec::new();
     let mut sources = Vec::new();
-    for child in reader.children() {
+    let mut count = 0;
+    for child in reader.children(&IMAGE) {
+        count += usize::from(child.name() == "bootstrap" || child.name() == "dockerfile");
         match child.name() {
             "where" => filters.extend(filter(child)),
             "bootstrap" => sources.extend(bootstrap(child)),
@@ -128,20 +160,29 @@ pub fn image(mut reader: Reader<'_>) -> Option<Target> {
             _ => child.unknown(&IMAGE),
         }
     }
-    let span = reader.span();
-    if sources.len() != 1 {
-        let message = format!("an image is made in one way, and this one in {}", sources.len());
-        reader.push(Diagnostic::error(&span, message, "bootstrap or dockerfile?"));
+    let mistake = match count {
+        0 => Some(("an image is made in no way", "nothing is in it")),
+        1 => None,
+        _ => Some(("an image is made in one way", "this one is made in several")),
+    };
+    if let Some((message, label)) = mistake {
+        let help =
+            "write one node inside: bootstrap \"suite\" arch=\"…\", or dockerfile \"path\" platform=\"…\"";
+        reader.push(Diagnostic::error(&reader.span(), message, label).help(help));
+    }
+    if let Some(name) = name.as_ref().filter(|name| name.value == "host") {
+        let help = "image=\"host\" stands for the tree of the machine itself";
+        reader.push(Diagnostic::error(&name.span, "no image is called 'host'", "rename it").help(help));
     }
     reader.finish();
-    Some(Target { name: name?.value, span, over, filter: filters, body: Body::Image(sources.pop()?) })
+    target(name?, (over, over_span), filters, Body::Image(sources.pop()?))
 }
 
 fn bootstrap(mut reader: Reader<'_>) -> Option<ImageSource> {
     let suite = reader.required("a suite");
     let arch = reader.required_property("arch");
     let mut packages = Vec::new();
-    for child in reader.children() {
+    for child in reader.children(&["packages"]) {
         match child.name() {
             "packages" => packages.extend(templates(child, "names of packages")),
             _ => child.unknown(&["packages"]),
@@ -155,7 +196,7 @@ fn dockerfile(mut reader: Reader<'_>) -> Option<ImageSource> {
     let path = reader.required("the path of a Dockerfile");
     let platform = reader.required_property("platform");
     let (mut context, mut args) = (Vec::new(), Vec::new());
-    for child in reader.children() {
+    for child in reader.children(&["arg", "context"]) {
         match child.name() {
             "context" => context.extend(strings(child, "globs")),
             "arg" => args.extend(variable(child)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::reader::{Reader, Text};
-use super::single;
+use super::{names, single};
 use crate::buildfile::{
     Axis, AxisValue, AxisValues, Condition, Diagnostic, ListedVersion, Origin, Predicate, Rule, Span,
     Upstream,
@@ -12,12 +12,12 @@ use crate::buildfile::{
 const UPSTREAM: [&str; 6] = ["apt-source", "archive", "git", "path", "strip", "version"];
 
 pub fn upstream(mut reader: Reader<'_>) -> Option<Upstream> {
-    let name = reader.required("a name");
+    let name = names::name(&mut reader);
     let mut origins = Vec::new();
     let mut listed = Vec::new();
     let mut archives = Vec::new();
     let mut strip = 1;
-    for mut child in reader.children() {
+    for mut child in reader.children(&UPSTREAM) {
         match child.name() {
             "git" => origins.extend(git(child)),
             "apt-source" => origins.extend(apt_source(child)),
@@ -25,7 +25,8 @@ pub fn upstream(mut reader: Reader<'_>) -> Option<Upstream> {
             "version" => listed.extend(listed_version(child)),
             "archive" => archives.extend(single(child, "a URL").map(|text| text.template())),
             "strip" => {
-                strip = child.argument().and_then(|text| text.value.parse().ok()).unwrap_or(strip);
+                let text = child.required("a number of leading path components");
+                strip = text.and_then(|text| child.parsed(&text, "strip")).unwrap_or(strip);
                 child.finish();
             }
             _ => child.unknown(&UPSTREAM),
@@ -35,18 +36,21 @@ pub fn upstream(mut reader: Reader<'_>) -> Option<Upstream> {
         origins.push(Origin::List(listed));
     }
     let origin = one_origin(origins, &reader);
-    let span = reader.span();
     reader.finish();
-    Some(Upstream { name: name?.value, span, origin: origin?, archives, strip })
+    let name = name?;
+    Some(Upstream { name: name.value, span: name.span, origin: origin?, archives, strip })
 }
 
 fn one_origin(mut origins: Vec<Origin>, reader: &Reader<'_>) -> Option<Origin> {
     if origins.len() == 1 {
         return origins.pop();
     }
-    let message = format!("an upstream has one origin, and this one has {}", origins.len());
-    let help = "say where versions come from: git, apt-source, path, or version nodes with sha256";
-    reader.push(Diagnostic::error(&reader.span(), message, "which one?").help(help));
+    let (message, label) = match origins.len() {
+        0 => ("an upstream needs an origin", "nothing says where its versions come from"),
+        _ => ("an upstream has one origin", "this one has several"),
+    };
+    let help = "write one of: git, apt-source, path, or version nodes with sha256";
+    reader.push(Diagnostic::error(&reader.span(), message, label).help(help));
     None
 }
 
@@ -54,8 +58,9 @@ fn git(mut reader: Reader<'_>) -> Option<Origin> {
     let url = reader.required("the repository's URL");
     let tag = reader.required_property("tag");
     if let Some(tag) = tag.as_ref().filter(|tag| !tag.value.contains("{version}")) {
-        let label = "no {version} in it";
-        reader.push(Diagnostic::error(&tag.span, "a tag's form says where the version stands", label));
+        let help = "write for example tag=\"v{version}\"";
+        let message = "a tag's form says where the version stands";
+        reader.push(Diagnostic::error(&tag.span, message, "no {version} in it").help(help));
     }
     reader.finish();
     Some(Origin::Git { url: url?.value, tag: tag?.value })
@@ -75,7 +80,8 @@ fn listed_version(mut reader: Reader<'_>) -> Option<ListedVersion> {
     let date = reader.number("date");
     if let Some(sha256) = sha256.as_ref().filter(|text| !is_sha256(&text.value)) {
         let message = "a SHA-256 is 64 hexadecimal digits";
-        reader.push(Diagnostic::error(&sha256.span, message, "this is not"));
+        let help = "`sha256sum` of the archive prints it";
+        reader.push(Diagnostic::error(&sha256.span, message, "this is not").help(help));
     }
     reader.finish();
     Some(ListedVersion { version: version?.value, sha256: sha256?.value, date: date.unwrap_or(0) })
@@ -86,39 +92,51 @@ fn is_sha256(text: &str) -> bool {
 }
 
 pub fn axis(mut reader: Reader<'_>) -> Option<Axis> {
-    let name = reader.required("a name");
+    let name = names::axis_name(&mut reader);
     let from = reader.property("from");
     let mut values = Vec::new();
-    for child in reader.children() {
+    for child in reader.children(&["value"]) {
         match child.name() {
             "value" => values.extend(axis_value(child)),
             _ => child.unknown(&["value"]),
         }
     }
-    let span = reader.span();
+    let values_span = from.as_ref().map_or(reader.span(), |from| from.span.clone());
     let values = match from {
         Some(from) if values.is_empty() => AxisValues::Upstream(from.value),
         Some(from) => {
-            let label = "drop this or the values";
-            reader.push(Diagnostic::error(&from.span, "an axis has its values from one place", label));
+            let message = "an axis has its values from one place";
+            let help = "drop from=\"…\" or the value nodes";
+            reader.push(Diagnostic::error(&from.span, message, "and there are value nodes").help(help));
             AxisValues::Given(values)
         }
         None => AxisValues::Given(values),
     };
-    if values == AxisValues::Given(Vec::new()) {
+    // A value that is there and faulty was told.
+    if values == AxisValues::Given(Vec::new())
+        && reader.node().children().is_none_or(|c| c.nodes().is_empty())
+    {
         let help = "give it value nodes, or from=\"an upstream\"";
-        reader.push(Diagnostic::error(&span, "an axis needs values", "has none").help(help));
+        reader.push(Diagnostic::error(&reader.span(), "an axis needs values", "has none").help(help));
     }
     reader.finish();
-    Some(Axis { name: name?.value, span, values })
+    let name = name?;
+    Some(Axis { name: name.value, span: name.span, values, values_span })
 }
 
 fn axis_value(mut reader: Reader<'_>) -> Option<AxisValue> {
-    let name = reader.required("a name");
-    let attributes: BTreeMap<_, _> =
-        reader.properties().into_iter().map(|(name, text)| (name, text.value)).collect();
-    let name = name?;
+    let name = names::value_name(&mut reader);
+    let mut attributes = BTreeMap::new();
+    for (attribute, text, _) in reader.properties() {
+        names::check_attribute(&attribute, &reader);
+        if attributes.insert(attribute.value.clone(), text.value).is_some() {
+            let message = format!("attribute '{}' is given twice", attribute.value);
+            let help = "drop one of them";
+            reader.push(Diagnostic::error(&attribute.span, message, "the second").help(help));
+        }
+    }
     reader.finish();
+    let name = name?;
     Some(AxisValue { name: name.value, attributes, span: name.span })
 }
 
@@ -126,7 +144,7 @@ pub fn rule(mut reader: Reader<'_>) -> Option<Rule> {
     let span = reader.span();
     let excludes = reader.name() == "exclude";
     let predicates = predicates(&mut reader);
-    if predicates.is_empty() {
+    if predicates.is_empty() && reader.node().entries().is_empty() {
         let help = "write for example: exclude otp=\"<27\" distro=\"debian-14\"";
         let message = format!("'{}' needs conditions", reader.name());
         reader.push(Diagnostic::error(&span, message, "would hold everywhere").help(help));
@@ -136,23 +154,19 @@ pub fn rule(mut reader: Reader<'_>) -> Option<Rule> {
 }
 
 pub fn choice(mut reader: Reader<'_>) -> Vec<(Predicate, Span)> {
-    let properties = reader.properties();
-    let choice = properties
-        .into_iter()
-        .filter_map(|(name, text)| Some((predicate(&name, &text, &reader)?, text.span)));
-    let choice = choice.collect();
+    let choice = predicates(&mut reader);
     reader.finish();
-    choice
+    choice.into_iter().filter_map(|predicate| Some((predicate.clone(), predicate.span?))).collect()
 }
 
 pub fn predicates(reader: &mut Reader<'_>) -> Vec<Predicate> {
     let properties = reader.properties();
-    properties.iter().filter_map(|(name, text)| predicate(name, text, reader)).collect()
+    properties.iter().filter_map(|(name, text, whole)| predicate(name, text, whole, reader)).collect()
 }
 
-fn predicate(name: &str, text: &Text, reader: &Reader<'_>) -> Option<Predicate> {
+fn predicate(name: &Text, text: &Text, whole: &Span, reader: &Reader<'_>) -> Option<Predicate> {
     match Condition::parse(&text.value) {
-        Ok(condition) => Some(Predicate::new(name, condition)),
+        Ok(condition) => Some(Predicate::new(&name.value, condition).at(whole.clone())),
         Err(error) => {
             reader.push(Diagnostic::error(&text.span, error.to_string(), "not a condition"));
             None

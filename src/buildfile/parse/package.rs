@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::super::reader::Reader;
-use super::{constant, filter, over, reference, references, single, templates};
-use crate::buildfile::{Body, Content, Diagnostic, InputSource, Package, Target};
+use super::super::reader::Text;
+use super::{constant, filter, names, over, reference, references, single, target, templates};
+use crate::buildfile::{Body, Content, Diagnostic, InputSource, Package, Target, is_auto};
 
 /// Relation nodes, and the control fields they become.
 const RELATIONS: [(&str, &str); 9] = [
@@ -22,7 +23,7 @@ const RELATIONS: [(&str, &str); 9] = [
 
 const SCRIPTS: [&str; 4] = ["preinst", "postinst", "prerm", "postrm"];
 
-const PACKAGE: [&str; 25] = [
+const PACKAGE: [&str; 26] = [
     "breaks",
     "changelog",
     "compression",
@@ -48,22 +49,22 @@ const PACKAGE: [&str; 25] = [
     "suggests",
     "summary",
     "version",
+    "where",
 ];
 
 pub fn package(mut reader: Reader<'_>) -> Option<Target> {
-    let name = reader.required("a name")?;
+    let name = names::name(&mut reader);
     let over = over(&mut reader);
     let image = reader.property("image").map(reference);
     let format = reader.template("format").unwrap_or_else(|| constant("deb", &reader));
     let architecture = reader.required_property("arch");
-    let span = reader.span();
     let mut package = Package {
         format,
-        name: name.template(),
+        name: name.as_ref().map_or(constant("", &reader), Text::template),
         version: constant("", &reader),
         epoch: None,
         iteration: None,
-        architecture: architecture?.template(),
+        architecture: architecture.map_or(constant("", &reader), |text| text.template()),
         maintainer: constant("", &reader),
         section: constant("misc", &reader),
         priority: constant("optional", &reader),
@@ -82,7 +83,7 @@ pub fn package(mut reader: Reader<'_>) -> Option<Target> {
         requires: Vec::new(),
     };
     let mut filters = Vec::new();
-    for child in reader.children() {
+    for child in reader.children(&PACKAGE) {
         match child.name() {
             "where" => filters.extend(filter(child)),
             _ => field(child, &mut package),
@@ -90,7 +91,7 @@ pub fn package(mut reader: Reader<'_>) -> Option<Target> {
     }
     report_missing(&package, &reader);
     reader.finish();
-    Some(Target { name: name.value, span, over, filter: filters, body: Body::Package(Box::new(package)) })
+    target(name?, over, filters, Body::Package(Box::new(package)))
 }
 
 fn field(reader: Reader<'_>, package: &mut Package) {
@@ -161,7 +162,7 @@ fn compression(mut reader: Reader<'_>, package: &mut Package) {
 
 fn content(mut reader: Reader<'_>) -> Option<Content> {
     let target = reader.property("from");
-    let output = reader.property("output").map(|text| text.value);
+    let output = reader.property("output").map(reference);
     let path = reader.template("path").unwrap_or_else(|| constant("", &reader));
     let to = reader.required_property("to");
     let from = match target {
@@ -175,17 +176,22 @@ fn content(mut reader: Reader<'_>) -> Option<Content> {
 }
 
 fn report_missing(package: &Package, reader: &Reader<'_>) {
-    let required =
-        [("version", &package.version), ("maintainer", &package.maintainer), ("summary", &package.summary)];
-    for (name, template) in required {
-        if template.parts.is_empty() {
-            let message = format!("a package needs a {name}");
-            reader.push(Diagnostic::error(&reader.span(), message, format!("add a {name} node")));
-        }
+    let has = |name: &str| reader.node().iter_children().any(|child| child.name().value() == name);
+    let required = [
+        ("version", "version \"{otp}\""),
+        ("maintainer", "maintainer \"Name <address>\""),
+        ("summary", "summary \"one line\""),
+    ];
+    for (name, example) in required.into_iter().filter(|(name, _)| !has(name)) {
+        let message = format!("a package needs a {name}");
+        let diagnostic = Diagnostic::error(&reader.span(), message, format!("has no {name}"));
+        reader.push(diagnostic.help(format!("add for example: {example}")));
     }
     if package.wants_generated_depends() && package.image.is_none() {
-        let help = "name the image whose dependency generator is asked: image=\"…\"";
-        let message = "\"auto\" needs an image";
-        reader.push(Diagnostic::error(&reader.span(), message, "has none").help(help));
+        let auto = package.relations.values().flatten().find(|relation| is_auto(relation));
+        let span = auto.map_or(reader.span(), |auto| auto.span.clone());
+        let message = "\"auto\" asks the dependency generator of an image, and this package names none";
+        let help = "add image=\"…\" to the package";
+        reader.push(Diagnostic::error(&span, message, "in which image?").help(help));
     }
 }

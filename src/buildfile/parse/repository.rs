@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::super::reader::Reader;
-use super::{constant, filter, over, reference, references, single};
+use super::super::reader::Text;
+use super::{constant, filter, names, over, reference, references, single, target};
 use crate::buildfile::{Body, Diagnostic, Index, KeySource, Publish, Reference, Target, Template};
 
 const INDEX: [&str; 10] = [
@@ -22,22 +23,24 @@ const PUBLISH: [&str; 4] = ["index", "requires", "retention", "sign"];
 const COMPRESSIONS: [&str; 3] = ["gz", "xz", "zst"];
 
 pub fn index(mut reader: Reader<'_>) -> Option<Target> {
-    let name = reader.required("a name")?;
+    let name = names::name(&mut reader);
     let over = over(&mut reader);
     let span = reader.span();
+    let own_name = || name.as_ref().map_or(constant("", &reader), Text::template);
+    let (origin, label) = (own_name(), own_name());
     let mut filters = Vec::new();
     let mut index = Index {
         packages: Vec::new(),
         suite: constant("", &reader),
         component: "main".to_owned(),
-        origin: name.template(),
-        label: name.template(),
+        origin,
+        label,
         description: constant("", &reader),
         compressions: vec!["xz".to_owned(), "gz".to_owned()],
         contents: true,
         aliases: Vec::new(),
     };
-    for child in reader.children() {
+    for mut child in reader.children(&INDEX) {
         let text = |child| single(child, "a text").map(|text| text.template());
         match child.name() {
             "where" => filters.extend(filter(child)),
@@ -51,20 +54,24 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
             "description" => index.description = text(child).unwrap_or(index.description),
             "compression" => index.compressions = compressions(child),
             "contents" => {
-                index.contents = single(child, "#true or #false").is_none_or(|text| text.value != "#false")
+                index.contents = child.required_flag().unwrap_or(index.contents);
+                child.finish();
             }
             "alias" => index.aliases.extend(alias(child)),
             _ => child.unknown(&INDEX),
         }
     }
-    if index.packages.is_empty() {
-        reader.push(Diagnostic::error(&span, "an index gathers packages", "names none: add a packages node"));
+    let has = |name: &str| reader.node().iter_children().any(|child| child.name().value() == name);
+    if !has("packages") {
+        let help = "add for example: packages \"esl-erlang\"";
+        reader.push(Diagnostic::error(&span, "an index gathers packages", "names none").help(help));
     }
-    if index.suite.parts.is_empty() {
-        reader.push(Diagnostic::error(&span, "an index needs a suite", "add a suite node"));
+    if !has("suite") {
+        let help = "add for example: suite \"{distro.codename}\"";
+        reader.push(Diagnostic::error(&span, "an index needs a suite", "has none").help(help));
     }
     reader.finish();
-    Some(Target { name: name.value, span, over, filter: filters, body: Body::Index(Box::new(index)) })
+    target(name?, over, filters, Body::Index(Box::new(index)))
 }
 
 fn compressions(mut reader: Reader<'_>) -> Vec<String> {
@@ -85,18 +92,18 @@ fn alias(mut reader: Reader<'_>) -> Option<(String, String)> {
 }
 
 pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
-    let name = reader.required("a name")?;
+    let name = names::name(&mut reader);
     let over = over(&mut reader);
     let to = reader.required_property("to");
     let span = reader.span();
     let mut publish = Publish {
-        to: PathBuf::from(to?.value),
+        to: to.map(|to| PathBuf::from(to.value)).unwrap_or_default(),
         repositories: Vec::new(),
         keys: Vec::new(),
         requires: Vec::new(),
         retention_days: 30,
     };
-    for mut child in reader.children() {
+    for mut child in reader.children(&PUBLISH) {
         match child.name() {
             "index" => publish.repositories.extend(repository(child)),
             "sign" => publish.keys.extend(key(child)),
@@ -108,15 +115,17 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
             _ => child.unknown(&PUBLISH),
         }
     }
-    if publish.repositories.is_empty() {
-        reader.push(Diagnostic::error(&span, "nothing to publish", "add an index node"));
+    let has = |name: &str| reader.node().iter_children().any(|child| child.name().value() == name);
+    if !has("index") {
+        let help = "add for example: index \"apt\" at=\"apt/{otp.major}\"";
+        reader.push(Diagnostic::error(&span, "a publish node publishes indices", "names none").help(help));
     }
-    if publish.keys.is_empty() {
+    if !has("sign") {
         let help = "add for example: sign key-file=\"keys/archive.asc\"; `forge key new` makes one";
-        reader.push(Diagnostic::error(&span, "a repository is signed", "add a sign node").help(help));
+        reader.push(Diagnostic::error(&span, "a repository is signed", "has no sign node").help(help));
     }
     reader.finish();
-    Some(Target { name: name.value, span, over, filter: Vec::new(), body: Body::Publish(Box::new(publish)) })
+    target(name?, over, Vec::new(), Body::Publish(Box::new(publish)))
 }
 
 fn repository(mut reader: Reader<'_>) -> Option<(Reference, Template)> {
@@ -132,9 +141,12 @@ fn key(mut reader: Reader<'_>) -> Option<KeySource> {
     let key = match (file, env) {
         (Some(file), None) => Some(KeySource::File(PathBuf::from(file.value))),
         (None, Some(env)) => Some(KeySource::Env(env.value)),
-        _ => {
-            let label = "key-file or key-env?";
-            reader.push(Diagnostic::error(&reader.span(), "a key comes from one place", label));
+        (file, env) => {
+            let help = "key-file=\"path\" names a file, key-env=\"NAME\" an environment variable";
+            let message = "a key comes from one place";
+            let span = env.map_or(reader.span(), |env| env.span);
+            let label = if file.is_some() { "and from key-file" } else { "from which?" };
+            reader.push(Diagnostic::error(&span, message, label).help(help));
             None
         }
     };

@@ -1,0 +1,101 @@
+//! What the parts of a declaration give and use.
+
+use super::*;
+
+impl Body {
+    /// The outputs by name.
+    pub fn outputs(&self) -> Vec<&str> {
+        match self {
+            Self::Image(_) => vec!["root"],
+            Self::Command(command) => command.outputs.iter().map(String::as_str).collect(),
+            Self::Package(_) => vec!["package"],
+            Self::Index(_) => vec!["repository"],
+            Self::Publish(_) => Vec::new(),
+        }
+    }
+
+    /// The names of the targets it uses.
+    pub fn references(&self) -> Vec<&str> {
+        self.uses().into_iter().map(|reference| reference.name.as_str()).collect()
+    }
+
+    /// The targets it uses, each where it is named.
+    pub fn uses(&self) -> Vec<&Reference> {
+        fn used(input: &InputSource) -> Option<&Reference> {
+            match input {
+                InputSource::Target { target, .. } => Some(target),
+                _ => None,
+            }
+        }
+        match self {
+            Self::Image(_) => Vec::new(),
+            Self::Command(command) => {
+                let image = match &command.root {
+                    Root::Image(image) => Some(image),
+                    Root::Host => None,
+                };
+                let inputs = command.inputs.iter().filter_map(|input| used(&input.from));
+                inputs.chain(image).chain(&command.requires).collect()
+            }
+            Self::Package(package) => {
+                let contents = package.contents.iter().filter_map(|content| used(&content.from));
+                contents.chain(&package.image).chain(&package.requires).collect()
+            }
+            Self::Index(index) => index.packages.iter().collect(),
+            Self::Publish(publish) => {
+                publish.repositories.iter().map(|(index, _)| index).chain(&publish.requires).collect()
+            }
+        }
+    }
+}
+
+impl ImageSource {
+    /// All texts with holes.
+    pub(super) fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::Bootstrap { suite, arch, packages } => [suite, arch].into_iter().chain(packages).collect(),
+            Self::Dockerfile { path, args, platform, .. } => {
+                [path, platform].into_iter().chain(args.iter().map(|(_, value)| value)).collect()
+            }
+        }
+    }
+}
+
+impl Command {
+    /// All texts with holes, without the script.
+    pub(super) fn templates(&self) -> Vec<&Template> {
+        let places = self.inputs.iter().map(|input| match &input.place {
+            Place::Into(place) | Place::At(place) => place,
+        });
+        places.chain(self.env.iter().map(|(_, value)| value)).collect()
+    }
+}
+
+impl Package {
+    /// All texts with holes.
+    pub(super) fn templates(&self) -> Vec<&Template> {
+        let fixed = [
+            &self.format,
+            &self.name,
+            &self.version,
+            &self.architecture,
+            &self.maintainer,
+            &self.section,
+            &self.priority,
+            &self.summary,
+            &self.description,
+            &self.changelog,
+        ];
+        let contents = self.contents.iter().flat_map(|content| [&content.path, &content.to]);
+        fixed
+            .into_iter()
+            .chain(&self.iteration)
+            .chain(&self.homepage)
+            .chain(self.relations.values().flatten())
+            .chain(self.scripts.values())
+            .chain(&self.conffiles)
+            .chain(&self.lintian_overrides)
+            .chain(contents)
+            .collect()
+    }
+}

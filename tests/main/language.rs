@@ -1,0 +1,285 @@
+//! Every message of the language, as the user sees it. The program itself runs, in a directory of
+//! its own.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// What the cases build on; a line of it is line 1 of no snapshot, since they stand before it.
+const BASE: &str = include_str!("language/base.kdl");
+
+/// What the program said, in a directory with these files.
+fn forge(files: &[(&str, &[u8])], words: &[&str]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    run(dir.path(), words)
+}
+
+fn run(dir: &Path, words: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_forge"))
+        .args(words)
+        .current_dir(dir)
+        .env_remove("FORGE_PROFILE")
+        .env_remove("FORGE_STORE")
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let code = output.status.code().unwrap();
+    format!("exit {code}\n{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+/// Of a Buildfile made of a snippet and, after it, the base.
+fn graph(snippet: &str, words: &[&str]) -> String {
+    let text = format!("{}\n{BASE}", snippet.trim_start_matches('\n'));
+    forge(&[("Buildfile.kdl", text.as_bytes())], &[&["graph"], words].concat())
+}
+
+/// One snapshot for each: a snippet in front of the base, and words for `forge graph`.
+macro_rules! told {
+    ($($name:ident: $snippet:expr $(, $word:expr)*;)*) => {
+        $(#[test]
+        fn $name() {
+            insta::assert_snapshot!(stringify!($name), graph($snippet, &[$($word),*]));
+        })*
+    };
+}
+
+told! {
+    unknown_node: r#"targt "x""#;
+    unknown_node_inside: r#"target "x" { rnu "make"; output "root"; run "a" }"#;
+    unknown_property: r#"target "x" ovr="otp" { run "make"; output "root" }"#;
+    node_written_as_property: r#"target "x" timeout="1h" { run "make"; output "root" }"#;
+    property_written_as_node: r#"target "x" { over "otp"; run "make"; output "root" }"#;
+    property_written_as_arguments: r#"target "x" over "otp" { run "make"; output "root" }"#;
+    property_given_twice: r#"target "x" over="otp" over="arch" { run "make"; output "root" }"#;
+    block_where_none_belongs: r#"target "x" { run "make" { y }; output "root" }"#;
+
+    unknown_axis_in_over: r#"target "x" over="otp distr arch" { run "make"; output "root" }"#;
+    unknown_attribute_in_over: r#"target "x" over="distro otp.majr" { run "make"; output "root" }"#;
+    axis_spanned_twice: r#"target "x" over="otp arch otp.major arch" { run "make"; output "root" }"#;
+    unknown_axis_in_exclude: r#"exclude arhc="arm64""#;
+    unknown_attribute_in_where: r#"target "x" over="distro" { where distro.fromat="deb"; run "make"; output "root" }"#;
+    unknown_value_in_exclude: r#"exclude distro="debian-13,debian-21""#;
+    unknown_value_of_attribute: r#"exclude distro.format="dbe""#;
+    filter_on_an_axis_not_spanned: r#"target "x" over="otp" { where distro.format="deb"; run "make"; output "root" }"#;
+    not_a_condition: r#"exclude otp="26,,27""#;
+    exclude_without_condition: "exclude";
+    exclude_of_nothing: r#"exclude otp="<26" distro="debian-12""#;
+
+    unknown_upstream_of_axis: r#"axis "elixir" from="elxir""#;
+    unknown_upstream_of_source: r#"target "x" over="otp" { source "opt" into="src"; run "make"; output "root" }"#;
+    unknown_target: r#"target "x" over="distro arch otp" { use "erlan" at="/opt"; run "make"; output "root" }"#;
+    unknown_image: r#"target "x" over="distro arch" image="toolchian" { run "make"; output "root" }"#;
+    unknown_test: r#"target "x" over="distro arch" { requires "smok"; run "make"; output "root" }"#;
+    unknown_output: r#"target "x" over="distro arch" { use "erlang" output="rot" at="/opt"; run "make"; output "root" }"#;
+    output_must_be_said: r#"
+target "two" { run "make"; output "root" "doc" }
+target "x" { use "two" at="/opt"; run "make"; output "root" }
+"#;
+    no_tests_to_require: r#"target "x" { requires "erlang"; run "make"; output "root" }"#;
+    target_where_an_image_belongs: r#"target "x" over="distro arch otp" image="erlang" { run "make"; output "root" }"#;
+    target_where_a_package_belongs: r#"index "apt" { packages "erlang"; suite "stable" }"#;
+    test_where_a_target_belongs: r#"target "x" over="distro arch" { use "smoke" at="/opt"; run "make"; output "root" }"#;
+
+    missing_name: r#"target over="otp" { run "make"; output "root" }"#;
+    missing_argument: r#"target "x" { run; env "A"; output "root" }"#;
+    missing_property: r#"package "x" { version "1"; maintainer "M <m@x.org>"; summary "s" }"#;
+    surplus_argument: r#"target "x" { run "make" "install" "now"; output "root" }"#;
+    name_that_cannot_be_one: r#"target "x[y]" { run "make"; output "root" }"#;
+    axis_that_cannot_be_named_in_a_template: r#"axis "OS" { value "a,b" Form="x" }"#;
+
+    number_expected: r#"target "x" { run "make"; output "root"; resources cpu="two" memory="3GB"; timeout 90 }"#;
+    boolean_expected: r#"target "x" network="yes" { run "make"; output "root" }"#;
+    text_expected: r#"target "x" { run #true; env "A" #null; output "root" }"#;
+    no_cores: r#"target "x" { run "make"; output "root"; resources cpu=0 }"#;
+    tag_without_version: r#"upstream "x" { git "https://example.org/x" tag="v" }"#;
+    upstream_without_origin: r#"upstream "x" { strip 1 }"#;
+    upstream_with_two_origins: r#"upstream "x" { path "x"; git "https://example.org/x" tag="v{version}" }"#;
+    strip_is_no_number: r#"upstream "x" { path "x"; strip "one" }"#;
+    not_a_sha256: r#"upstream "x" { version "1" sha256="abc" }"#;
+
+    unclosed_block: "target \"x\" {\n    run \"make\"\n";
+    unclosed_string: "target \"x\" {\n    run \"make\n}\n";
+    stray_brace: "target \"x\" { run \"make\" }\n}\n";
+    bad_multi_line_string: "target \"x\" {\n    run \"\"\"\n  make\n        \"\"\"\n}\n";
+    bare_true: "target \"x\" network=true";
+
+    duplicate_target: r#"
+target "erlang" { run "make"; output "root" }
+"#;
+    duplicate_axis_and_value: r#"
+axis "libc" { value "musl"; value "glibc"; value "musl" }
+axis "arch" { value "s390x" platform="linux/s390x" }
+"#;
+    name_of_an_added_step: r#"target "otp.source" { run "make"; output "root" }"#;
+    circle: r#"
+target "a" { use "b" at="/b"; run "make"; output "root" }
+target "b" { use "c" at="/c"; run "make"; output "root" }
+target "c" { use "a" at="/a"; run "make"; output "root" }
+"#;
+    circle_of_one: r#"target "a" { use "a" at="/a"; run "make"; output "root" }"#;
+
+    unknown_attribute_in_a_script: r##"
+target "x" over="otp distro" {
+    run #"""
+        echo "{otp}"
+        echo "{distro.codenam}" "${shell}"
+        """#
+    output "root"
+}
+"##;
+    axis_not_spanned_in_a_script: r#"
+target "x" over="otp" {
+    run """
+        make ARCH={arch}
+        """
+    output "root"
+}
+"#;
+    misspelt_axis_in_a_template: r#"target "x" over="otp" { run "make {opt}"; output "root" }"#;
+    unknown_word_in_a_template: r#"target "x" { run "make {prefix} {jobs}"; output "root" }"#;
+    whole_axis_where_a_group_is_spanned: r#"target "x" over="otp.major" { run "make {otp}"; output "root" }"#;
+    jobs_outside_a_script: r#"target "x" { env "J" "{jobs}"; run "make"; output "root" }"#;
+    hole_in_an_archives_address: r#"upstream "x" { git "https://example.org/x" tag="v{version}"; archive "https://example.org/{major}/x-{version}.tar" }"#;
+    attribute_that_one_value_lacks: r#"target "x" over="distro" { run "echo {distro.codename}"; output "root" }"#;
+    no_cell_agrees: r#"
+image "narrow" over="distro arch" { where arch="amd64"; bootstrap "stable" arch="{arch}" }
+target "x" over="otp distro arch" image="narrow" { run "make"; output "root" }
+"#;
+
+    empty_selection: r#"exclude arch="amd64,arm64""#, "distro=rocky-9";
+    unknown_value_selected: "", "distro=debian-21";
+    unknown_version_selected: "", "otp=27.3.5";
+    unknown_axis_selected: "", "dsitro=debian-12";
+    unknown_attribute_selected: "", "distro.codenam=bookworm";
+    nothing_left_selected: "", "distro=debian-12", "distro=rocky-9";
+    not_a_selection: "", "otp=";
+    unknown_goal: "", "erlan";
+    unknown_node_as_goal: "", "erlang[otp=27.3.4,distro=debian-12,arch=amd46]";
+
+    include_of_nothing: r#"include "parts/*.kdl""#;
+    include_of_a_missing_file: r#"include "tests.kdl""#;
+    include_from_outside: r#"include "../other/*.kdl""#;
+    include_that_is_no_glob: r#"include "parts/[.kdl""#;
+
+    unknown_profile: r#"profile "quick" {}"#, "--profile", "qick";
+    no_profiles_at_all: "", "--profile", "quick";
+    unknown_base: r#"profile "quick" base="archiv" {}
+profile "archive" {}"#;
+    profile_based_on_itself: r#"
+profile "a" base="b" {}
+profile "b" base="a" {}
+"#;
+    duplicate_profile: r#"
+profile "a" {}
+profile "a" {}
+"#;
+    profile_and_include_inside_a_profile: r#"profile "a" { profile "b" {}; include "x.kdl" }"#;
+    fault_in_a_profile_that_is_not_selected: r#"
+profile "quick" {
+    choose distro="debian-21" otpp="27"
+    target "erlang" over="otp distro arch" image="toolchain" {
+        run "make {otpp}"
+        output "fast"
+    }
+}
+"#;
+
+    two_places_for_an_input: r#"target "x" over="otp" { source "otp" into="src" at="/src"; run "make"; output "root" }"#;
+    no_place_for_an_input: r#"target "x" over="otp" { source "otp"; run "make"; output "root" }"#;
+    image_made_in_no_way: r#"
+image "x" over="distro" {}
+target "y" over="distro" image="x" { run "make"; output "root" }
+"#;
+    image_made_in_two_ways: r#"
+image "x" {
+    bootstrap "stable" arch="amd64"
+    dockerfile "Dockerfile" platform="linux/amd64"
+}
+"#;
+    image_called_host: r#"image "host" { bootstrap "stable" arch="amd64" }"#;
+    target_without_anything: r#"target "x""#;
+    test_with_an_output: r#"test "x" { run "make"; output "root" }"#;
+    script_given_twice: r#"target "x" { run "a"; run "b"; output "root" }"#;
+    axis_without_values: r#"axis "x""#;
+    axis_with_values_from_two_places: r#"axis "x" from="otp" { value "a" }"#;
+    package_without_anything: r#"package "x""#;
+    package_that_asks_no_image: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; depends "auto" }"#;
+    unknown_maintainer_script: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; script "post-inst" "true"; compression "xs" }"#;
+    index_without_anything: r#"index "x""#;
+    publish_without_anything: r#"publish "x""#;
+    publish_without_key: r#"publish "x" to="public" { index "apt"; sign }
+index "apt" { packages "p"; suite "s" }
+package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
+    publish_with_two_keys: r#"publish "x" to="public" { index "apt"; sign key-file="a" key-env="B" }
+index "apt" { packages "p"; suite "s" }
+package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
+}
+
+#[test]
+fn several_errors_in_several_files() {
+    let main = format!("include \"parts/*.kdl\"\ntarget \"a\" over=\"opt\" {{ run \"make\" }}\n{BASE}");
+    let files: [(&str, &[u8]); 3] = [
+        ("Buildfile.kdl", main.as_bytes()),
+        ("parts/one.kdl", b"target \"b\" { use \"c\" at=\"/c\"; output \"root\" }\ntarget \"erlang\" { run \"x\"; output \"root\" }\n"),
+        ("parts/two.kdl", b"pakage \"d\"\ninclude \"more.kdl\"\n"),
+    ];
+    insta::assert_snapshot!(forge(&files, &["graph"]));
+}
+
+#[test]
+fn syntax_errors_in_several_files() {
+    let files: [(&str, &[u8]); 3] = [
+        ("Buildfile.kdl", b"include \"parts/*.kdl\"\ntarget \"a\" {\n"),
+        ("parts/one.kdl", b"target \"b\" over=\n"),
+        ("parts/two.kdl", b"\xff\xfe"),
+    ];
+    insta::assert_snapshot!(forge(&files, &["graph"]));
+}
+
+#[test]
+fn formatting_what_is_no_kdl() {
+    insta::assert_snapshot!(forge(&[("Buildfile.kdl", b"target \"a\" {\n")], &["fmt"]));
+}
+
+#[test]
+fn buildfile_that_is_absent() {
+    insta::assert_snapshot!(forge(&[], &["graph"]));
+}
+
+#[test]
+fn buildfile_that_is_a_directory() {
+    let answer = forge(&[("Buildfile.kdl/x", b"")], &["graph"]);
+    insta::assert_snapshot!(answer);
+}
+
+#[test]
+fn buildfile_that_is_empty() {
+    insta::assert_snapshot!(forge(&[("Buildfile.kdl", b"// nothing yet\n")], &["graph"]));
+}
+
+#[test]
+fn buildfile_that_is_not_utf8() {
+    insta::assert_snapshot!(forge(&[("Buildfile.kdl", b"// one\n// caf\xe9\n")], &["graph"]));
+}
+
+#[test]
+fn base_has_no_fault() {
+    assert!(graph("", &[]).starts_with("exit 0\ndigraph"), "{}", graph("", &[]));
+}
+
+#[test]
+fn formatting_writes_the_canonical_form_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("Buildfile.kdl");
+    fs::write(&file, "a   1;b {\n\n c  }").unwrap();
+    assert_eq!(run(dir.path(), &["fmt", "--check"]), "exit 1\nBuildfile.kdl\n");
+    assert_eq!(run(dir.path(), &["fmt"]), "exit 0\nBuildfile.kdl\n");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "a 1\nb {\n    c\n}\n");
+    assert_eq!(run(dir.path(), &["fmt"]), "exit 0\n");
+}
