@@ -21,6 +21,13 @@ pub fn unfit(span: &Span, node: &str, reason: impl Display) -> Diagnostic {
     Diagnostic::error(span, format!("{node}: {reason}"), "declared here")
 }
 
+/// A package names no copyright file.
+pub fn no_copyright(span: &Span, target: &str) -> Diagnostic {
+    let message = format!("a Debian package carries its copyright, and '{target}' names none");
+    Diagnostic::error(span, message, "declared here")
+        .help("add a copyright node with the path of a text file")
+}
+
 /// Something of one cell is needed, and no cell of the target agrees.
 pub fn no_cell(span: &Span, node: &str, used: &str) -> Diagnostic {
     let message = format!("{node} needs '{used}', which has no cell that agrees with it");
