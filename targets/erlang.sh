@@ -57,8 +57,10 @@ rm -rf "$E/Install" "$E/misc" "$E"/lib/crypto-*/priv/lib/otp_test_engine.so "$E"
 
 # Man pages of the programs that are in /usr/bin (or that users call by that name).
 mkdir -p "$R/usr/share/man/man1"
-for p in epmd erl erlc escript run_erl; do
-	bin/escript make/markdown_to_man.escript -o "$R/usr/share/man/man1" erts/doc/references/${p}_cmd.md
+for p in erts/epmd erts/erl erts/erlc erts/escript erts/run_erl lib/common_test/ct_run lib/dialyzer/typer; do
+	page=${p%/*}/doc/references/${p##*/}_cmd.md
+	case " $OTP_WITHOUT " in *" $(basename "${p%/*}") "*) continue ;; esac
+	bin/escript make/markdown_to_man.escript -o "$R/usr/share/man/man1" "$page"
 done
 # The converter leaves lines that begin with an apostrophe, which groff takes for a macro.
 sed -i "s/^'/\\\\\&'/" "$R"/usr/share/man/man1/*.1

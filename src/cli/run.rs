@@ -1,4 +1,4 @@
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -172,7 +172,6 @@ fn cancel_on_signals() -> watch::Receiver<bool> {
             if *sender.borrow() {
                 std::process::exit(i32::from(exit::INTERRUPTED));
             }
-            let _ = writeln!(io::stderr(), "stopping: what is done is kept; once more to stop at once");
             let _ = sender.send(true);
         }
     });

@@ -18,6 +18,8 @@ use crate::store::{ActionResult, LocalStore, StoreError};
 
 /// How often a fault of the infrastructure is borne before the node counts as failed.
 const ATTEMPTS: usize = 3;
+/// What is told when the first signal comes; the second ends the process.
+const STOPPING: &str = "stopping: what is done is kept; once more to stop at once";
 /// How often to ask whether another forge is done with a node.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
@@ -74,6 +76,7 @@ impl Executor<'_> {
         let started = Instant::now();
         let (events, mut heard) = mpsc::unbounded_channel();
         let mut run = Run::new(self, plan, events);
+        run.remember_all_undone(plan);
         run.announce(plan);
         let mut running = FuturesUnordered::new();
         let mut cancel = self.cancel.clone();
@@ -88,8 +91,8 @@ impl Executor<'_> {
                 biased;
                 Some(event) = heard.recv() => listen(&event),
                 Some((node, ended)) = running.next() => run.ended(node, ended),
-                // Wakes the loop, so that nothing new is started.
-                Ok(()) = cancel.changed() => {}
+                // Nothing new is started from here on.
+                Ok(()) = cancel.changed() => run.tell(Event::Notice { text: STOPPING.to_owned() }),
             }
         }
         drop(running);
@@ -243,6 +246,13 @@ impl<'a> Run<'a> {
         });
     }
 
+    /// So that a run that is killed leaves no other run's word on what is undone.
+    fn remember_all_undone(&self, plan: &Plan) {
+        let to_do = plan.steps.iter().filter(|step| step.verdict != Verdict::Hit);
+        let undone = to_do.map(|step| self.graph.node(step.node).name.clone()).collect();
+        self.save(&LastRun { failed: Vec::new(), undone });
+    }
+
     fn remember(&self) {
         let report = &self.report;
         let name = |id: &NodeId| self.graph.node(*id).name.clone();
@@ -253,7 +263,11 @@ impl<'a> Run<'a> {
         let failed = report.failed.iter().map(|(id, _)| name(id)).collect();
         let undone = undone.map(|id| name(&id)).collect();
         debug_assert!(self.states.open() == 0 || report.interrupted || !report.failed.is_empty());
-        if let Err(error) = (LastRun { failed, undone }).save(self.executor.store) {
+        self.save(&LastRun { failed, undone });
+    }
+
+    fn save(&self, last: &LastRun) {
+        if let Err(error) = last.save(self.executor.store) {
             self.tell(Event::Notice {
                 text: format!("`forge run --failed` will not know of this run: {error}"),
             });

@@ -2,6 +2,9 @@ use std::fmt;
 
 use crate::digest::Change;
 
+/// How many changed fields a cause tells; an index of thousands may change in each.
+const SHOWN: usize = 3;
+
 /// Why a node is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -31,11 +34,14 @@ impl fmt::Display for Cause {
         match self {
             Self::New => f.write_str("never built"),
             Self::Changed(changes) => {
-                for (at, change) in changes.iter().enumerate() {
+                for (at, change) in changes.iter().take(SHOWN).enumerate() {
                     let comma = if at == 0 { "" } else { ", " };
                     write!(f, "{comma}{}", brief(change))?;
                 }
-                Ok(())
+                match changes.len().saturating_sub(SHOWN) {
+                    0 => Ok(()),
+                    more => write!(f, ", and {more} more"),
+                }
             }
             Self::ObjectsGone => f.write_str("objects of its result are gone from the store"),
             Self::ResultGone => f.write_str("its result is gone from the store"),

@@ -50,11 +50,27 @@ impl Planner<'_> {
         let inputs = self.graph.node(node).inputs.iter().filter_map(Input::node);
         if let Some(need) = inputs.filter(|need| outputs[need.index()].is_none()).min() {
             self.check_keys(node)?;
-            return Ok(Step { node, key: None, verdict: Verdict::Unknown(need), outputs: None });
+            let outline = self.outline(node, outputs)?;
+            return Ok(Step { node, key: None, outline, verdict: Verdict::Unknown(need), outputs: None });
         }
         let inputs = input_digests(self.graph, node, self.files, |need| outputs[need.index()].as_ref())?;
         let Assessment { key, verdict, outputs } = self.assess(node, &inputs)?;
-        Ok(Step { node, key: Some(key), verdict, outputs })
+        Ok(Step { node, key: Some(key), outline: key, verdict, outputs })
+    }
+
+    /// Local files are read now, also for what waits for others: a plan pins them all.
+    fn outline(&self, id: NodeId, outputs: &[Option<Outputs>]) -> Result<Digest, PlanError> {
+        let node = self.graph.node(id);
+        let inputs = node.inputs.iter().map(|input| match input {
+            Input::Files(local) => Ok(self.files.get(local)?.digest),
+            Input::Node { node, output } => {
+                let known = outputs[node.index()].as_ref().and_then(|outputs| outputs.get(output).copied());
+                let name = &self.graph.node(*node).name;
+                Ok(known.unwrap_or_else(|| Digest::of(format!("to come: {output} of {name}").as_bytes())))
+            }
+        });
+        let inputs: Vec<Digest> = inputs.collect::<Result<_, PlanError>>()?;
+        Ok(key_of(&Action::new(node, &inputs)))
     }
 
     /// A key that cannot sign is told in the plan, not after hours of building.

@@ -36,6 +36,8 @@ pub struct SavedStep {
     pub target: String,
     /// Its key, if all inputs are known.
     pub key: Option<Digest>,
+    /// Its key with a placeholder for each input that is to come.
+    pub outline: Digest,
     /// `hit`, `run`, `unknown` or `failed before`.
     pub verdict: String,
     /// Why it is not a hit, in a line.
@@ -58,6 +60,7 @@ impl SavedPlan {
             node: name(&step.node),
             target: graph.node(step.node).target.clone(),
             key: step.key,
+            outline: step.outline,
             verdict: step.verdict.word().to_owned(),
             cause: match &step.verdict {
                 Verdict::Hit => None,
@@ -100,6 +103,12 @@ impl SavedPlan {
                 (Some(then), Some(now)) if then.node == now.node => {
                     if (then.key, &then.verdict, &then.cause) != (now.key, &now.verdict, &now.cause) {
                         return stale(format!("{} was '{}' and is '{}'", now.node, told(then), told(now)));
+                    }
+                    if then.outline != now.outline {
+                        return stale(format!(
+                            "{} is another action: its declaration or its files",
+                            now.node
+                        ));
                     }
                 }
                 (_, Some(now)) => return stale(format!("{} was not in it", now.node)),

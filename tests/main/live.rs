@@ -3,9 +3,11 @@ use std::process::Command;
 
 use super::scratch::Scratch;
 
+const COLUMNS: usize = 120;
+
 /// Runs forge on a terminal, and gives all that it wrote there.
 fn on_a_terminal(scratch: &Scratch, words: &str) -> (Option<i32>, String) {
-    let forge = format!("stty cols 120 rows 40; {} {words}", env!("CARGO_BIN_EXE_forge"));
+    let forge = format!("stty cols {COLUMNS} rows 40; {} {words}", env!("CARGO_BIN_EXE_forge"));
     let mut command = Command::new("script");
     command.args(["-q", "-e", "-c", &forge, "typescript"]).current_dir(scratch.path("."));
     command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
@@ -48,6 +50,11 @@ fn screen(text: &str) -> Vec<String> {
             }
             c if c.is_control() => {}
             c => {
+                // The last column is left when the next character comes.
+                if column == COLUMNS {
+                    (row, column) = (row + 1, 0);
+                    lines.resize_with(lines.len().max(row + 1), String::new);
+                }
                 let mut line: Vec<char> = lines[row].chars().collect();
                 line.resize(line.len().max(column + 1), ' ');
                 line[column] = c;

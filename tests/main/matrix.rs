@@ -47,6 +47,8 @@ fn a_thousand_cells_are_built_once_and_a_changed_value_rebuilds_its_own() {
 
     scratch.edit("Buildfile.kdl", "x-tag-3", "x-tag-three");
     scratch.forge("plan --exit-code").ends_with(2);
+    let changed = plan(&scratch);
+    assert!(changed.lines().count() < 40, "{changed}");
     let (done, events) = scratch.run_with_events("");
     done.ends_with(0).says("101 run, 909 known");
     let started = events.nodes("node-started");
@@ -57,11 +59,25 @@ fn a_thousand_cells_are_built_once_and_a_changed_value_rebuilds_its_own() {
 #[test]
 fn a_plan_tells_targets_and_causes_not_nodes() {
     let scratch = cube(2);
-    insta::assert_snapshot!(plan(&scratch), @"");
+    insta::assert_snapshot!(plan(&scratch), @"
+    cell: 8 nodes
+      run: never built    [x=x0,y=y0,z=z0] [x=x0,y=y0,z=z1] [x=x0,y=y1,z=z0] and 5 more
+    face: 2 nodes
+      may follow: after cell    [x=x0] [x=x1]
+
+    10 nodes: 0 known, 8 to run, 2 may follow
+    ");
     scratch.ok("run");
-    insta::assert_snapshot!(plan(&scratch), @"");
+    insta::assert_snapshot!(plan(&scratch), @"nothing to do: 10 nodes known");
     scratch.edit("Buildfile.kdl", "x-tag-1", "x-tag-one");
-    insta::assert_snapshot!(plan(&scratch), @"");
+    insta::assert_snapshot!(plan(&scratch), @"
+    cell: 4 nodes
+      run: run: 'mkdir $OUT/o; echo x-tag-1 y0 z0 > $OUT/o/cell' → 'mkdir $OUT/o; echo x-tag-one y0 z0 > $OUT/o/cell', and alike    [x=x1,y=y0,z=z0] [x=x1,y=y0,z=z1] [x=x1,y=y1,z=z0] and 1 more
+    face: 1 node
+      may follow: after cell    [x=x1]
+
+    10 nodes: 5 known, 4 to run, 1 may follow
+    ");
 }
 
 #[test]

@@ -14,12 +14,14 @@ target "tool" {
 }
 target "app" over="os" {
     use "tool" into="tool"
+    files "note.txt" into="."
     run "mkdir $OUT/o; cat tool/in.txt > $OUT/o/{os}"
     output "o"
 }
 "#,
     );
     scratch.write("in.txt", "one\n");
+    scratch.write("note.txt", "late\n");
     scratch
 }
 
@@ -36,7 +38,7 @@ fn the_plan_as_json_has_the_documented_fields() {
     assert_eq!(plan["goals"], serde_json::json!(["app[os=deb]"]));
     assert_eq!(plan["selection"], serde_json::json!(["os=deb"]));
     let [tool, app] = plan["steps"].as_array().unwrap().as_slice() else { panic!("two steps") };
-    assert_eq!(names(tool), ["cause", "changes", "key", "node", "target", "verdict"]);
+    assert_eq!(names(tool), ["cause", "changes", "key", "node", "outline", "target", "verdict"]);
     assert_eq!((&tool["verdict"], &tool["cause"]), (&"run".into(), &"never built".into()));
     assert_eq!((&app["verdict"], &app["cause"]), (&"unknown".into(), &"waits for tool".into()));
     assert!(app["key"].is_null() && tool["key"].as_str().unwrap().len() == 64);
@@ -81,6 +83,8 @@ fn a_saved_plan_is_refused_when_the_world_has_moved() {
     for (file, from, to, difference) in [
         ("in.txt", "one", "two", "tool was 'run under key"),
         ("Buildfile.kdl", "cp in.txt", "cp -v in.txt", "tool was 'run under key"),
+        ("Buildfile.kdl", "cat tool/in.txt", "cat < tool/in.txt", "app[os=deb] is another action"),
+        ("note.txt", "late", "later", "app[os=deb] is another action"),
         ("Buildfile.kdl", "use \"tool\"", "use \"extra\"", "extra was not in it"),
     ] {
         let scratch = scratch();

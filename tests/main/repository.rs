@@ -41,6 +41,7 @@ package "joined-tools" over="os" arch="all" {
     maintainer "Somebody <somebody@example.org>"
     summary "tools that are joined"
     files from="joined" to="/"
+    copyright "copyright"
     compression "gzip"
 }
 package "extra-tools" over="os" arch="all" {
@@ -48,10 +49,11 @@ package "extra-tools" over="os" arch="all" {
     maintainer "Somebody <somebody@example.org>"
     summary "tools of one part"
     files from="part-of-d" to="/"
+    copyright "copyright"
     compression "gzip"
 }
 target "part-of-d" over="os" {
-    use "d" into="d"
+    use "d" output="root" into="d"
     run "mkdir $OUT/root; cp -a d/. $OUT/root"
     output "root"
 }
@@ -72,6 +74,7 @@ publish "site" to="public" {
     );
     split_parts(&scratch);
     scratch.env("SOURCE_DATE_EPOCH", DATE);
+    scratch.write("copyright", "Do with it what you like.\n");
     scratch.write("in.txt", &"a line of some source\n".repeat(200));
     scratch
 }
@@ -153,6 +156,15 @@ fn a_saved_plan_is_refused_when_the_repository_has_moved() {
         said.contains("the world has moved") && said.contains("public/apt would change in another way"),
         "{said}"
     );
+}
+
+#[test]
+fn a_package_without_a_copyright_is_told_before_anything_is_built() {
+    let scratch = with_key(&new_key());
+    scratch.edit("Buildfile.kdl", "    copyright \"copyright\"\n    compression", "    compression");
+    let done = scratch.forge("plan").ends_with(1);
+    assert!(done.error_text().contains("a Debian package carries its copyright"), "{}", done.stderr);
+    assert!(done.stderr.contains("2 errors"), "one for each package, not for each cell:\n{}", done.stderr);
 }
 
 #[test]
