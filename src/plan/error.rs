@@ -34,7 +34,7 @@ pub enum PlanError {
         /// The publishing node.
         node: String,
         /// What is wrong.
-        source: PublishError,
+        source: Box<PublishError>,
     },
     /// A saved plan was made by another version of forge, or is damaged.
     #[error("{} is no plan that this forge can apply: {reason}; make it again with `forge plan --out`", path.display())]
