@@ -65,6 +65,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         saved.check(&now)?;
     }
     if plan.is_idle() {
+        tell_idle(arguments, &plan)?;
         eprintln!("nothing to do: {} nodes known", plan.steps.len());
         return Ok(exit::OK);
     }
@@ -140,15 +141,29 @@ fn settings(arguments: &Arguments) -> Settings {
     }
 }
 
+/// Nobody must take the events of an earlier run for those of this one.
+fn tell_idle(arguments: &Arguments, plan: &Plan) -> Result<(), CommandError> {
+    let hits = plan.steps.len();
+    let Some(mut file) = events_file(arguments)? else { return Ok(()) };
+    file.hear(&Event::RunStarted { nodes: hits, hits, runner: None, estimate_ms: Some(0) });
+    let (built, failed, skipped, interrupted) = (0, 0, 0, false);
+    file.hear(&Event::RunFinished { built, hits, failed, skipped, interrupted, duration_ms: 0 });
+    Ok(())
+}
+
+fn events_file(arguments: &Arguments) -> Result<Option<EventsFile>, CommandError> {
+    let Some(path) = &arguments.events else { return Ok(None) };
+    let refused = |error| CommandError::new(format!("cannot write {}: {error}", path.display()));
+    EventsFile::create(path).map(Some).map_err(refused)
+}
+
 fn listeners(arguments: &Arguments) -> Result<Vec<Box<dyn Listener>>, CommandError> {
     let mut listeners: Vec<Box<dyn Listener>> = Vec::new();
     match io::stderr().is_terminal() {
         true => listeners.push(Box::new(Live::default())),
         false => listeners.push(Box::new(Plain::default())),
     }
-    if let Some(path) = &arguments.events {
-        let file = EventsFile::create(path)
-            .map_err(|error| CommandError::new(format!("cannot write {}: {error}", path.display())))?;
+    if let Some(file) = events_file(arguments)? {
         listeners.push(Box::new(file));
     }
     Ok(listeners)

@@ -12,8 +12,8 @@ pub enum Event {
         nodes: usize,
         /// Of these, known already.
         hits: usize,
-        /// Where scripts run.
-        runner: String,
+        /// Where scripts run; none where nothing is to do.
+        runner: Option<String>,
         /// How long it will take, in milliseconds, if durations are remembered.
         estimate_ms: Option<u64>,
     },

@@ -27,7 +27,7 @@ pub fn effects(graph: &Graph, plan: &Plan) -> Result<Vec<RepositoryEffect>, Plan
         let Work::Publish(publish) = &node.work else { continue };
         for (input, prefix) in node.inputs.iter().zip(&publish.prefixes) {
             let Input::Node { node: index, .. } = input else { continue };
-            let failed = |source| PlanError::Publish { node: node.name.clone(), source: Box::new(source) };
+            let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
             let now = Destination::new(publish).packages(prefix).map_err(failed)?;
             let wanted = wanted_packages(graph, *index);
             effects.push(RepositoryEffect {

@@ -77,7 +77,7 @@ impl Planner<'_> {
     fn check_keys(&self, id: NodeId) -> Result<(), PlanError> {
         let node = self.graph.node(id);
         if let Work::Publish(publish) = &node.work {
-            let failed = |source| PlanError::Publish { node: node.name.clone(), source: Box::new(source) };
+            let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
             Destination::new(publish).keys().map_err(failed)?;
         }
         Ok(())
@@ -89,7 +89,7 @@ impl Planner<'_> {
         let key = key_of(&Action::new(node, inputs));
         let miss = |verdict| Ok(Assessment { key, verdict, outputs: None });
         if let Work::Publish(publish) = &node.work {
-            let failed = |source| PlanError::Publish { node: node.name.clone(), source: Box::new(source) };
+            let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
             return match Destination::new(publish).difference(inputs).map_err(failed)? {
                 None => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(Outputs::new()) }),
                 Some(difference) => miss(Verdict::Run(Cause::Destination(difference))),

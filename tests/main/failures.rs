@@ -120,7 +120,7 @@ fn an_action_is_killed_after_its_timeout() {
     let started = std::time::Instant::now();
     scratch.forge("run").ends_with(3).says("killed after its timeout of 1s").says("| waiting");
     assert!(started.elapsed().as_secs() < 20);
-    assert_eq!(scratch.strays(), Vec::<String>::new());
+    scratch.assert_no_process();
 }
 
 #[test]

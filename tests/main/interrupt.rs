@@ -31,14 +31,14 @@ fn interrupted(signals: &[Signal]) {
     let run = scratch.start("run --events ev");
     scratch.await_event("ev", "node-started", "slow");
     std::thread::sleep(Duration::from_millis(200));
-    assert!(!scratch.strays().is_empty(), "the search for strays finds the action");
+    assert!(scratch.has_action(), "the search for processes finds it");
     for signal in signals {
         run.signal(*signal);
     }
     let (code, took) = run.end();
     assert_eq!(code, Some(130), "{}", scratch.read("out"));
     assert!(took < Duration::from_secs(2), "{took:?}");
-    scratch.wait_until("the end of all processes", || scratch.strays().is_empty());
+    scratch.assert_no_process();
 
     // What is done is kept; what was under way is neither known nor failed.
     let plan = scratch.plan("");

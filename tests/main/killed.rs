@@ -38,7 +38,9 @@ fn kill_after(scratch: &Scratch, delay: Duration) {
     let run = scratch.start("run --events ev");
     std::thread::sleep(delay);
     run.kill();
-    scratch.wait_until("the end of all processes", || scratch.strays().is_empty());
+    // Bubblewrap itself may be left, waiting for its parent between its clone and its promise to
+    // die with that: it has started nothing yet, and writes nothing.
+    scratch.assert_no_action();
     assert_eq!(scratch.store().verify().unwrap().damaged, [], "after {delay:?}");
 }
 

@@ -46,7 +46,8 @@ fn the_plan_as_json_has_the_documented_fields() {
     scratch.ok("run");
     scratch.edit("in.txt", "one", "two");
     let step = scratch.plan("").step("tool").clone();
-    assert_eq!(names(&step["changes"][0]), ["after", "before", "field"]);
+    assert_eq!(names(&step["changes"][0]), ["after", "before", "field", "paths"]);
+    assert_eq!(step["changes"][0]["paths"], serde_json::json!(["in.txt"]));
     assert_eq!(step["changes"][0]["field"], "input.into .");
 }
 
@@ -98,6 +99,25 @@ fn a_saved_plan_is_refused_when_the_world_has_moved() {
         assert!(said.contains("the world has moved") && said.contains(difference), "{said}");
         assert!(events.0.is_empty(), "nothing was run");
     }
+}
+
+#[test]
+fn files_that_are_not_there_are_told_by_the_plan_also_for_what_waits() {
+    let scratch = scratch();
+    std::fs::remove_file(scratch.path("note.txt")).unwrap();
+    let said = scratch.forge("plan").ends_with(1).error_text();
+    assert!(said.contains("no file below") && said.contains("matches note.txt"), "{said}");
+}
+
+#[test]
+fn a_run_with_nothing_to_do_leaves_no_events_of_an_earlier_one() {
+    let scratch = scratch();
+    assert!(scratch.run_with_events("").1.nodes("node-started").contains(&"tool".to_owned()));
+    let (done, events) = scratch.run_with_events("");
+    done.ends_with(0);
+    let kinds: Vec<_> = events.0.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["run-started", "run-finished"]);
+    assert_eq!((&events.0[0]["hits"], &events.0[0]["runner"]), (&3.into(), &serde_json::Value::Null));
 }
 
 #[test]

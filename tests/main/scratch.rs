@@ -158,18 +158,46 @@ impl Scratch {
     }
 
     /// Processes that have this directory's name on their command line or in their environment.
-    pub fn strays(&self) -> Vec<String> {
+    fn strays(&self) -> Vec<Stray> {
         let name = self.name();
         let processes = fs::read_dir("/proc").unwrap().flatten();
         let found = processes.filter_map(|process| {
-            let read = |file| {
-                String::from_utf8_lossy(&fs::read(process.path().join(file)).ok()?).into_owned().into()
-            };
-            let read = |file| -> Option<String> { read(file) };
-            let (command, environment) = (read("cmdline")?, read("environ")?);
-            (command.contains(&name) || environment.contains(&name)).then(|| command.replace('\0', " "))
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let [command, environment] = ["cmdline", "environ"].map(|file| {
+                let bytes = fs::read(process.path().join(file)).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).replace('\0', " ")
+            });
+            let is_action = environment.contains(&name) && !command.starts_with("/usr/bin/bwrap");
+            (environment.contains(&name) || command.contains(&name)).then_some(Stray {
+                pid,
+                command,
+                is_action,
+            })
         });
         found.collect()
+    }
+
+    /// Whether a process of an action that has `@NAME@` in its environment is alive.
+    pub fn has_action(&self) -> bool {
+        self.strays().iter().any(|stray| stray.is_action)
+    }
+
+    fn assert_gone(&self, is_meant: impl Fn(&Stray) -> bool) {
+        let started = Instant::now();
+        while let Some(stray) = self.strays().into_iter().find(&is_meant) {
+            assert!(started.elapsed() < Duration::from_secs(10), "left behind: {stray:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// No process of any action is left.
+    pub fn assert_no_action(&self) {
+        self.assert_gone(|stray| stray.is_action);
+    }
+
+    /// No process is left.
+    pub fn assert_no_process(&self) {
+        self.assert_gone(|_| true);
     }
 
     /// What is in the store's scratch room.
@@ -177,6 +205,25 @@ impl Scratch {
         let entries = fs::read_dir(self.path("cache/scratch")).unwrap();
         entries.flatten().map(|entry| entry.path()).collect()
     }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for stray in self.strays() {
+            let pid = rustix::process::Pid::from_raw(stray.pid).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// A process that belongs to a test.
+#[derive(Debug)]
+#[allow(dead_code, reason = "what a failure prints")]
+struct Stray {
+    pid: i32,
+    command: String,
+    /// Something of an action, not of its runner.
+    is_action: bool,
 }
 
 impl Done {
