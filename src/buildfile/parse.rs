@@ -35,6 +35,7 @@ pub fn load(path: &Path, profile: Option<&str>) -> Result<(Buildfile, Vec<Diagno
     if report.has_errors() {
         return report.finish(empty(dir));
     }
+    files::report_nested_includes(&files, &mut report);
     report_empty(&files, &mut report);
     let known = KnownValues::of(&files);
     let (buildfile, own) = declared(&files, dir, profile, &known);

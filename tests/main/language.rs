@@ -69,7 +69,7 @@ told! {
     filter_on_an_axis_not_spanned: r#"target "x" over="otp" { where distro.format="deb"; run "make"; output "root" }"#;
     not_a_condition: r#"exclude otp="26,,27""#;
     exclude_without_condition: "exclude";
-    exclude_of_nothing: r#"exclude otp="<26" distro="debian-12""#;
+    exclude_of_nothing: r#"exclude otp="<26" distro="debian-12""#, "otp.source";
 
     unknown_upstream_of_axis: r#"axis "elixir" from="elxir""#;
     unknown_upstream_of_source: r#"target "x" over="otp" { source "opt" into="src"; run "make"; output "root" }"#;
@@ -107,6 +107,10 @@ target "x" { use "two" at="/opt"; run "make"; output "root" }
     unclosed_string: "target \"x\" {\n    run \"make\n}\n";
     stray_brace: "target \"x\" { run \"make\" }\n}\n";
     bad_multi_line_string: "target \"x\" {\n    run \"\"\"\n  make\n        \"\"\"\n}\n";
+    bad_escape: "target \"x\" {\n    run \"grep \\d\"\n}\n";
+    value_missing: "target \"x\" over= {\n}\n";
+    block_on_its_own_line: "target \"x\"\n{\n    run \"make\"\n}\n";
+    text_without_blank: "target \"x\"over=\"otp\"";
     bare_true: "target \"x\" network=true";
 
     duplicate_target: r#"
@@ -235,8 +239,8 @@ fn several_errors_in_several_files() {
 #[test]
 fn syntax_errors_in_several_files() {
     let files: [(&str, &[u8]); 3] = [
-        ("Buildfile.kdl", b"include \"parts/*.kdl\"\ntarget \"a\" {\n"),
-        ("parts/one.kdl", b"target \"b\" over=\n"),
+        ("Buildfile.kdl", b"include \"parts/*.kdl\"\n"),
+        ("parts/one.kdl", b"target \"b\" over=\ntarget \"c\" network=true {\n"),
         ("parts/two.kdl", b"\xff\xfe"),
     ];
     insta::assert_snapshot!(forge(&files, &["graph"]));
