@@ -287,3 +287,52 @@ fn formatting_writes_the_canonical_form_once() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "a 1\nb {\n    c\n}\n");
     assert_eq!(run(dir.path(), &["fmt"]), "exit 0\n");
 }
+
+/// The blocks of KDL in the reference, and whether each is a Buildfile of its own.
+fn examples() -> Vec<(bool, String)> {
+    let text = include_str!("../../docs/buildfile.md");
+    let blocks = text.split("\n```kdl").skip(1).filter_map(|block| {
+        let (kind, rest) = block.split_once('\n')?;
+        Some((kind.trim() == "complete", rest.split_once("```")?.0.to_owned()))
+    });
+    blocks.collect()
+}
+
+#[test]
+fn complete_examples_of_the_reference_are_buildfiles() {
+    let complete: Vec<String> =
+        examples().into_iter().filter(|(complete, _)| *complete).map(|e| e.1).collect();
+    assert!(complete.len() >= 3);
+    for example in complete {
+        let answer = forge(&[("Buildfile.kdl", example.as_bytes())], &["graph"]);
+        assert!(answer.starts_with("exit 0\ndigraph") && !answer.contains('⚠'), "{example}\n{answer}");
+    }
+}
+
+#[test]
+fn examples_of_the_reference_are_in_the_canonical_form() {
+    for (_, example) in examples() {
+        let answer = forge(&[("Buildfile.kdl", example.as_bytes())], &["fmt", "--check", "Buildfile.kdl"]);
+        assert_eq!(answer, "exit 0\n", "{example}");
+    }
+}
+
+#[test]
+fn the_join_of_the_reference_is_the_join() {
+    let (_, example) = examples().into_iter().find(|(_, text)| text.contains("target \"docs\"")).unwrap();
+    let answer = forge(&[("Buildfile.kdl", example.as_bytes())], &["graph", "docs[otp.major=27]"]);
+    let into_docs: Vec<&str> = answer.lines().filter(|line| line.contains("-> \"docs")).collect();
+    assert_eq!(into_docs, [r#"  "build[otp=27.10,distro=debian-12]" -> "docs[otp.major=27]";"#]);
+    assert!(answer.contains(r#""tools[distro=debian-12]" -> "build[otp=27.10,distro=debian-12]";"#));
+}
+
+#[test]
+fn the_profile_of_the_reference_can_be_overridden() {
+    let (_, example) = examples().into_iter().find(|(_, text)| text.contains("base=\"one\"")).unwrap();
+    let nodes =
+        |words: &[&str]| forge(&[("Buildfile.kdl", example.as_bytes())], &[&["graph"], words].concat());
+    let quick = nodes(&["--profile", "quick"]);
+    assert!(quick.contains("debian-12") && !quick.contains("debian-13"), "{quick}");
+    let other = nodes(&["--profile", "quick", "distro=debian-13"]);
+    assert!(other.contains("debian-13") && !other.contains("debian-12"), "{other}");
+}
