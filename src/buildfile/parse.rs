@@ -29,6 +29,8 @@ const TOP: [&str; 11] = [
 /// only with another profile.
 pub fn load(path: &Path, profile: Option<&str>) -> Result<(Buildfile, Vec<Diagnostic>), Faults> {
     let dir = files::dir_of(path);
+    // An environment variable that is set to nothing selects nothing.
+    let profile = profile.filter(|name| !name.is_empty());
     let report = RefCell::new(Report::default());
     let files = files::read_all(path, &report)?;
     let mut report = report.into_inner();

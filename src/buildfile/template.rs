@@ -71,7 +71,7 @@ impl Template {
     }
 
     /// Fills every hole by `value`; the first hole it has no value for is the error.
-    pub fn fill<'a>(&'a self, mut value: impl FnMut(&Hole) -> Option<String>) -> Result<String, &'a Hole> {
+    pub fn fill(&self, mut value: impl FnMut(&Hole) -> Option<String>) -> Result<String, &Hole> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
