@@ -18,6 +18,7 @@ sed -i 's|^    my $value = $constants{$_};$|&  $value =~ s{\\Q$ENV{ERL_TOP}\\E}{
 grep -q 'ENV{ERL_TOP}' erts/emulator/utils/make_compiler_flags
 
 # One resident compiler instead of one start of erl per module (it ends by itself, after 10 idle seconds).
+# erlc finds it by the host's name, which the runner makes resolve.
 export ERLC_USE_SERVER=yes
 # Idle schedulers do not spin: on few cores, beside gcc, that is time lost. S: the server's parallelism.
 export ERL_AFLAGS="+sbwt none +sbwtdcpu none +sbwtdio none +S $FORGE_JOBS"
@@ -25,6 +26,12 @@ export ERL_AFLAGS="+sbwt none +sbwtdcpu none +sbwtdio none +S $FORGE_JOBS"
 H='-fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wformat -Werror=format-security'
 # C++ is the JIT's assembler (asmjit), which takes long to optimise.
 export CFLAGS="-O2 $H" CXXFLAGS="$OTP_CXX_OPTIMIZE $H" LDFLAGS='-Wl,-z,relro -Wl,-z,now'
+
+# Debian's source archive is without the two minified jquery files that common_test copies beside its logs (and it
+# stops when they are missing). Real copies from Debian's packages, not links: the tree goes into other formats too.
+jquery() { test -e "lib/common_test/priv/$2" || test ! -e "$1" || cp -L "$1" "lib/common_test/priv/$2"; }
+jquery /usr/share/javascript/jquery/jquery.min.js jquery-latest.js
+jquery /usr/share/javascript/jquery-tablesorter/jquery.tablesorter.min.js jquery.tablesorter.min.js
 
 without=
 for application in $OTP_WITHOUT; do without="$without --without-$application"; done
@@ -50,8 +57,10 @@ rm -rf "$E/Install" "$E/misc" "$E"/lib/crypto-*/priv/lib/otp_test_engine.so "$E"
 
 # Man pages of the programs that are in /usr/bin (or that users call by that name).
 mkdir -p "$R/usr/share/man/man1"
-for p in epmd erl erlc escript run_erl; do
-	bin/escript make/markdown_to_man.escript -o "$R/usr/share/man/man1" erts/doc/references/${p}_cmd.md
+for p in erts/epmd erts/erl erts/erlc erts/escript erts/run_erl lib/common_test/ct_run lib/dialyzer/typer; do
+	page=${p%/*}/doc/references/${p##*/}_cmd.md
+	case " $OTP_WITHOUT " in *" $(basename "${p%/*}") "*) continue ;; esac
+	bin/escript make/markdown_to_man.escript -o "$R/usr/share/man/man1" "$page"
 done
 # The converter leaves lines that begin with an apostrophe, which groff takes for a macro.
 sed -i "s/^'/\\\\\&'/" "$R"/usr/share/man/man1/*.1

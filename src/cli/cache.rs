@@ -56,10 +56,14 @@ fn verify(store: &LocalStore) -> Result<u8, CommandError> {
     let report = store.verify()?;
     println!("{} objects read", report.checked);
     report.damaged.iter().for_each(|digest| println!("damaged, removed: {digest}"));
+    if report.damaged_checkouts > 0 {
+        println!("{} checked-out trees were damaged, and are removed", report.damaged_checkouts);
+    }
     if report.incomplete > 0 {
         println!("{} results named objects that are gone, and are removed", report.incomplete);
     }
-    Ok(if report.damaged.is_empty() { exit::OK } else { exit::ERROR })
+    let is_whole = report.damaged.is_empty() && report.damaged_checkouts == 0;
+    Ok(if is_whole { exit::OK } else { exit::ERROR })
 }
 
 fn gc(store: &LocalStore, days: u64) -> Result<u8, CommandError> {

@@ -34,20 +34,21 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let files = LocalTrees::new(&stats);
     let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
     let plan = planner.plan(&goals)?;
-    let saved = SavedPlan::new(&plan, &workspace.graph, global.profile.as_deref(), &words.selection_text);
+    let effects = effects(&workspace.graph, &plan)?;
+    let profile = global.profile.as_deref();
+    let saved = SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects);
     if let Some(path) = &arguments.out {
         fs::write(path, json(&saved)?)?;
     }
     if arguments.json {
         print!("{}", json(&saved)?);
     } else {
-        let effects = effects(&workspace.graph, &plan)?;
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
         let estimates = Estimates::new(&workspace.graph, &plan, &workspace.store, jobs);
-        print!("{}", ui::plan_summary(&workspace.graph, &plan, &effects, &estimates));
+        print!("{}", ui::plan_summary(&workspace.graph, &plan, &saved.repositories, &estimates));
     }
     let is_idle = plan.is_idle();
-    stats.save(&workspace.store)?;
+    workspace.remember(stats);
     Ok(if arguments.exit_code && !is_idle { exit::SOMETHING_TO_DO } else { exit::OK })
 }
 

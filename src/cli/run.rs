@@ -1,4 +1,4 @@
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
 use crate::execute::{Event, Executor, LastRun, Performer, RunReport, Settings, Supplies};
 use crate::graph::NodeId;
-use crate::plan::{LocalTrees, Plan, Planner, SavedPlan};
+use crate::plan::{LocalTrees, Plan, Planner, SavedPlan, effects};
 use crate::runner::{Runner, RunnerKind};
 use crate::store::StatCache;
 use crate::ui::{self, EventsFile, Listener, Live, Plain};
@@ -59,7 +59,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
     let plan = planner.plan(&goals)?;
     if let Some(saved) = saved {
-        let now = SavedPlan::new(&plan, &workspace.graph, global.profile.as_deref(), &words.selection_text);
+        let effects = effects(&workspace.graph, &plan)?;
+        let profile = global.profile.as_deref();
+        let now = SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects);
         saved.check(&now)?;
     }
     if plan.is_idle() {
@@ -67,7 +69,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         return Ok(exit::OK);
     }
     let code = execute(&workspace, arguments, &planner, &plan)?;
-    stats.save(&workspace.store)?;
+    workspace.remember(stats);
     Ok(code)
 }
 
@@ -110,8 +112,10 @@ fn execute(
             cancel: cancel_on_signals(),
         };
         let hear = |event: &Event| listeners.iter_mut().for_each(|listener| listener.hear(event));
-        Ok::<_, CommandError>(executor.run(plan, hear).await?)
+        Ok::<_, CommandError>(executor.run(plan, hear).await)
     })?;
+    // Builtin work that was interrupted ends with the process.
+    runtime.shutdown_background();
     drop(listeners);
     let duration_ms = started.elapsed().as_millis() as u64;
     eprint!("{}", ui::run_summary(&workspace.graph, &report, duration_ms));
@@ -168,7 +172,6 @@ fn cancel_on_signals() -> watch::Receiver<bool> {
             if *sender.borrow() {
                 std::process::exit(i32::from(exit::INTERRUPTED));
             }
-            let _ = writeln!(io::stderr(), "stopping: what is done is kept; once more to stop at once");
             let _ = sender.send(true);
         }
     });

@@ -5,13 +5,11 @@ use super::{CommandError, Global, error};
 use crate::buildfile::{self, Buildfile, Faults};
 use crate::graph::{self, Graph, NodeId};
 use crate::matrix::Axes;
-use crate::store::LocalStore;
+use crate::store::{LocalStore, StatCache};
 use crate::upstream::Lock;
 
 /// Everything that is read before a plan can be made.
 pub struct Workspace {
-    /// The declarations.
-    pub buildfile: Buildfile,
     /// All nodes of the selection.
     pub graph: Graph,
     /// The local store.
@@ -29,7 +27,14 @@ impl Workspace {
         if words.selection.is_empty() && buildfile.choice.is_empty() {
             warnings.iter().for_each(error::print);
         }
-        Ok(Self { buildfile, graph, store: Arc::new(LocalStore::open(&global.store)?) })
+        Ok(Self { graph, store: Arc::new(LocalStore::open(&global.store)?) })
+    }
+
+    /// Keeps what this process learnt of local files. Without it they are read once more.
+    pub fn remember(&self, stats: StatCache) {
+        if let Err(error) = stats.save(&self.store) {
+            eprintln!("the next plan reads all local files again: {error}");
+        }
     }
 
     /// Refuses goals that the lock does not say enough about.

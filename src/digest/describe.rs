@@ -53,6 +53,9 @@ pub struct Change {
     pub before: Option<String>,
     /// The value in the later description; none if the field is gone.
     pub after: Option<String>,
+    /// Where both values are trees: the paths in which these differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
 }
 
 /// What differs between two descriptions, in the order of the fields' paths.
@@ -71,6 +74,7 @@ pub fn changes(before: &[Field], after: &[Field]) -> Vec<Change> {
             field: path.clone(),
             before: old.get(path).cloned(),
             after: new.get(path).cloned(),
+            paths: Vec::new(),
         })
         .collect()
 }
@@ -158,6 +162,7 @@ mod tests {
             field: field.into(),
             before: before.map(Into::into),
             after: after.map(Into::into),
+            paths: Vec::new(),
         };
         assert_eq!(
             changes(&before, &after),

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, watch};
 
 use super::Event;
-use super::perform::{Done, Failure};
+use super::done::{Done, Failure};
 use crate::digest::Digest;
 use crate::graph::{ArchiveSource, BootstrapImage, IndexWork, Node, PackageWork, PublishWork, Work};
 use crate::index::{self, IndexedPackage};

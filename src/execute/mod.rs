@@ -1,6 +1,7 @@
 //! Executes a plan: schedules, runs, stores, and cuts off early.
 
 mod builtin;
+mod done;
 mod estimate;
 mod event;
 mod last_run;

@@ -1,16 +1,15 @@
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
 use super::Event;
 use super::builtin::{Builtin, Supplies};
+use super::done::{Done, Failure};
 use crate::digest::Digest;
 use crate::graph::{DockerImage, Input, LocalFiles, Node, Placement, Root, Script, Work};
 use crate::plan::{LocalTrees, PlanError};
-use crate::runner::{self, Command, DockerfileBuild, Mount, RunError, Runner, WorkCopy};
-use crate::store::{LocalStore, StatCache, StoreError};
+use crate::runner::{self, Command, DockerfileBuild, Mount, Runner, WorkCopy};
+use crate::store::{LocalStore, StatCache};
 
 /// Does the work of nodes: scripts by a runner, everything else in this process.
 pub struct Performer {
@@ -20,71 +19,6 @@ pub struct Performer {
     pub store: Arc<LocalStore>,
     /// What builtin work takes from outside.
     pub supplies: Arc<Supplies>,
-}
-
-/// What a node gave.
-pub struct Done {
-    /// Output trees by name.
-    pub outputs: BTreeMap<String, Digest>,
-    /// What it printed.
-    pub log: Option<Digest>,
-    /// Where it ran.
-    pub runner: &'static str,
-    /// Whether it is remembered under its key. What was published is remembered by the
-    /// repository itself.
-    pub is_kept: bool,
-}
-
-/// Why a node gave nothing.
-#[derive(Debug)]
-pub enum Failure {
-    /// The action failed, or cannot be run as it is.
-    Action {
-        /// What went wrong.
-        error: String,
-        /// What it printed.
-        log: Option<Digest>,
-    },
-    /// Something around the action failed; trying again may help.
-    Infrastructure(String),
-    /// Somebody interrupted it.
-    Cancelled,
-}
-
-impl Failure {
-    /// The error and the log.
-    pub fn into_parts(self) -> (String, Option<Digest>) {
-        match self {
-            Self::Action { error, log } => (error, log),
-            Self::Infrastructure(error) => (error, None),
-            Self::Cancelled => ("interrupted".to_owned(), None),
-        }
-    }
-
-    /// The action failed and printed nothing.
-    pub fn action(error: impl ToString) -> Self {
-        Self::Action { error: error.to_string(), log: None }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::action(error)
-    }
-}
-
-impl From<RunError> for Failure {
-    fn from(error: RunError) -> Self {
-        let text = error.to_string();
-        match error {
-            RunError::Failed { log, .. }
-            | RunError::MissingOutput { log, .. }
-            | RunError::UnfitOutput { log, .. } => Self::Action { error: text, log: Some(log) },
-            RunError::Infrastructure(_) => Self::Infrastructure(text),
-            RunError::Cancelled => Self::Cancelled,
-            RunError::Setup(_) | RunError::Store(_) => Self::action(text),
-        }
-    }
 }
 
 impl Performer {
@@ -150,14 +84,15 @@ impl Performer {
         Ok(docker.build_dockerfile(&build, &self.store, listener, cancel).await?)
     }
 
-    /// Builtin work waits for disks and networks: it has a thread of its own.
+    /// Builtin work waits for disks and networks: it has a thread of its own. Nobody waits for
+    /// that once the run is interrupted: builtin work may be killed at any instruction.
     async fn builtin(
         &self,
         node: &Node,
         inputs: &[Digest],
         cores: usize,
         events: &mpsc::UnboundedSender<Event>,
-        cancel: watch::Receiver<bool>,
+        mut cancel: watch::Receiver<bool>,
     ) -> Result<Done, Failure> {
         let builtin = Builtin {
             node: node.clone(),
@@ -166,11 +101,16 @@ impl Performer {
             store: self.store.clone(),
             supplies: self.supplies.clone(),
             events: events.clone(),
-            cancel,
+            cancel: cancel.clone(),
         };
-        tokio::task::spawn_blocking(move || builtin.run())
-            .await
-            .unwrap_or_else(|panic| Err(Failure::action(format!("forge itself failed: {panic}"))))
+        let work = tokio::task::spawn_blocking(move || builtin.run());
+        tokio::select! {
+            biased;
+            done = work => {
+                done.unwrap_or_else(|panic| Err(Failure::action(format!("forge itself failed: {panic}"))))
+            }
+            Ok(_) = cancel.wait_for(|&cancelled| cancelled) => Err(Failure::Cancelled),
+        }
     }
 
     /// Local files become objects before anything sees them.
@@ -187,12 +127,14 @@ impl Performer {
 
     fn take(&self, files: &LocalFiles, planned: Digest) -> Result<(), Failure> {
         let stats = StatCache::load(&self.store);
-        let tree = LocalTrees::new(&stats).get(files).map_err(|error: PlanError| Failure::action(error))?;
+        let tree = LocalTrees::new(&stats)
+            .get(files)
+            .map_err(|error: PlanError| Failure::Surroundings(error.to_string()))?;
         match tree.store(&self.store)? == planned {
             true => Ok(()),
-            false => Err(Failure::action(format!(
+            false => Err(Failure::Surroundings(format!(
                 "a file below {} was edited since the plan was made; run again",
-                Path::display(&files.base)
+                files.base.display()
             ))),
         }
     }

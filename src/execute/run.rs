@@ -6,7 +6,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
-use super::perform::{Done, Failure, Performer};
+use super::done::{Done, Failure};
+use super::perform::Performer;
 use super::schedule::Schedule;
 use super::state::{State, States};
 use super::{Estimates, Event, LastRun, Outcome};
@@ -17,6 +18,8 @@ use crate::store::{ActionResult, LocalStore, StoreError};
 
 /// How often a fault of the infrastructure is borne before the node counts as failed.
 const ATTEMPTS: usize = 3;
+/// What is told when the first signal comes; the second ends the process.
+const STOPPING: &str = "stopping: what is done is kept; once more to stop at once";
 /// How often to ask whether another forge is done with a node.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
@@ -69,10 +72,11 @@ enum Ended {
 
 impl Executor<'_> {
     /// Runs `plan`; `listen` hears every event, in order.
-    pub async fn run(&self, plan: &Plan, mut listen: impl FnMut(&Event)) -> Result<RunReport, StoreError> {
+    pub async fn run(&self, plan: &Plan, mut listen: impl FnMut(&Event)) -> RunReport {
         let started = Instant::now();
         let (events, mut heard) = mpsc::unbounded_channel();
         let mut run = Run::new(self, plan, events);
+        run.remember_all_undone(plan);
         run.announce(plan);
         let mut running = FuturesUnordered::new();
         let mut cancel = self.cancel.clone();
@@ -87,17 +91,19 @@ impl Executor<'_> {
                 biased;
                 Some(event) = heard.recv() => listen(&event),
                 Some((node, ended)) = running.next() => run.ended(node, ended),
-                Ok(()) = cancel.changed() => run.report.interrupted = true,
+                // Nothing new is started from here on.
+                Ok(()) = cancel.changed() => run.tell(Event::Notice { text: STOPPING.to_owned() }),
             }
         }
         drop(running);
-        run.close(started.elapsed())?;
+        run.report.interrupted = *self.cancel.borrow();
+        run.close(started.elapsed());
         let report = run.report;
         drop(run.events);
         while let Some(event) = heard.recv().await {
             listen(&event);
         }
-        Ok(report)
+        report
     }
 }
 
@@ -226,8 +232,10 @@ impl<'a> Run<'a> {
         self.tell(Event::NodeSkipped { node: name(skipped), because: name(because) });
     }
 
-    fn close(&self, elapsed: Duration) -> Result<(), StoreError> {
+    /// Remembers what is undone, and tells the end.
+    fn close(&self, elapsed: Duration) {
         let report = &self.report;
+        self.remember();
         self.tell(Event::RunFinished {
             built: report.built,
             hits: report.hits,
@@ -236,6 +244,17 @@ impl<'a> Run<'a> {
             interrupted: report.interrupted,
             duration_ms: elapsed.as_millis() as u64,
         });
+    }
+
+    /// So that a run that is killed leaves no other run's word on what is undone.
+    fn remember_all_undone(&self, plan: &Plan) {
+        let to_do = plan.steps.iter().filter(|step| step.verdict != Verdict::Hit);
+        let undone = to_do.map(|step| self.graph.node(step.node).name.clone()).collect();
+        self.save(&LastRun { failed: Vec::new(), undone });
+    }
+
+    fn remember(&self) {
+        let report = &self.report;
         let name = |id: &NodeId| self.graph.node(*id).name.clone();
         let undone = self
             .graph
@@ -244,7 +263,15 @@ impl<'a> Run<'a> {
         let failed = report.failed.iter().map(|(id, _)| name(id)).collect();
         let undone = undone.map(|id| name(&id)).collect();
         debug_assert!(self.states.open() == 0 || report.interrupted || !report.failed.is_empty());
-        LastRun { failed, undone }.save(self.executor.store)
+        self.save(&LastRun { failed, undone });
+    }
+
+    fn save(&self, last: &LastRun) {
+        if let Err(error) = last.save(self.executor.store) {
+            self.tell(Event::Notice {
+                text: format!("`forge run --failed` will not know of this run: {error}"),
+            });
+        }
     }
 }
 
@@ -329,12 +356,22 @@ impl Task<'_> {
             Ok(done) => self.store(key, inputs, done, elapsed),
             Err(Failure::Cancelled) => Ok(Ended::Interrupted),
             Err(failure) => {
+                let is_of_action = matches!(failure, Failure::Action { .. });
                 let (error, log) = failure.into_parts();
                 // A full disk or an unreachable engine says nothing about the action.
-                self.executor.store.put_failure(key, self.name(), &error, log)?;
+                if is_of_action {
+                    self.remember_failure(key, &error, log);
+                }
                 self.tell_failure(&error, log, elapsed);
                 Ok(Ended::Badly(error))
             }
+        }
+    }
+
+    fn remember_failure(&self, key: Digest, error: &str, log: Option<Digest>) {
+        if let Err(fault) = self.executor.store.put_failure(key, self.name(), error, log) {
+            let text = format!("the next plan will not know that {} failed: {fault}", self.name());
+            self.tell(Event::Notice { text });
         }
     }
 
@@ -343,12 +380,16 @@ impl Task<'_> {
         let mut attempt = 1;
         loop {
             let performer = self.executor.performer;
-            let cancel = self.executor.cancel.clone();
-            let result = performer.perform(node, inputs, self.cores, &self.events, cancel).await;
+            let mut cancel = self.executor.cancel.clone();
+            let result = performer.perform(node, inputs, self.cores, &self.events, cancel.clone()).await;
             match result {
                 Err(Failure::Infrastructure(error)) if attempt < ATTEMPTS => {
                     self.tell(Event::NodeRetried { node: self.name().to_owned(), error });
-                    tokio::time::sleep(Duration::from_secs(1 << attempt)).await;
+                    let pause = Duration::from_secs(1 << attempt);
+                    let cancelled = cancel.wait_for(|&cancelled| cancelled);
+                    if let Ok(Ok(_)) = tokio::time::timeout(pause, cancelled).await {
+                        return Err(Failure::Cancelled);
+                    }
                     attempt += 1;
                 }
                 other => return other,

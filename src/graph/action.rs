@@ -69,7 +69,10 @@ impl Describe for Action<'_> {
                     }
                 }
                 v.leave();
-                v.field("output", &script.outputs.join(" "));
+                // A set: in which order they are declared changes nothing.
+                let mut outputs: Vec<&str> = script.outputs.iter().map(String::as_str).collect();
+                outputs.sort_unstable();
+                v.field("output", &outputs.join(" "));
                 v.field("network", &script.network.to_string());
                 v.field("date", &script.date.to_string());
             }

@@ -192,6 +192,9 @@ impl<'a> Builder<'a> {
     }
 
     fn target(&mut self, target: &'a Target) {
+        if matches!(&target.body, Body::Package(package) if package.copyright.is_none()) {
+            self.report.push(fault::no_copyright(&target.span, &target.name));
+        }
         let joins = Joins::new(self, target);
         for cell in self.expander.cells(target) {
             let name = node_name(&target.name, &cell);

@@ -21,6 +21,13 @@ pub fn unfit(span: &Span, node: &str, reason: impl Display) -> Diagnostic {
     Diagnostic::error(span, format!("{node}: {reason}"), "declared here")
 }
 
+/// A package names no copyright file.
+pub fn no_copyright(span: &Span, target: &str) -> Diagnostic {
+    let message = format!("a Debian package carries its copyright, and '{target}' names none");
+    Diagnostic::error(span, message, "declared here")
+        .help("add a copyright node with the path of a text file")
+}
+
 /// Something of a cell is needed, and no cell of the target agrees. The same goes for `more`
 /// other nodes.
 pub fn no_cell(span: &Span, node: &str, more: usize, used: &str) -> Diagnostic {

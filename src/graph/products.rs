@@ -300,7 +300,7 @@ fn deb(
         triggers: Vec::new(),
         changelog: filler.text(&package.changelog),
         copyright: String::new(),
-        lintian_overrides: filler.texts(&package.lintian_overrides),
+        lintian_overrides: lines(&filler.texts(&package.lintian_overrides)),
         compression: match package.compression.as_str() {
             "zstd" => Compression::Zstd { level: 19 },
             "gzip" => Compression::Gzip,
@@ -308,6 +308,11 @@ fn deb(
         },
         source_date_epoch: date,
     })
+}
+
+/// Texts of any number of lines, as lines.
+fn lines(texts: &[String]) -> Vec<String> {
+    texts.iter().flat_map(|text| text.lines()).map(str::to_owned).collect()
 }
 
 fn parsed<T: FromStr<Err: Display>>(

@@ -2,6 +2,9 @@ use std::fmt;
 
 use crate::digest::Change;
 
+/// How many changed fields a cause tells; an index of thousands may change in each.
+const SHOWN: usize = 3;
+
 /// Why a node is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -31,11 +34,14 @@ impl fmt::Display for Cause {
         match self {
             Self::New => f.write_str("never built"),
             Self::Changed(changes) => {
-                for (at, change) in changes.iter().enumerate() {
+                for (at, change) in changes.iter().take(SHOWN).enumerate() {
                     let comma = if at == 0 { "" } else { ", " };
                     write!(f, "{comma}{}", brief(change))?;
                 }
-                Ok(())
+                match changes.len().saturating_sub(SHOWN) {
+                    0 => Ok(()),
+                    more => write!(f, ", and {more} more"),
+                }
             }
             Self::ObjectsGone => f.write_str("objects of its result are gone from the store"),
             Self::ResultGone => f.write_str("its result is gone from the store"),
@@ -47,6 +53,9 @@ impl fmt::Display for Cause {
 /// `field: before → after`; long values are told by where they differ.
 pub fn brief(change: &Change) -> String {
     match (&change.before, &change.after) {
+        (Some(_), Some(_)) if !change.paths.is_empty() => {
+            format!("{}: {} changed", change.field, named(&change.paths))
+        }
         (Some(before), Some(after)) => {
             let (before, after) = differing_part(before, after);
             format!("{}: {before} → {after}", change.field)
@@ -54,6 +63,15 @@ pub fn brief(change: &Change) -> String {
         (None, Some(after)) => format!("{}: new, {}", change.field, shortened(after)),
         (Some(before), None) => format!("{}: gone, was {}", change.field, shortened(before)),
         (None, None) => change.field.clone(),
+    }
+}
+
+/// The first paths, and how many more there are.
+fn named(paths: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match paths.len().saturating_sub(SHOWN) {
+        0 => paths.join(", "),
+        more => format!("{} and {more} more", paths[..SHOWN].join(", ")),
     }
 }
 

@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Destination, Plan, PlanError};
 use crate::graph::{Graph, Input, NodeId, Work};
 
 /// What a plan would change in one repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryEffect {
     /// Where the repository is.
     pub repository: String,
@@ -27,7 +27,7 @@ pub fn effects(graph: &Graph, plan: &Plan) -> Result<Vec<RepositoryEffect>, Plan
         let Work::Publish(publish) = &node.work else { continue };
         for (input, prefix) in node.inputs.iter().zip(&publish.prefixes) {
             let Input::Node { node: index, .. } = input else { continue };
-            let failed = |source| PlanError::Publish { node: node.name.clone(), source };
+            let failed = |source| PlanError::Publish { node: node.name.clone(), source: Box::new(source) };
             let now = Destination::new(publish).packages(prefix).map_err(failed)?;
             let wanted = wanted_packages(graph, *index);
             effects.push(RepositoryEffect {

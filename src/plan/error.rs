@@ -15,7 +15,7 @@ pub enum PlanError {
         reason: String,
     },
     /// Local files are needed, and none match.
-    #[error("no file below {} matches {globs}; what git ignores is left out", base.display())]
+    #[error("no file below {} matches {globs}; what git ignores, and what is marked as a cache, is left out", base.display())]
     NoFiles {
         /// Where was looked.
         base: PathBuf,
@@ -34,7 +34,7 @@ pub enum PlanError {
         /// The publishing node.
         node: String,
         /// What is wrong.
-        source: PublishError,
+        source: Box<PublishError>,
     },
     /// A saved plan was made by another version of forge, or is damaged.
     #[error("{} is no plan that this forge can apply: {reason}; make it again with `forge plan --out`", path.display())]

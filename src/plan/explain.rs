@@ -61,7 +61,7 @@ pub fn explain(
             && let Some((key, earlier)) = nearest_earlier(store, &node.name, &explanation.action)
         {
             explanation.earlier = Some(key);
-            explanation.changes = changes(&earlier.action, &explanation.action);
+            explanation.changes = difference(store, files, &earlier.action, &explanation.action);
             explanation.chain = chain(graph, plan, store, id, &explanation.changes);
         }
     }
@@ -84,6 +84,26 @@ pub fn nearest_earlier(store: &LocalStore, node: &str, fields: &[Field]) -> Opti
     let results =
         history.entries.iter().rev().filter_map(|entry| Some((entry.key, store.result(entry.key)?)));
     results.min_by_key(|(_, result)| changes(&result.action, fields).len())
+}
+
+/// What differs between two actions; of two trees also in which paths.
+pub fn difference(
+    store: &LocalStore,
+    files: &LocalTrees<'_>,
+    before: &[Field],
+    after: &[Field],
+) -> Vec<Change> {
+    let tree = |value: &Option<String>| {
+        let digest = value.as_deref()?.parse().ok()?;
+        files.tree(digest).or_else(|| store.tree(digest).ok())
+    };
+    let mut changes = changes(before, after);
+    for change in &mut changes {
+        if let (Some(before), Some(after)) = (tree(&change.before), tree(&change.after)) {
+            change.paths = before.differing_paths(&after);
+        }
+    }
+    changes
 }
 
 /// Follows a changed input to the node that gave it, and on to what changed first.

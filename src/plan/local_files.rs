@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -24,6 +25,7 @@ pub struct LocalTrees<'a> {
 pub struct LocalTree {
     base: PathBuf,
     paths: Vec<PathBuf>,
+    tree: Tree,
     /// The digest of the tree; it is not in the store until [`LocalTree::store`].
     pub digest: Digest,
 }
@@ -51,8 +53,14 @@ impl<'a> LocalTrees<'a> {
         }
         let entries =
             paths.par_iter().map(|path| entry(&files.base, path, self.stats)).collect::<Result<_, _>>()?;
-        let digest = Tree::new(entries).digest();
-        Ok(LocalTree { base: files.base.clone(), paths, digest })
+        let tree = Tree::new(entries);
+        let digest = tree.digest();
+        Ok(LocalTree { base: files.base.clone(), paths, tree, digest })
+    }
+
+    /// The tree `digest`, if it was read here.
+    pub fn tree(&self, digest: Digest) -> Option<Tree> {
+        self.known.borrow().values().find(|local| local.digest == digest).map(|local| local.tree.clone())
     }
 }
 
@@ -72,9 +80,11 @@ impl LocalTree {
     }
 }
 
-/// Files and links that match, sorted.
+/// Files and links that match, sorted. Nothing in a directory that is marked as a cache does.
 fn matching(files: &LocalFiles) -> Result<Vec<PathBuf>, PlanError> {
     let globs = glob_set(&files.globs)?;
+    let prefixes: Vec<PathBuf> = files.globs.iter().map(|glob| plain_prefix(glob)).collect();
+    let base = files.base.clone();
     let mut paths = Vec::new();
     // Only git's own rules count: neither hidden files nor the user's global settings decide
     // what is built.
@@ -84,7 +94,14 @@ fn matching(files: &LocalFiles) -> Result<Vec<PathBuf>, PlanError> {
         .git_global(false)
         .git_exclude(false)
         .require_git(false)
-        .filter_entry(|entry| entry.file_name() != ".git")
+        .filter_entry(move |entry| {
+            let relative = entry.path().strip_prefix(&base).unwrap_or(entry.path());
+            let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
+            let may_match = |prefix: &PathBuf| relative.starts_with(prefix) || prefix.starts_with(relative);
+            entry.file_name() != ".git"
+                && (!is_dir || prefixes.iter().any(may_match))
+                && !(is_dir && entry.depth() > 0 && is_cache(entry.path()))
+        })
         .build();
     for entry in walk {
         let entry = entry?;
@@ -96,6 +113,20 @@ fn matching(files: &LocalFiles) -> Result<Vec<PathBuf>, PlanError> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// The directories that a glob names before its first wildcard: nothing beside them can match.
+fn plain_prefix(glob: &str) -> PathBuf {
+    let is_plain = |part: &&str| !part.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
+    glob.split('/').take_while(is_plain).collect()
+}
+
+/// A cache, such as forge's own store, is nobody's source (<https://bford.info/cachedir/>).
+fn is_cache(dir: &Path) -> bool {
+    const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+    let mut start = [0; SIGNATURE.len()];
+    let read = fs::File::open(dir.join("CACHEDIR.TAG")).and_then(|mut tag| tag.read_exact(&mut start));
+    read.is_ok() && start == SIGNATURE
 }
 
 fn glob_set(globs: &[String]) -> Result<GlobSet, PlanError> {

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use super::explain::nearest_earlier;
+use super::explain::{difference, nearest_earlier};
 use super::{Cause, Destination, LocalTrees, Plan, PlanError, Step, Verdict};
-use crate::digest::{Digest, changes, fields_of, key_of};
+use crate::digest::{Digest, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, NodeId, Work};
 use crate::store::{ActionResult, LocalStore};
 
@@ -49,11 +49,38 @@ impl Planner<'_> {
         // A required test only has to come first; what a node is made of are its inputs.
         let inputs = self.graph.node(node).inputs.iter().filter_map(Input::node);
         if let Some(need) = inputs.filter(|need| outputs[need.index()].is_none()).min() {
-            return Ok(Step { node, key: None, verdict: Verdict::Unknown(need), outputs: None });
+            self.check_keys(node)?;
+            let outline = self.outline(node, outputs)?;
+            return Ok(Step { node, key: None, outline, verdict: Verdict::Unknown(need), outputs: None });
         }
         let inputs = input_digests(self.graph, node, self.files, |need| outputs[need.index()].as_ref())?;
         let Assessment { key, verdict, outputs } = self.assess(node, &inputs)?;
-        Ok(Step { node, key: Some(key), verdict, outputs })
+        Ok(Step { node, key: Some(key), outline: key, verdict, outputs })
+    }
+
+    /// Local files are read now, also for what waits for others: a plan pins them all.
+    fn outline(&self, id: NodeId, outputs: &[Option<Outputs>]) -> Result<Digest, PlanError> {
+        let node = self.graph.node(id);
+        let inputs = node.inputs.iter().map(|input| match input {
+            Input::Files(local) => Ok(self.files.get(local)?.digest),
+            Input::Node { node, output } => {
+                let known = outputs[node.index()].as_ref().and_then(|outputs| outputs.get(output).copied());
+                let name = &self.graph.node(*node).name;
+                Ok(known.unwrap_or_else(|| Digest::of(format!("to come: {output} of {name}").as_bytes())))
+            }
+        });
+        let inputs: Vec<Digest> = inputs.collect::<Result<_, PlanError>>()?;
+        Ok(key_of(&Action::new(node, &inputs)))
+    }
+
+    /// A key that cannot sign is told in the plan, not after hours of building.
+    fn check_keys(&self, id: NodeId) -> Result<(), PlanError> {
+        let node = self.graph.node(id);
+        if let Work::Publish(publish) = &node.work {
+            let failed = |source| PlanError::Publish { node: node.name.clone(), source: Box::new(source) };
+            Destination::new(publish).keys().map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// The key of a node and what the store knows under it.
@@ -62,7 +89,7 @@ impl Planner<'_> {
         let key = key_of(&Action::new(node, inputs));
         let miss = |verdict| Ok(Assessment { key, verdict, outputs: None });
         if let Work::Publish(publish) = &node.work {
-            let failed = |source| PlanError::Publish { node: node.name.clone(), source };
+            let failed = |source| PlanError::Publish { node: node.name.clone(), source: Box::new(source) };
             return match Destination::new(publish).difference(inputs).map_err(failed)? {
                 None => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(Outputs::new()) }),
                 Some(difference) => miss(Verdict::Run(Cause::Destination(difference))),
@@ -89,7 +116,7 @@ impl Planner<'_> {
         let node = self.graph.node(id);
         let fields = fields_of(&Action::new(node, inputs));
         match nearest_earlier(self.store, &node.name, &fields) {
-            Some((_, earlier)) => match changes(&earlier.action, &fields) {
+            Some((_, earlier)) => match difference(self.store, self.files, &earlier.action, &fields) {
                 same if same.is_empty() => Cause::ResultGone,
                 changes => Cause::Changed(changes),
             },

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, PlanError, Verdict};
+use super::{Plan, PlanError, RepositoryEffect, Verdict};
 use crate::digest::{Change, Digest};
 use crate::graph::{Graph, NodeId};
 
@@ -23,6 +23,8 @@ pub struct SavedPlan {
     pub goals: Vec<String>,
     /// Every node, needs first.
     pub steps: Vec<SavedStep>,
+    /// What changes in every repository that is published.
+    pub repositories: Vec<RepositoryEffect>,
 }
 
 /// One node of a saved plan.
@@ -34,6 +36,8 @@ pub struct SavedStep {
     pub target: String,
     /// Its key, if all inputs are known.
     pub key: Option<Digest>,
+    /// Its key with a placeholder for each input that is to come.
+    pub outline: Digest,
     /// `hit`, `run`, `unknown` or `failed before`.
     pub verdict: String,
     /// Why it is not a hit, in a line.
@@ -44,12 +48,19 @@ pub struct SavedStep {
 
 impl SavedPlan {
     /// The written form of `plan`.
-    pub fn new(plan: &Plan, graph: &Graph, profile: Option<&str>, selection: &[String]) -> Self {
+    pub fn new(
+        plan: &Plan,
+        graph: &Graph,
+        profile: Option<&str>,
+        selection: &[String],
+        repositories: Vec<RepositoryEffect>,
+    ) -> Self {
         let name = |id: &NodeId| graph.node(*id).name.clone();
         let steps = plan.steps.iter().map(|step| SavedStep {
             node: name(&step.node),
             target: graph.node(step.node).target.clone(),
             key: step.key,
+            outline: step.outline,
             verdict: step.verdict.word().to_owned(),
             cause: match &step.verdict {
                 Verdict::Hit => None,
@@ -68,6 +79,7 @@ impl SavedPlan {
             selection: selection.to_vec(),
             goals: plan.goals.iter().map(name).collect(),
             steps: steps.collect(),
+            repositories,
         }
     }
 
@@ -89,8 +101,14 @@ impl SavedPlan {
         for at in 0..longest {
             match (self.steps.get(at), now.steps.get(at)) {
                 (Some(then), Some(now)) if then.node == now.node => {
-                    if then.key != now.key || then.verdict != now.verdict {
+                    if (then.key, &then.verdict, &then.cause) != (now.key, &now.verdict, &now.cause) {
                         return stale(format!("{} was '{}' and is '{}'", now.node, told(then), told(now)));
+                    }
+                    if then.outline != now.outline {
+                        return stale(format!(
+                            "{} is another action: its declaration or its files",
+                            now.node
+                        ));
                     }
                 }
                 (_, Some(now)) => return stale(format!("{} was not in it", now.node)),
@@ -98,13 +116,16 @@ impl SavedPlan {
                 (None, None) => {}
             }
         }
-        Ok(())
+        let moved = now.repositories.iter().find(|now| !self.repositories.contains(now));
+        match moved {
+            Some(now) => stale(format!("{} would change in another way", now.repository)),
+            None => Ok(()),
+        }
     }
 }
 
 fn told(step: &SavedStep) -> String {
-    match step.key {
-        Some(key) => format!("{} under key {}", step.verdict, key.short()),
-        None => step.verdict.clone(),
-    }
+    let key = step.key.map(|key| format!(" under key {}", key.short())).unwrap_or_default();
+    let cause = step.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{}{key}{cause}", step.verdict)
 }

@@ -20,6 +20,8 @@ pub struct Step {
     pub node: NodeId,
     /// Its key, once all inputs are known.
     pub key: Option<Digest>,
+    /// Its key with a placeholder for each input that is to come: all of the action that is known.
+    pub outline: Digest,
     /// What is to be done.
     pub verdict: Verdict,
     /// What it gives, where that is known already.

@@ -1,37 +1,43 @@
 use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::RunError;
+use crate::store::StoreError;
 
 /// A line that is longer is shown in pieces; the log keeps it whole.
 const LONGEST_LINE: usize = 64 * 1024;
 
 /// Takes what a command writes: every byte into a file, every line to a listener.
 pub(super) struct Log<F> {
+    path: PathBuf,
     file: File,
     line: Vec<u8>,
     listener: F,
 }
 
 impl<F: FnMut(&str)> Log<F> {
-    pub(super) fn create(path: &Path, listener: F) -> io::Result<Self> {
-        Ok(Self { file: File::create(path)?, line: Vec::new(), listener })
+    pub(super) fn create(path: &Path, listener: F) -> Result<Self, StoreError> {
+        let file = File::create(path).map_err(StoreError::io("create", path))?;
+        Ok(Self { path: path.to_owned(), file, line: Vec::new(), listener })
     }
 
     /// Takes all that comes until the last writer is gone.
-    pub(super) async fn drain(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    pub(super) async fn drain(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Result<(), RunError> {
         let mut buffer = vec![0; 16 * 1024];
         loop {
-            match reader.read(&mut buffer).await? {
+            let length = reader.read(&mut buffer).await;
+            match length.map_err(|error| RunError::Infrastructure(format!("cannot read the log: {error}")))? {
                 0 => return Ok(()),
                 length => self.take(&buffer[..length])?,
             }
         }
     }
 
-    pub(super) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(bytes).map_err(StoreError::io("write", &self.path))?;
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             self.line.extend_from_slice(piece);
             if piece.ends_with(b"\n") || self.line.len() >= LONGEST_LINE {

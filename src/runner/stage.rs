@@ -1,6 +1,6 @@
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,14 +66,14 @@ impl Stage {
             .mode(0o755)
             .create(&path)
             // Whatever the caller's umask: other users than root inside must find their way.
-            .and_then(|()| fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)))
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))
             .map_err(StoreError::io("create", path))
     }
 
     pub(super) fn write(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path(relative);
         fs::write(&path, bytes)
-            .and_then(|()| fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)))
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)))
             .map_err(StoreError::io("write", path))
     }
 
@@ -86,6 +86,29 @@ impl Stage {
     /// The last lines of the log.
     pub(super) fn log_tail(&self) -> String {
         read_tail(&self.path("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // The scratch directory goes next: an owner who is not root cannot empty what an
+        // action left closed.
+        if !rustix::process::geteuid().is_root() {
+            open_dirs(self.scratch.path().to_owned());
+        }
+    }
+}
+
+fn open_dirs(path: PathBuf) {
+    let mut ahead = vec![path];
+    while let Some(dir) = ahead.pop() {
+        // What cannot be opened is left to the next sweep.
+        let _ = fs::set_permissions(&dir, Permissions::from_mode(0o700));
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                ahead.push(entry.path());
+            }
+        }
     }
 }
 

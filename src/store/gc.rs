@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use super::ingest::hash_file;
 use super::local::remove_tree;
-use super::{ActionResult, LocalStore, StoreError};
+use super::{ActionResult, Kind, LocalStore, StoreError};
 use crate::digest::Digest;
 
 /// What is in a store.
@@ -34,6 +34,8 @@ pub struct VerifyReport {
     pub checked: u64,
     /// Objects whose bytes were not those their names promise; removed.
     pub damaged: Vec<Digest>,
+    /// Checked-out trees that are not what their names promise; removed.
+    pub damaged_checkouts: u64,
     /// Results that name an object the store has not; removed.
     pub incomplete: u64,
 }
@@ -64,7 +66,8 @@ impl LocalStore {
         stats
     }
 
-    /// Reads and hashes every object, and removes what is damaged and the results that named it.
+    /// Reads and hashes every object and every checkout, and removes what is damaged and the
+    /// results that named it.
     pub fn verify(&self) -> Result<VerifyReport, StoreError> {
         let mut report = VerifyReport::default();
         for (digest, _) in self.records("objects").collect::<Vec<_>>() {
@@ -75,6 +78,7 @@ impl LocalStore {
                 report.damaged.push(digest);
             }
         }
+        report.damaged_checkouts = self.drop_damaged_checkouts()?;
         for (key, _) in self.records("results").collect::<Vec<_>>() {
             if !self.result(key).is_some_and(|result| self.is_complete(&result)) {
                 let path = self.result_path(key);
@@ -83,6 +87,35 @@ impl LocalStore {
             }
         }
         Ok(report)
+    }
+
+    /// A checkout is a copy: damage of it shows in no object.
+    fn drop_damaged_checkouts(&self) -> Result<u64, StoreError> {
+        let room = self.root().join("trees");
+        let entries = fs::read_dir(&room).map_err(StoreError::io("list", &room))?;
+        let mut dropped = 0;
+        for entry in entries.flatten() {
+            if !self.is_checkout_whole(&entry.path()) {
+                remove_tree(&entry.path())?;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
+    }
+
+    fn is_checkout_whole(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Ok(tree) = name.parse().map_err(drop).and_then(|digest| self.tree(digest).map_err(drop)) else {
+            return false;
+        };
+        tree.entries().iter().all(|entry| {
+            let path = path.join(&entry.path);
+            match &entry.kind {
+                Kind::File { object, .. } => hash_file(&path).is_ok_and(|digest| digest == *object),
+                Kind::Symlink { target } => fs::read_link(&path).is_ok_and(|link| link == Path::new(target)),
+                Kind::Dir => path.is_dir(),
+            }
+        })
     }
 
     /// Notes that a result was used now.
@@ -103,6 +136,7 @@ impl LocalStore {
         let kept = self.drop_old_results(age, &mut report)?;
         self.drop_old_checkouts(age, &mut report)?;
         self.drop_unnamed_objects(&kept, &mut report)?;
+        self.drop_key_locks();
         Ok(Some(report))
     }
 
@@ -153,6 +187,15 @@ impl LocalStore {
             }
         }
         Ok(())
+    }
+
+    /// Nobody holds one while this process alone uses the store.
+    fn drop_key_locks(&self) {
+        let locks = WalkDir::new(self.root().join("locks")).min_depth(1).into_iter().flatten();
+        for lock in locks.filter(|lock| lock.file_name() != "store") {
+            // One that stays costs an inode.
+            let _ = fs::remove_file(lock.path());
+        }
     }
 
     /// Every file of a sharded room, by the digest that is its name.
@@ -232,5 +275,17 @@ mod tests {
         let report = store.verify().unwrap();
         assert_eq!((report.damaged, report.incomplete), (vec![object], 1));
         assert!(store.result(key).is_none());
+    }
+
+    #[test]
+    fn verify_removes_a_checkout_that_is_not_its_tree() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, key, _) = store_with_result(dir.path());
+        let tree = store.result(key).unwrap().outputs["root"];
+        let checkout = store.checkout(tree).unwrap();
+        assert_eq!(store.verify().unwrap().damaged_checkouts, 0);
+        fs::write(checkout.join("file"), "bytez").unwrap();
+        assert_eq!(store.verify().unwrap().damaged_checkouts, 1);
+        assert!(!checkout.exists() && store.result(key).is_some());
     }
 }

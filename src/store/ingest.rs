@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
-use super::local::make_parent;
+use super::local::{flush_filesystem, make_parent};
 use super::{Entry, Kind, LocalStore, StoreError, Tree};
 use crate::digest::{Digest, Hasher};
 
@@ -105,10 +105,7 @@ impl<'a> Batch<'a> {
         if staged.is_empty() {
             return Ok(());
         }
-        let room = self.scratch.path();
-        File::open(room)
-            .and_then(|dir| Ok(rustix::fs::syncfs(dir)?))
-            .map_err(StoreError::io("flush", room))?;
+        flush_filesystem(self.scratch.path())?;
         staged.par_iter().try_for_each(|(digest, staged)| {
             let place = self.store.object_path(*digest);
             make_parent(&place)?;

@@ -142,29 +142,43 @@ impl LocalStore {
     /// process is killed, at the next [`LocalStore::sweep`].
     pub fn scratch(&self) -> Result<Scratch, StoreError> {
         let room = self.root.join("scratch");
-        let dir = tempfile::Builder::new()
-            .prefix("work-")
-            .tempdir_in(&room)
-            .map_err(StoreError::io("create a directory in", &room))?;
-        let lock = open_lock(&dir.path().join("lock"))?;
-        lock.lock().map_err(StoreError::io("lock", dir.path()))?;
-        Ok(Scratch { dir, _lock: lock })
+        loop {
+            let dir = tempfile::Builder::new()
+                .prefix("work-")
+                .tempdir_in(&room)
+                .map_err(StoreError::io("create a directory in", &room))?;
+            let path = dir.path().join("lock");
+            // Another process may sweep between these steps; then there is a new try.
+            let lock = match open_lock(&path) {
+                Err(_) if !dir.path().exists() => continue,
+                lock => lock?,
+            };
+            lock.lock().map_err(StoreError::io("lock", &path))?;
+            if path.exists() {
+                return Ok(Scratch { dir, _lock: lock });
+            }
+        }
     }
 
-    /// Removes what killed processes left in `scratch/`.
+    /// Removes what killed processes left in `scratch/`. To be called before this process writes.
     pub fn sweep(&self) -> Result<(), StoreError> {
         let room = self.root.join("scratch");
+        let alone = self.try_own()?;
         let entries = fs::read_dir(&room).map_err(StoreError::io("list", &room))?;
         for entry in entries.flatten() {
             let path = entry.path();
-            if path.is_dir() {
-                let abandoned = File::open(path.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
-                if abandoned {
-                    remove_tree(&path)?;
+            if !path.is_dir() {
+                // A temporary object has no lock, but none is written for a day.
+                if alone.is_some() || older_than_a_day(&path) {
+                    let _ = fs::remove_file(&path);
                 }
-            } else if older_than_a_day(&path) {
-                // A temporary object: it has no lock, but none is written for this long.
-                let _ = fs::remove_file(&path);
+                continue;
+            }
+            match File::open(path.join("lock")) {
+                // Held until the directory is gone: its maker may be about to take the lock.
+                Ok(lock) if lock.try_lock().is_ok() => remove_tree(&path)?,
+                Err(_) if alone.is_some() => remove_tree(&path)?,
+                _ => {}
             }
         }
         Ok(())
@@ -230,6 +244,11 @@ pub(super) fn make_parent(path: &Path) -> Result<(), StoreError> {
         Some(parent) => fs::create_dir_all(parent).map_err(StoreError::io("create", parent)),
         None => Ok(()),
     }
+}
+
+/// Writes out all that was written to the filesystem of `path`: one flush for many files.
+pub(super) fn flush_filesystem(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|file| Ok(rustix::fs::syncfs(file)?)).map_err(StoreError::io("flush", path))
 }
 
 fn older_than_a_day(path: &Path) -> bool {
@@ -352,6 +371,39 @@ mod tests {
         store.sweep().unwrap();
         assert!(held.path().exists());
         assert!(!abandoned.exists());
+    }
+
+    #[test]
+    fn sweep_takes_torn_objects_only_where_no_other_process_may_write_them() {
+        let (dir, store) = store();
+        let torn = store.root().join("scratch/object-torn");
+        fs::write(&torn, "half").unwrap();
+        let other = LocalStore::open(dir.path().join("cache")).unwrap();
+        store.sweep().unwrap();
+        assert!(torn.exists());
+        drop(other);
+        store.sweep().unwrap();
+        assert!(!torn.exists());
+    }
+
+    #[test]
+    fn scratch_is_never_swept_away_while_it_is_made() {
+        let (dir, store) = store();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let sweeper = LocalStore::open(dir.path().join("cache")).unwrap();
+                while !stopped() {
+                    sweeper.sweep().unwrap();
+                }
+            });
+            for _ in 0..500 {
+                let scratch = store.scratch().unwrap();
+                fs::write(scratch.path().join("file"), "").unwrap();
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     #[test]

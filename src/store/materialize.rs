@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
+use super::local::flush_filesystem;
 use super::{Entry, Kind, LocalStore, StoreError, Tree};
 use crate::digest::Digest;
 
@@ -73,6 +74,8 @@ impl LocalStore {
         let scratch = self.scratch()?;
         let made = scratch.path().join("tree");
         self.materialize(&self.tree(digest)?, &made, CHECKOUT_TIME)?;
+        // Its name promises its content, also after a power cut.
+        flush_filesystem(&made)?;
         match fs::rename(&made, &place) {
             // Another process was quicker; its tree is the same.
             Err(_) if place.exists() => Ok(place),

@@ -79,6 +79,18 @@ impl Tree {
         Self { entries: entries.collect() }
     }
 
+    /// The paths that only one of the two has, or that differ in content, mode or kind; sorted.
+    pub fn differing_paths(&self, other: &Self) -> Vec<String> {
+        let differing = |of: &Self, from: &Self| -> Vec<String> {
+            let differs = of.entries.iter().filter(|entry| from.get(&entry.path) != Some(entry));
+            differs.map(|entry| entry.path.clone()).collect()
+        };
+        let mut paths = [differing(self, other), differing(other, self)].concat();
+        paths.sort();
+        paths.dedup();
+        paths
+    }
+
     /// The bytes of all regular files together.
     pub fn size(&self) -> u64 {
         self.files().map(|(_, size)| size).sum()
@@ -196,6 +208,14 @@ mod tests {
         let tree = Tree::new(vec![file("root/x"), file("rootless"), file("root/y/z")]);
         let paths: Vec<_> = tree.below("root").entries().iter().map(|e| e.path.clone()).collect();
         assert_eq!(paths, ["x", "y/z"]);
+    }
+
+    #[test]
+    fn differing_paths_tell_additions_removals_and_changes() {
+        let executable = Entry { mode: 0o755, ..file("b") };
+        let before = Tree::new(vec![file("a"), file("b"), file("same")]);
+        let after = Tree::new(vec![executable, file("c"), file("same")]);
+        assert_eq!(before.differing_paths(&after), ["a", "b", "c"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Listener;
 use super::plain;
-use super::words::human_duration;
+use super::words::{human_duration, printable};
 use crate::execute::Event;
 
 /// Lines for what has ended, and below them what is running, on a terminal.
@@ -81,8 +81,7 @@ impl Live {
 
     fn say(&self, node: &str, text: &str) {
         if let Some(bar) = self.running.get(node) {
-            // A log line may hold anything, also what would move the cursor.
-            bar.set_message(text.chars().filter(|c| !c.is_control()).collect::<String>());
+            bar.set_message(printable(text));
         }
     }
 

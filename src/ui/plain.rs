@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 
 use super::Listener;
-use super::words::{counted, human_duration};
+use super::words::{counted, human_duration, printable};
 use crate::execute::{Event, Outcome};
 
 /// Plain lines, for logs and pipes.
@@ -68,7 +68,7 @@ pub fn finished(node: &str, outcome: Outcome, duration_ms: u64, done: usize, to_
 pub fn failed(event: &Event) -> Vec<String> {
     let Event::NodeFailed { node, error, log, tail, duration_ms } = event else { return Vec::new() };
     let mut lines = vec![format!("FAILED  {node} after {}: {error}", human_duration(*duration_ms))];
-    lines.extend(tail.iter().map(|line| format!("      | {line}")));
+    lines.extend(tail.iter().map(|line| format!("      | {}", printable(line))));
     if log.is_some() {
         lines.push(format!("        the whole log: forge log '{node}'"));
     }

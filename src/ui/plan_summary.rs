@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use super::words::{counted, human_duration};
 use crate::execute::Estimates;
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Plan, RepositoryEffect, Step, Verdict};
+use crate::plan::{Cause, Plan, RepositoryEffect, Step, Verdict};
 
 /// How many nodes of a group are named, and how many lines of an effect are shown.
 const SHOWN: usize = 3;
@@ -43,7 +43,17 @@ pub fn plan_summary(
     text
 }
 
-type Groups = BTreeMap<(u8, String), Vec<NodeId>>;
+/// Nodes that are to be done for the same kind of reason: a thousand cells that differ in what
+/// exactly changed are one group.
+type Groups = BTreeMap<(u8, String), Group>;
+
+struct Group {
+    /// Verdict and cause of the first node.
+    heading: String,
+    /// Whether it is that of all others too.
+    is_same: bool,
+    nodes: Vec<NodeId>,
+}
 
 /// In the order in which targets first come, which is the order of the build.
 fn by_target_and_cause<'g>(graph: &'g Graph, plan: &Plan) -> Vec<(&'g str, Groups)> {
@@ -54,25 +64,48 @@ fn by_target_and_cause<'g>(graph: &'g Graph, plan: &Plan) -> Vec<(&'g str, Group
             targets.push((target, Groups::new()));
             targets.len() - 1
         });
-        targets[at].1.entry(heading(graph, step)).or_default().push(step.node);
+        let heading = heading(graph, step);
+        let group = targets[at].1.entry(kind(graph, step)).or_insert_with(|| Group {
+            heading: heading.clone(),
+            is_same: true,
+            nodes: Vec::new(),
+        });
+        group.is_same &= group.heading == heading;
+        group.nodes.push(step.node);
     }
     targets
 }
 
-/// Verdict and cause, without what is each node's own.
-fn heading(graph: &Graph, step: &Step) -> (u8, String) {
+/// What the nodes of a group have in common.
+fn kind(graph: &Graph, step: &Step) -> (u8, String) {
     match &step.verdict {
         Verdict::Hit => (0, String::new()),
-        Verdict::Run(cause) => (1, format!("run: {cause}")),
-        Verdict::FailedBefore(error) => (2, format!("run again: failed before, {error}")),
-        Verdict::Unknown(need) => (3, format!("may follow: after {}", graph.node(*need).target)),
+        Verdict::Run(Cause::Changed(changes)) => {
+            let fields: Vec<&str> = changes.iter().take(SHOWN).map(|change| change.field.as_str()).collect();
+            (1, fields.join(" "))
+        }
+        Verdict::Run(Cause::Destination(_)) => (2, String::new()),
+        Verdict::Run(cause) => (2, cause.to_string()),
+        Verdict::FailedBefore(_) => (3, String::new()),
+        Verdict::Unknown(need) => (4, graph.node(*need).target.clone()),
+    }
+}
+
+/// Verdict and cause, without what is each node's own.
+fn heading(graph: &Graph, step: &Step) -> String {
+    match &step.verdict {
+        Verdict::Hit => String::new(),
+        Verdict::Run(cause) => format!("run: {cause}"),
+        Verdict::FailedBefore(error) => format!("run again: failed before, {error}"),
+        Verdict::Unknown(need) => format!("may follow: after {}", graph.node(*need).target),
     }
 }
 
 fn write_target(text: &mut String, graph: &Graph, target: &str, groups: &Groups) {
-    let nodes = groups.values().map(Vec::len).sum();
+    let nodes = groups.values().map(|group| group.nodes.len()).sum();
     write_line(text, &format!("{target}: {}", counted(nodes, "node")));
-    for ((_, heading), nodes) in groups {
+    for Group { heading, is_same, nodes } in groups.values() {
+        let alike = if *is_same { "" } else { ", and alike" };
         let cells: Vec<String> = nodes.iter().take(SHOWN).map(|id| cell_name(graph, *id)).collect();
         let more = match nodes.len().saturating_sub(SHOWN) {
             0 => String::new(),
@@ -80,7 +113,7 @@ fn write_target(text: &mut String, graph: &Graph, target: &str, groups: &Groups)
         };
         let cells = cells.join(" ");
         let separator = if cells.is_empty() { "" } else { "    " };
-        write_line(text, &format!("  {heading}{separator}{cells}{more}"));
+        write_line(text, &format!("  {heading}{alike}{separator}{cells}{more}"));
     }
 }
 

@@ -25,6 +25,11 @@ pub fn human_bytes(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A line of a log without what would move the cursor or clear the screen.
+pub fn printable(text: &str) -> String {
+    text.replace('\t', "    ").chars().filter(|c| !c.is_control()).collect()
+}
+
 /// `1 node`, `2 nodes`.
 pub fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };

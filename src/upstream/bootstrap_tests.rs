@@ -89,23 +89,6 @@ fn a_minimal_suite_is_the_same_twice_and_whole() {
 }
 
 #[test]
-#[ignore = "some minutes: a whole toolchain, twice"]
-fn a_toolchain_is_the_same_twice_and_compiles() {
-    let bench = Bench::new();
-    let lock = bench.resolve(&["build-essential", "libncurses-dev", "libssl-dev", "dpkg-dev"]);
-    let (store, one) = bench.build("one", &lock);
-    let (_, two) = bench.build("two", &lock);
-    assert_same(&one, &two);
-    assert_of_no_machine(&one);
-    eprintln!("{} packages, {} entries, {} bytes", lock.packages.len(), one.entries().len(), one.size());
-    assert_eq!(bench.chroot(&store, &one, "dpkg --audit"), "");
-    let hello = "printf '#include <stdio.h>\\n#include <openssl/ssl.h>\\n#include <curses.h>\\n\
-        int main(void) { puts(\"hello\"); return OPENSSL_init_ssl(0, 0) != 1; }' > /tmp/hello.c && \
-        gcc -o /tmp/hello /tmp/hello.c -lssl && /tmp/hello";
-    assert_eq!(bench.chroot(&store, &one, hello), "hello\n");
-}
-
-#[test]
 fn a_package_the_mirror_has_not_is_told_with_what_to_do() {
     let bench = Bench::new();
     let gone = LockedPackage {

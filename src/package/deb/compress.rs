@@ -191,10 +191,9 @@ mod tests {
     use super::*;
     use crate::package::deb::testing::text_like;
 
-    const ALL: [Compression; 5] = [
-        Compression::Xz { level: 0 },
+    const ALL: [Compression; 4] = [
         Compression::Xz { level: 1 },
-        Compression::Zstd { level: 1 },
+        Compression::Zstd { level: 3 },
         Compression::Zstd { level: 19 },
         Compression::Gzip,
     ];
@@ -209,11 +208,11 @@ mod tests {
 
     #[test]
     fn bytes_are_the_same_on_any_number_of_threads_and_in_any_pieces() {
-        // Several blocks of xz (1 and 3 MiB) and several jobs of zstd (8 MiB).
-        let data = text_like(20 << 20);
+        // Several blocks of xz (3 MiB) and more than one job of zstd (8 MiB).
+        let data = text_like(9 << 20);
         for how in ALL {
             let one = compress(how, 1, 8192, &data);
-            for (threads, chunk) in [(2, 8192), (4, 100_003), (7, data.len())] {
+            for (threads, chunk) in [(2, 100_003), (4, data.len())] {
                 assert!(one == compress(how, threads, chunk, &data), "{how} on {threads} threads");
             }
             let mut unpacked = Vec::new();

@@ -16,6 +16,8 @@ mod write;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use compress::Compression;
 pub use info::DebInfo;

@@ -9,7 +9,7 @@ use md5::{Digest as _, Md5};
 
 use super::ar::ArWriter;
 use super::compress::Compressor;
-use super::layout::{Layout, NodeKind};
+use super::layout::{Layout, Node, NodeKind};
 use super::tarball::TarWriter;
 use super::{Deb, Substvars};
 use crate::digest::{Digest, Hasher};
@@ -159,11 +159,16 @@ impl TempFile {
     }
 }
 
-/// Links last, as dpkg-deb does: while dpkg unpacks, none points at a file that is yet to come.
-fn in_unpacking_order(layout: &Layout) -> impl Iterator<Item = (&str, &super::layout::Node)> {
-    let is_link = |node: &super::layout::Node| matches!(node.kind, NodeKind::Symlink { .. });
-    let files = layout.iter().filter(move |(_, node)| !is_link(node));
-    files.chain(layout.iter().filter(move |(_, node)| is_link(node)))
+/// As dpkg-deb walks a tree: directory by directory, which packs better than the plain order of
+/// paths (`lib/`, `lib-x/`), and links last: while dpkg unpacks, none points at a file that is yet
+/// to come.
+fn in_unpacking_order(layout: &Layout) -> Vec<(&str, &Node)> {
+    let mut all: Vec<_> = layout.iter().collect();
+    all.sort_by_cached_key(|(path, node)| {
+        let is_link = matches!(node.kind, NodeKind::Symlink { .. });
+        (is_link, path.split('/').collect::<Vec<_>>())
+    });
+    all
 }
 
 /// Adds an object as a file, checks that it holds the bytes its digest promises, and gives

@@ -2,6 +2,7 @@ use std::fs::{Permissions, set_permissions};
 use std::io::{self, BufWriter, Cursor, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use rustix::fs::{CWD, FileType, Mode};
@@ -11,11 +12,14 @@ use tokio::task::JoinHandle;
 
 use super::super::paths::join_plain;
 use super::super::stage::blocking;
-use crate::store::{Entry, Kind, LocalStore, Tree};
+use crate::store::{Entry, Kind, LocalStore, StoreError, Tree};
 
 /// Bytes that go through a channel at once, and how many such pieces wait in it.
 const PIECE: usize = 128 * 1024;
 const WAITING: usize = 8;
+
+/// A body that could not be made has ended before its request; no other is worth a wait.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest link target that a tar header holds by itself.
 const HEADER_LINK: usize = 100;
@@ -103,6 +107,17 @@ pub(super) fn streamed<B: From<Vec<u8>>>(
     });
     let stream = futures_util::stream::poll_fn(move |context| received.poll_recv(context));
     (stream.map(|piece| piece.map(B::from)), written)
+}
+
+/// Why a body could not be made, once its request has ended.
+pub(super) async fn made(sent: JoinHandle<io::Result<()>>, store: &LocalStore) -> Result<(), StoreError> {
+    match tokio::time::timeout(PATIENCE, sent).await {
+        // A broken pipe: the engine did not want more, and says why.
+        Ok(Ok(Err(error))) if error.kind() != io::ErrorKind::BrokenPipe => Err(error
+            .downcast::<StoreError>()
+            .unwrap_or_else(StoreError::io("read the trees in", store.root()))),
+        _ => Ok(()),
+    }
 }
 
 struct Sender(mpsc::Sender<io::Result<Vec<u8>>>);

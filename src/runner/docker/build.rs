@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::super::log::Log;
 use super::super::stage::{Stage, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError};
-use super::archive::{append_tree, streamed, unpack_file};
+use super::archive::{append_tree, made, streamed, unpack_file};
 use super::engine::{Docker, engine_error};
 use crate::digest::Digest;
 use crate::store::{LocalStore, StoreError};
@@ -75,11 +75,10 @@ impl Docker {
         stage: &Stage,
         listener: impl FnMut(&str),
     ) -> Result<Option<Exit>, RunError> {
-        let log_path = stage.path("log");
-        let mut log = Log::create(&log_path, listener).map_err(StoreError::io("create", log_path))?;
+        let mut log = Log::create(&stage.path("log"), listener)?;
         let mut told = Progress::default();
         let image = stage.path("image.tar");
-        let (body, _sent) = {
+        let (body, sent) = {
             let (build, store) = (build.clone(), stage.store().clone());
             streamed(move |to| {
                 let mut archive = Builder::new(to);
@@ -93,15 +92,17 @@ impl Docker {
             None,
             Some(bollard::body_try_stream(body)),
         );
-        let unwritten = |error| RunError::Infrastructure(format!("cannot write the log: {error}"));
         while let Some(step) = steps.next().await {
             match step {
-                Ok(step) => told.tell(step, &mut log).map_err(unwritten)?,
+                Ok(step) => told.tell(step, &mut log)?,
                 Err(Error::DockerStreamError { error }) => {
-                    log.take(format!("{error}\n").as_bytes()).map_err(unwritten)?;
+                    log.take(format!("{error}\n").as_bytes())?;
                     return Ok(Some(Exit::Code(exit_code(&error))));
                 }
-                Err(error) => return Err(engine_error("build an image")(error)),
+                Err(error) => {
+                    made(sent, stage.store()).await?;
+                    return Err(engine_error("build an image")(error));
+                }
             }
         }
         log.finish();
@@ -165,7 +166,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn tell<F: FnMut(&str)>(&mut self, step: BuildInfo, log: &mut Log<F>) -> io::Result<()> {
+    fn tell<F: FnMut(&str)>(&mut self, step: BuildInfo, log: &mut Log<F>) -> Result<(), StoreError> {
         let Some(BuildInfoAux::BuildKit(status)) = step.aux else {
             return Ok(());
         };

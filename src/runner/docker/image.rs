@@ -10,7 +10,7 @@ use tar::Builder;
 
 use super::super::RunError;
 use super::super::stage::blocking;
-use super::archive::{append_file, append_tree, streamed};
+use super::archive::{append_file, append_tree, made, streamed};
 use super::engine::{Docker, engine_error};
 use crate::digest::Digest;
 use crate::store::{Entry, Kind, LocalStore, StoreError, Tree};
@@ -47,11 +47,7 @@ impl Docker {
             .import_image(options, bollard::body_try_stream(body), None)
             .try_for_each(|_| async { Ok(()) })
             .await;
-        if let Ok(Err(error)) = sent.await
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            return Err(StoreError::io("read the tree of", store.object_path(root))(error).into());
-        }
+        made(sent, store).await?;
         loaded.map_err(engine_error("load an image"))?;
         Ok(name)
     }
@@ -97,8 +93,9 @@ impl Layer {
     fn measure(root: Digest, store: Arc<LocalStore>) -> Result<Self, StoreError> {
         let tree = with_open_tmp(store.tree(root)?);
         let mut measure = Measure::default();
-        let unread = StoreError::io("read the tree of", store.object_path(root));
-        write_layer(&tree, &store, &mut measure).map_err(unread)?;
+        write_layer(&tree, &store, &mut measure).map_err(|error| {
+            error.downcast().unwrap_or_else(StoreError::io("read the tree of", store.object_path(root)))
+        })?;
         let sha256 = hex(&measure.hasher.finalize());
         Ok(Self { tree, store, size: measure.size, sha256 })
     }

@@ -16,7 +16,7 @@ use super::super::log::Log;
 use super::super::paths::components;
 use super::super::stage::{Stage, Stop, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError};
-use super::archive::{append_dir, append_file, append_tree, streamed, unpack};
+use super::archive::{append_dir, append_file, append_tree, made, streamed, unpack};
 use super::container::Container;
 use super::engine::{Docker, engine_error};
 use crate::store::{LocalStore, StoreError};
@@ -66,8 +66,7 @@ impl Docker {
         listener: impl FnMut(&str),
         cancel: watch::Receiver<bool>,
     ) -> Result<Option<Exit>, RunError> {
-        let log_path = stage.path("log");
-        let mut log = Log::create(&log_path, listener).map_err(StoreError::io("create", log_path))?;
+        let mut log = Log::create(&stage.path("log"), listener)?;
         tokio::select! {
             sent = self.send(container, command, stage) => sent?,
             _ = stopped(None, cancel.clone()) => return Err(RunError::Cancelled),
@@ -79,22 +78,27 @@ impl Docker {
         let started = self.client.start_container(&container.id, None::<StartContainerOptions>).await;
         started.map_err(engine_error("start the command"))?;
 
-        let early = tokio::select! {
-            drained = drain(&mut log, &mut output) => drained.map(|()| None)?,
-            stop = stopped(command.timeout, cancel) => Some(stop),
-        };
-        if early.is_some() {
-            container.kill().await?;
+        let mut to_its_end = async || {
             drain(&mut log, &mut output).await?;
-        }
+            container.end().await
+        };
+        let (ended, early) = tokio::select! {
+            ended = to_its_end() => (ended?, None),
+            stop = stopped(command.timeout, cancel) => {
+                container.kill().await?;
+                (to_its_end().await?, Some(stop))
+            }
+        };
         log.finish();
-        let ended = container.end().await?;
+        // Whatever the exit code: the same command makes something else where there is more.
+        let ran_out = command.memory.filter(|_| ended.out_of_memory);
         match early {
             Some(Stop::Cancelled) => Err(RunError::Cancelled),
             Some(Stop::TimedOut(after)) => Ok(Some(Exit::TimedOut(after))),
-            None if ended.code == 0 => self.fetch(container, stage).await.map(|()| None),
-            None if ended.out_of_memory => Ok(Some(Exit::OutOfMemory(command.memory.unwrap_or_default()))),
-            None => Ok(Exit::from_code(ended.code)),
+            None => match ran_out.map(Exit::OutOfMemory).or_else(|| Exit::from_code(ended.code)) {
+                Some(exit) => Ok(Some(exit)),
+                None => self.fetch(container, stage).await.map(|()| None),
+            },
         }
     }
 
@@ -107,11 +111,7 @@ impl Docker {
             .client
             .upload_to_container(&container.id, Some(options), bollard::body_try_stream(body))
             .await;
-        if let Ok(Err(error)) = sent.await
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            return Err(StoreError::io("read the copied trees in", stage.store().root())(error).into());
-        }
+        made(sent, stage.store()).await?;
         answer.map_err(engine_error("fill the working directory"))
     }
 
@@ -142,8 +142,7 @@ async fn drain<F: FnMut(&str)>(
 ) -> Result<(), RunError> {
     while let Some(piece) = output.next().await {
         let piece = piece.map_err(engine_error("hand out what the command writes"))?;
-        let written = log.take(&piece.into_bytes());
-        written.map_err(|error| RunError::Infrastructure(format!("cannot write the log: {error}")))?;
+        log.take(&piece.into_bytes())?;
     }
     Ok(())
 }

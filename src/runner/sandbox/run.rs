@@ -19,13 +19,13 @@ use super::super::{Command, Exit, Outcome, Root, RunError};
 use super::arguments::Arguments;
 use super::limits::Limits;
 use super::prologue::{IdMaps, Overlay, Prologue, inherited};
-use crate::store::{LocalStore, StoreError};
+use crate::store::LocalStore;
 
 /// Runs commands with bubblewrap.
 ///
-/// [`Sandbox::run`] must be awaited on a thread that lives as long as the process, as the main
-/// thread with a current-thread runtime: the kernel binds "die with the parent" to the thread
-/// that made the child, and would end the command with that thread.
+/// [`Runner::run`](crate::runner::Runner::run) must be awaited on a thread that lives as long as
+/// the process, as the main thread with a current-thread runtime: the kernel binds "die with the
+/// parent" to the thread that made the child, and would end the command with that thread.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     bwrap: PathBuf,
@@ -123,29 +123,29 @@ impl Sandbox {
         listener: impl FnMut(&str),
         cancel: watch::Receiver<bool>,
     ) -> Result<Option<Exit>, RunError> {
-        let log_path = stage.path("log");
-        let mut log = Log::create(&log_path, listener).map_err(StoreError::io("create", log_path))?;
+        let mut log = Log::create(&stage.path("log"), listener)?;
         let limits = Limits::make(stage.name(), command.cpus, command.memory).map_err(no_limits)?;
         let mut running = self.start(command, stage, root, &limits)?;
         running.await_pid().await.map_err(lost)?;
 
         let early = tokio::select! {
-            drained = log.drain(&mut running.output) => drained.map(|()| None).map_err(lost)?,
+            drained = log.drain(&mut running.output) => drained.map(|()| None)?,
             stop = stopped(command.timeout, cancel) => Some(stop),
         };
         if early.is_some() {
             running.kill();
-            log.drain(&mut running.output).await.map_err(lost)?;
+            log.drain(&mut running.output).await?;
         }
         log.finish();
         let code = running.end().await.map_err(lost)?;
-        match (early, code) {
-            (Some(Stop::Cancelled), _) => Err(RunError::Cancelled),
-            (Some(Stop::TimedOut(after)), _) => Ok(Some(Exit::TimedOut(after))),
-            (None, Some(0)) => Ok(None),
-            _ if limits.out_of_memory() => Ok(Some(Exit::OutOfMemory(command.memory.unwrap_or_default()))),
-            (None, Some(code)) => Ok(Exit::from_code(code)),
-            (None, None) => Err(not_started(&stage.log_tail())),
+        // Whatever the exit code: the same command makes something else where there is more.
+        let ran_out = command.memory.filter(|_| limits.out_of_memory());
+        match (early, ran_out, code) {
+            (Some(Stop::Cancelled), ..) => Err(RunError::Cancelled),
+            (Some(Stop::TimedOut(after)), ..) => Ok(Some(Exit::TimedOut(after))),
+            (None, Some(bytes), _) => Ok(Some(Exit::OutOfMemory(bytes))),
+            (None, None, Some(code)) => Ok(Exit::from_code(code)),
+            (None, None, None) => Err(not_started(&stage.log_tail())),
         }
     }
 

@@ -70,7 +70,7 @@ async fn a_step_that_fails_gives_its_exit_code_and_its_words() {
 async fn a_build_can_be_cancelled() {
     let (fixture, engine) = (Fixture::new(), engine().await);
     let base = engine.load_root(fixture.root, "linux/amd64", &fixture.store).await.unwrap();
-    let build = build(&fixture, &base, "RUN echo unique $NAME; sleep 7000501\n");
+    let build = build(&fixture, &base, "ARG NAME\nRUN echo unique $NAME; sleep 7000501\n");
     let (cancel, cancelled) = watch::channel(false);
     let listener = |line: &str| {
         if line == "unique value" {
@@ -80,5 +80,7 @@ async fn a_build_can_be_cancelled() {
     let run = engine.build_dockerfile(&build, &fixture.store, listener, cancelled);
     let ended = tokio::time::timeout(std::time::Duration::from_secs(120), run).await.unwrap();
     assert!(matches!(ended, Err(RunError::Cancelled)));
+    // The engine learns of it by the closed connection.
+    super::support::until("the step is gone", async || super::support::alive("7000501") == 0).await;
     fixture.assert_nothing_left();
 }

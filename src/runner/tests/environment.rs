@@ -1,8 +1,9 @@
-use super::support::{Fixture, both, sandbox};
+use super::support::{Fixture, both, needs_root, sandbox};
 use crate::runner::{Mount, Root, RunError, WorkCopy};
 
 #[tokio::test]
 async fn both_runners_show_the_same_world() {
+    needs_root();
     let fixture = Fixture::new();
     let mut command = fixture.command(
         "env | sort; id; hostname; pwd; umask; stat -c '%n %a %u:%g %F' / /tmp /forge /forge/* $HOME \
@@ -142,6 +143,7 @@ async fn the_hosts_own_root_is_read_only_and_has_its_tools() {
 
 #[tokio::test]
 async fn apt_like_work_needs_no_more_than_the_capabilities_there_are() {
+    needs_root();
     let fixture = Fixture::new();
     let script = "touch f; chown 65534:65534 f; chmod 4755 f; stat -c '%u %a' f; \
                   su -s /bin/sh nobody -c 'id -u; cat /etc/passwd >/dev/null; echo x > /tmp/n'; \

@@ -1,6 +1,6 @@
 use super::support::{Fixture, both};
-use crate::runner::{Mount, RunError, WorkCopy};
-use crate::store::{Entry, Kind, Tree};
+use crate::runner::{Mount, Root, RunError, WorkCopy};
+use crate::store::{Entry, Kind, StoreError, Tree};
 
 #[tokio::test]
 async fn a_daemon_dies_with_its_command_before_the_outputs_are_taken() {
@@ -109,4 +109,26 @@ async fn what_cannot_be_is_refused_before_anything_runs() {
             assert!(matches!(error, RunError::Setup(_)), "{}: {error}", runner.name());
         }
     }
+}
+
+#[tokio::test]
+async fn an_object_that_is_gone_is_the_stores_fault() {
+    let fixture = Fixture::new();
+    let gone = crate::digest::Digest::of(b"never stored");
+    let tree = Tree::new(vec![super::support::file("a", 0o644, gone, 12)]);
+    let tree = fixture.store.put_tree(&tree).unwrap();
+    let mut root = fixture.command("true");
+    root.root = Root::Tree(tree);
+    let mut mount = fixture.command("true");
+    mount.mounts = vec![Mount { tree, at: "/in".to_owned() }];
+    let mut copy = fixture.command("true");
+    copy.copies = vec![WorkCopy { tree, into: "in".to_owned() }];
+    for runner in both().await {
+        for command in [&root, &mount, &copy] {
+            let error = fixture.run(&runner, command).await.unwrap_err();
+            let missing = matches!(error, RunError::Store(StoreError::Missing(digest)) if digest == gone);
+            assert!(missing, "{}: {error:?}", runner.name());
+        }
+    }
+    fixture.assert_nothing_left();
 }

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::support::{Fixture, both};
+use super::support::{Fixture, alive, both, until};
 use crate::runner::{Exit, RunError, Runner};
 
 /// Starts what would go on after its parents, each in a way that survives a simple kill.
@@ -11,13 +11,6 @@ fn survivors(word: &str) -> String {
         "(trap '' TERM HUP INT; while :; do sleep 0.1; done) & setsid sh -c 'while :; do sleep {word}; done' & \
          (sh -c 'sleep {word} &' &); "
     )
-}
-
-/// How many processes on this machine have `word` among their arguments.
-fn alive(word: &str) -> usize {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).split('\0').any(|argument| argument == word)).count()
 }
 
 #[tokio::test]
@@ -70,18 +63,15 @@ async fn a_future_that_is_dropped_takes_its_command_along() {
         let (started, mut begun) = watch::channel(false);
         let command = fixture.command(&format!("echo go; sleep {word}"));
         {
-            let run = runner.run(&command, &fixture.store, |_| _ = started.send(true), never);
+            let mut run =
+                std::pin::pin!(runner.run(&command, &fixture.store, |_| _ = started.send(true), never));
             tokio::select! {
-                _ = run => panic!("{}: it ended", runner.name()),
+                _ = &mut run => panic!("{}: it ended", runner.name()),
                 _ = begun.changed() => {}
             }
-            assert!(alive(word) > 0, "{}", runner.name());
+            until("the command runs", async || alive(word) > 0).await;
         }
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while alive(word) > 0 {
-            assert!(Instant::now() < deadline, "{}: it lives", runner.name());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until("the command is gone", async || alive(word) == 0).await;
     }
 }
 
@@ -90,12 +80,22 @@ async fn memory_is_limited_and_its_end_has_a_name() {
     let fixture = Fixture::new();
     for runner in both().await {
         assert_enforces_limits(&runner);
-        let mut command = fixture.command("echo fill; tail -c 200000000 /dev/zero; echo unreached");
+        let mut command =
+            fixture.command("head -c 200000000 /dev/zero | tail -c 200000000 >/dev/null; echo unreached");
         command.memory = Some(64 << 20);
         let error = fixture.run(&runner, &command).await.unwrap_err();
         let RunError::Failed { exit, .. } = &error else { panic!("{}: {error}", runner.name()) };
         assert_eq!(*exit, Exit::OutOfMemory(64 << 20), "{}", runner.name());
-        command.script = "tail -c 20000000 /dev/zero | wc -c".to_owned();
+        assert_eq!(fixture.log_of(&error).matches("unreached").count(), 0);
+        // What was made without the killed process is not what the command makes elsewhere.
+        command.script = "head -c 200000000 /dev/zero | tail -c 200000000 >/dev/null || true".to_owned();
+        let error = fixture.run(&runner, &command).await.unwrap_err();
+        assert!(
+            matches!(error, RunError::Failed { exit: Exit::OutOfMemory(_), .. }),
+            "{}: {error}",
+            runner.name()
+        );
+        command.script = "head -c 20000000 /dev/zero | tail -c 20000000 | wc -c".to_owned();
         assert_eq!(fixture.said(&runner, &command).await, "20000000\n");
     }
     fixture.assert_nothing_left();
@@ -113,7 +113,8 @@ async fn processor_time_is_limited() {
         let mut command = fixture.command(script);
         command.cpus = Some(0.2);
         let said = fixture.said(&runner, &command).await;
-        let ticks: u64 = said.split_whitespace().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        let last = said.lines().last().unwrap_or_default();
+        let ticks: u64 = last.split_whitespace().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
         assert!((10..100).contains(&ticks), "{}: {ticks} ticks", runner.name());
     }
 }

@@ -6,5 +6,4 @@ mod environment;
 mod hostile;
 mod limits;
 mod outputs;
-mod overhead;
 mod support;

@@ -3,6 +3,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command as Process;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -112,6 +113,29 @@ async fn chosen(kind: RunnerKind) -> Runner {
     match Runner::choose(Some(kind)).await {
         Ok((runner, _)) => runner,
         Err(error) => panic!("this test needs the {kind} runner: {error}"),
+    }
+}
+
+/// For what only root's sandbox can: be any user, and make control groups.
+pub(super) fn needs_root() {
+    assert!(rustix::process::geteuid().is_root(), "this test needs root: run the tests as root");
+}
+
+/// How many processes on this machine sleep for `seconds`, a number that only one test uses.
+/// A container's are seen too.
+pub(super) fn alive(seconds: &str) -> usize {
+    let line = format!("sleep\0{seconds}\0");
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    lines.filter(|found| found == line.as_bytes()).count()
+}
+
+/// Waits for what must come true within a minute.
+pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -1,0 +1,301 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use forge::digest::Digest;
+use forge::store::{Kind, LocalStore};
+use serde_json::Value;
+
+/// How long anything here may take on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory with a Buildfile, and forge called in it.
+pub struct Scratch {
+    dir: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// How a call of forge ended.
+#[derive(Debug)]
+pub struct Done {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Scratch {
+    /// `@NAME@` in the Buildfile becomes a name that no other test has: a target with it in
+    /// its environment is found by [`Scratch::strays`].
+    pub fn new(buildfile: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("forge-e2e-").tempdir().unwrap();
+        let scratch = Self { dir, environment: Vec::new() };
+        scratch.write("Buildfile.kdl", &buildfile.replace("@NAME@", &scratch.name()));
+        scratch
+    }
+
+    /// Calls forge with this variable from now on.
+    pub fn env(&mut self, name: &str, value: impl ToString) {
+        self.environment.push((name.to_owned(), value.to_string()));
+    }
+
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.dir.path().join(relative)
+    }
+
+    pub fn name(&self) -> String {
+        self.dir.path().file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    /// Replaces text that must be there.
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = self.read(path);
+        assert!(text.contains(from), "{path} has no '{from}'");
+        self.write(path, &text.replace(from, to));
+    }
+
+    pub fn set_mode(&self, path: &str, mode: u32) {
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// forge with words that are set apart by spaces.
+    pub fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
+        command.args(words.split_whitespace()).current_dir(self.dir.path()).stdin(Stdio::null());
+        for name in ["FORGE_STORE", "FORGE_PROFILE", "FORGE_RUNNER", "SOURCE_DATE_EPOCH"] {
+            command.env_remove(name);
+        }
+        command.env("NO_COLOR", "1").envs(self.environment.iter().cloned());
+        command
+    }
+
+    /// Runs forge to its end.
+    pub fn forge(&self, words: &str) -> Done {
+        let output = self.command(words).output().unwrap();
+        Done {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs it, and it must end well.
+    pub fn ok(&self, words: &str) -> Done {
+        self.forge(words).ends_with(0)
+    }
+
+    /// Starts forge; what it prints goes to the file `out`.
+    pub fn start(&self, words: &str) -> Running {
+        let out = File::create(self.path("out")).unwrap();
+        let mut command = self.command(words);
+        command.stdout(out.try_clone().unwrap()).stderr(out);
+        Running(command.spawn().unwrap())
+    }
+
+    /// `forge plan --json`.
+    pub fn plan(&self, words: &str) -> Plan {
+        let done = self.ok(&format!("plan --json {words}"));
+        Plan(serde_json::from_str(&done.stdout).unwrap())
+    }
+
+    /// Runs forge with `--events`, and gives what is in the file.
+    pub fn run_with_events(&self, words: &str) -> (Done, Events) {
+        let done = self.forge(&format!("run --events events.jsonl {words}"));
+        (done, self.events("events.jsonl"))
+    }
+
+    /// The events in a file. The last line may still be being written.
+    pub fn events(&self, file: &str) -> Events {
+        let text = fs::read_to_string(self.path(file)).unwrap_or_default();
+        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        Events(lines.map(|line| serde_json::from_str(line).unwrap()).collect())
+    }
+
+    /// Waits for an event of a run under way.
+    pub fn await_event(&self, file: &str, event: &str, node: &str) {
+        self.wait_until(&format!("{event} of {node}"), || {
+            self.events(file).nodes(event).iter().any(|n| n == node)
+        });
+    }
+
+    pub fn wait_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let started = Instant::now();
+        while !condition() {
+            let out = fs::read_to_string(self.path("out")).unwrap_or_default();
+            assert!(started.elapsed() < PATIENCE, "waited in vain for {what}; forge said:\n{out}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn store(&self) -> LocalStore {
+        LocalStore::open(self.path("cache")).unwrap()
+    }
+
+    /// The trees of a node's outputs, as the store has them under the key of now.
+    pub fn outputs(&self, node: &str) -> BTreeMap<String, Digest> {
+        let key = self.plan(node).keys()[node].parse().expect("the inputs are known");
+        self.store().result(key).unwrap_or_else(|| panic!("{node} has a result")).outputs
+    }
+
+    /// The text of one file of a node's only output.
+    pub fn output_file(&self, node: &str, path: &str) -> String {
+        let store = self.store();
+        let tree = store.tree(*self.outputs(node).values().next().unwrap()).unwrap();
+        let Kind::File { object, .. } = tree.get(path).expect(path).kind else { panic!("{path} is no file") };
+        String::from_utf8(store.get(object).unwrap()).unwrap()
+    }
+
+    /// Processes that have this directory's name on their command line or in their environment.
+    pub fn strays(&self) -> Vec<String> {
+        let name = self.name();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let found = processes.filter_map(|process| {
+            let read = |file| {
+                String::from_utf8_lossy(&fs::read(process.path().join(file)).ok()?).into_owned().into()
+            };
+            let read = |file| -> Option<String> { read(file) };
+            let (command, environment) = (read("cmdline")?, read("environ")?);
+            (command.contains(&name) || environment.contains(&name)).then(|| command.replace('\0', " "))
+        });
+        found.collect()
+    }
+
+    /// What is in the store's scratch room.
+    pub fn scratch_files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path("cache/scratch")).unwrap();
+        entries.flatten().map(|entry| entry.path()).collect()
+    }
+}
+
+impl Done {
+    pub fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard error must hold this.
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "no '{text}' in:\n{}", self.stderr);
+        self
+    }
+
+    /// Standard error, or one fault's box, without line breaks: a narrow box may break a sentence.
+    pub fn error_text(&self) -> String {
+        let plain = self.stderr.replace(['│', '×', '╰', '─', '▶', '·'], " ");
+        plain.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A forge under way. It is killed if the test fails before its end.
+pub struct Running(Child);
+
+impl Running {
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    pub fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    pub fn is_over(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for the end; gives the exit code, and how long that took.
+    pub fn end(mut self) -> (Option<i32>, Duration) {
+        let started = Instant::now();
+        while !self.is_over() {
+            assert!(started.elapsed() < PATIENCE, "forge does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        (self.0.wait().unwrap().code(), started.elapsed())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What `forge plan --json` told.
+#[derive(Debug, PartialEq)]
+pub struct Plan(pub Value);
+
+impl Plan {
+    pub fn step(&self, node: &str) -> &Value {
+        let steps = self.0["steps"].as_array().unwrap();
+        steps.iter().find(|step| step["node"] == node).unwrap_or_else(|| panic!("no {node} in {}", self.0))
+    }
+
+    pub fn verdict(&self, node: &str) -> &str {
+        self.step(node)["verdict"].as_str().unwrap()
+    }
+
+    pub fn key(&self, node: &str) -> Option<&str> {
+        self.step(node)["key"].as_str()
+    }
+
+    /// The keys of all nodes by name.
+    pub fn keys(&self) -> BTreeMap<String, String> {
+        let steps = self.0["steps"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap_or("not known").to_owned();
+        steps.map(|step| (text(&step["node"]), text(&step["key"]))).collect()
+    }
+}
+
+/// The lines of an events file.
+#[derive(Debug)]
+pub struct Events(pub Vec<Value>);
+
+impl Events {
+    pub fn of(&self, event: &str) -> impl Iterator<Item = &Value> {
+        self.0.iter().filter(move |line| line["event"] == event)
+    }
+
+    /// The nodes of all events of a kind, in order.
+    pub fn nodes(&self, event: &str) -> Vec<String> {
+        self.of(event).map(|line| line["node"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// How a node ended well; `None` if it did not.
+    pub fn outcome(&self, node: &str) -> Option<&str> {
+        self.of("node-finished").find(|line| line["node"] == node)?["outcome"].as_str()
+    }
+
+    /// The place of an event among all.
+    pub fn place(&self, event: &str, node: &str) -> usize {
+        let place = self.0.iter().position(|line| line["event"] == event && line["node"] == node);
+        place.unwrap_or_else(|| panic!("no {event} of {node} in {:?}", self.0))
+    }
+}
+
+/// Every file below a directory, by its path: its bytes, or where it links to.
+pub fn files_below(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap);
+    let files = entries.filter(|entry| !entry.file_type().is_dir()).map(|entry| {
+        let path = entry.path().strip_prefix(dir).unwrap().display().to_string();
+        let bytes = match entry.file_type().is_symlink() {
+            true => fs::read_link(entry.path()).unwrap().into_os_string().into_encoded_bytes(),
+            false => fs::read(entry.path()).unwrap(),
+        };
+        (path, bytes)
+    });
+    files.collect()
+}
