@@ -3,7 +3,7 @@ mod tokens;
 
 use kdl::{KdlDocument, KdlEntry, KdlError, KdlIdentifier, KdlNode};
 
-use super::source::syntax_faults;
+use super::syntax::syntax_faults;
 use super::{Diagnostic, Faults, Source};
 use layout::lay_out;
 use tokens::{Token, tokens};

@@ -11,6 +11,7 @@ mod profile;
 mod reader;
 mod resolve;
 mod source;
+mod syntax;
 mod template;
 mod version;
 

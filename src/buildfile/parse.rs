@@ -29,12 +29,15 @@ const TOP: [&str; 11] = [
 /// only with another profile.
 pub fn load(path: &Path, profile: Option<&str>) -> Result<(Buildfile, Vec<Diagnostic>), Faults> {
     let dir = files::dir_of(path);
+    // An environment variable that is set to nothing selects nothing.
+    let profile = profile.filter(|name| !name.is_empty());
     let report = RefCell::new(Report::default());
     let files = files::read_all(path, &report)?;
     let mut report = report.into_inner();
     if report.has_errors() {
         return report.finish(empty(dir));
     }
+    files::report_nested_includes(&files, &mut report);
     report_empty(&files, &mut report);
     let known = KnownValues::of(&files);
     let (buildfile, own) = declared(&files, dir, profile, &known);

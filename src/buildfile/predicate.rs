@@ -59,7 +59,7 @@ impl Predicate {
             Some(name) => (name, true),
             None => (name, false),
         };
-        let mut condition = Condition::parse(value)?;
+        let mut condition = Condition::parse(value).map_err(|_| PredicateError::Empty(text.to_owned()))?;
         if denied {
             condition.deny();
         }

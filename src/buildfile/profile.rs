@@ -42,6 +42,7 @@ pub fn select_profile<'a>(
         .partition(|located| located.node.name().value() == "profile");
     let headers: Vec<Header> = profiles.iter().map(|profile| Header::read(profile, report)).collect();
     report_duplicates(&headers, report);
+    report_bases(&headers, report);
     let mut lock = PathBuf::from("forge.lock");
     let mut choices = Vec::new();
     for at in lineage(&headers, wanted, report) {
@@ -96,23 +97,54 @@ fn is_misplaced(node: &KdlNode) -> bool {
 /// The wanted profile and those it is based on, the first base first.
 fn lineage(headers: &[Header], wanted: Option<&str>, report: &RefCell<Report>) -> Vec<usize> {
     let mut lineage = Vec::new();
-    let mut next = wanted.map(|name| (name.to_owned(), None::<Span>));
-    while let Some((name, span)) = next {
-        let is_it = |header: &Header| header.name.as_ref().is_some_and(|own| own.value == name);
-        let Some(at) = headers.iter().position(is_it) else {
-            report.borrow_mut().push(unknown_profile(&name, span.as_ref(), headers));
-            break;
-        };
-        lineage.push(at);
-        if lineage[..lineage.len() - 1].contains(&at) {
-            report.borrow_mut().push(based_on_itself(&lineage, span.as_ref(), headers));
-            lineage.clear();
-            break;
+    let mut next = wanted.and_then(|name| {
+        let at = position(headers, name);
+        if at.is_none() {
+            report.borrow_mut().push(unknown_profile(name, None, headers));
         }
-        next = headers[at].base.as_ref().map(|base| (base.value.clone(), Some(base.span.clone())));
+        at
+    });
+    while let Some(at) = next.filter(|at| !lineage.contains(at)) {
+        lineage.push(at);
+        next = headers[at].base.as_ref().and_then(|base| position(headers, &base.value));
     }
     lineage.reverse();
     lineage
+}
+
+fn position(headers: &[Header], name: &str) -> Option<usize> {
+    headers.iter().position(|header| header.name.as_ref().is_some_and(|own| own.value == name))
+}
+
+/// Bases that are not there, and profiles that are based on themselves, each circle once.
+fn report_bases(headers: &[Header], report: &RefCell<Report>) {
+    for (start, header) in headers.iter().enumerate() {
+        let Some(base) = &header.base else { continue };
+        if position(headers, &base.value).is_none() {
+            report.borrow_mut().push(unknown_profile(&base.value, Some(&base.span), headers));
+        }
+        let circle = lineage_of(headers, start);
+        let is_circle = circle.last() == Some(&start) && circle.iter().min() == Some(&start);
+        if is_circle {
+            let name = |at: &usize| headers[*at].name.as_ref().map_or("", |name| name.value.as_str());
+            let names: Vec<&str> = std::iter::once(&start).chain(&circle).map(name).collect();
+            let message = format!("profile '{}' is based on itself", name(&start));
+            let diagnostic = Diagnostic::error(&base.span, message, "leads back");
+            report.borrow_mut().push(diagnostic.help(format!("drop one base of: {}", names.join(" → "))));
+        }
+    }
+}
+
+/// The bases of a profile, until there is none or one comes again.
+fn lineage_of(headers: &[Header], start: usize) -> Vec<usize> {
+    let base = |at: &usize| position(headers, &headers[*at].base.as_ref()?.value);
+    let mut bases = Vec::new();
+    let mut next = base(&start);
+    while let Some(at) = next.filter(|at| !bases.contains(at)) {
+        bases.push(at);
+        next = base(&at).filter(|_| at != start);
+    }
+    bases
 }
 
 fn unknown_profile(name: &str, span: Option<&Span>, headers: &[Header]) -> Diagnostic {
@@ -124,15 +156,6 @@ fn unknown_profile(name: &str, span: Option<&Span>, headers: &[Header]) -> Diagn
         true => diagnostic.help("the Buildfile declares no profile"),
         false => diagnostic.suggest(name, known),
     }
-}
-
-fn based_on_itself(lineage: &[usize], span: Option<&Span>, headers: &[Header]) -> Diagnostic {
-    let name = |at: &usize| headers[*at].name.as_ref().map_or("", |name| name.value.as_str());
-    let last = lineage.last().map(name).unwrap_or_default();
-    let start = lineage.iter().position(|at| name(at) == last).unwrap_or(0);
-    let circle: Vec<&str> = lineage[start..].iter().map(name).collect();
-    let message = format!("profile '{last}' is based on itself");
-    Diagnostic::maybe_at(span, message, "leads back").help(circle.join(" → "))
 }
 
 /// Puts a profile's declarations in their places, and gives its choices.

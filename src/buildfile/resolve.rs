@@ -153,7 +153,7 @@ impl Resolver<'_> {
         let is_known = known.contains(attribute.as_str());
         if !is_known {
             let message = format!("no value of axis '{}' has an attribute '{attribute}'", axis.name);
-            let diagnostic = Diagnostic::error(&span.of_word(attribute), message, "unknown attribute");
+            let diagnostic = Diagnostic::error(&span.of_last_piece(attribute), message, "unknown attribute");
             self.report.push(match known.is_empty() {
                 true => diagnostic.help(format!("give it to the values of axis '{}'", axis.name)),
                 false => diagnostic.suggest(attribute, known),
@@ -366,7 +366,14 @@ impl Resolver<'_> {
         let message = format!("'{}' has no value here", hole.written());
         let diagnostic = Diagnostic::error(span, message, spans(over));
         let near = nearest(&hole.text(), known.iter().map(String::as_str));
+        let group = over.iter().find(|dimension| dimension.axis == hole.name);
         self.report.push(match (near, self.buildfile.axis(&hole.name)) {
+            _ if hole.text() == SCRIPT_WORDS[0] => {
+                diagnostic.help("{jobs} stands in the script of run alone")
+            }
+            (_, Some(_)) if let Some(group) = group => {
+                diagnostic.help(format!("write {{{}}}, or span '{}' as a whole", group.text(), hole.name))
+            }
             (_, Some(_)) => diagnostic.help(format!("add '{}' to over=\"…\"", hole.text())),
             (Some(name), None) => diagnostic.help(format!("did you mean '{{{name}}}'?")),
             (None, None) => diagnostic.help(format!(

@@ -3,7 +3,6 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use kdl::KdlError;
 use miette::{NamedSource, SourceSpan};
 
 use super::Diagnostic;
@@ -13,6 +12,7 @@ pub type Source = Arc<NamedSource<String>>;
 
 /// Reads the file at `path`, which messages call `name`.
 pub fn read_source(path: &Path, name: String) -> Result<Source, Diagnostic> {
+    let path = path.strip_prefix(".").unwrap_or(path);
     let refused = |reason: &str| Diagnostic::placeless(format!("cannot read {}: {reason}", path.display()));
     let bytes = fs::read(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
@@ -30,27 +30,6 @@ pub fn read_source(path: &Path, name: String) -> Result<Source, Diagnostic> {
         refused(&format!("line {line} is not UTF-8")).help("save the file as UTF-8")
     })?;
     Ok(Arc::new(NamedSource::new(name, text)))
-}
-
-/// What the parser of KDL found, each fault once, at its place.
-pub fn syntax_faults(source: &Source, error: KdlError) -> Vec<Diagnostic> {
-    let mut faults = Vec::new();
-    let mut places = Vec::new();
-    for fault in error.diagnostics {
-        // Of several complaints about one place, the first is the cause.
-        if places.contains(&fault.span.offset()) {
-            continue;
-        }
-        places.push(fault.span.offset());
-        let span = Span { source: source.clone(), range: fault.span };
-        let message = fault.message.unwrap_or_else(|| "this is not KDL".to_owned());
-        let diagnostic = Diagnostic::error(&span, message, fault.label.unwrap_or_else(|| "here".to_owned()));
-        faults.push(match fault.help {
-            Some(help) => diagnostic.help(help),
-            None => diagnostic,
-        });
-    }
-    faults
 }
 
 /// A place in a source.
@@ -92,6 +71,11 @@ impl Span {
     /// The place of `piece` inside this one, or this one if it is not written there as such.
     pub fn of_piece(&self, piece: &str) -> Self {
         self.inside(self.text().find(piece), piece.len())
+    }
+
+    /// The last place of `piece` inside this one, or this one.
+    pub fn of_last_piece(&self, piece: &str) -> Self {
+        self.inside(self.text().rfind(piece), piece.len())
     }
 
     fn inside(&self, at: Option<usize>, length: usize) -> Self {

@@ -31,14 +31,17 @@ impl Words {
 
     /// The nodes that are meant; everything that nothing else needs, if none is named.
     pub fn nodes(&self, graph: &Graph) -> Result<Vec<NodeId>, CommandError> {
-        if graph.is_empty() {
-            let message = "the selection leaves nothing to do: no target has a cell";
-            return Err(Diagnostic::placeless(message)
-                .help("drop a condition, or look at exclude rules")
-                .into());
-        }
         if self.goals.is_empty() {
-            return Ok(graph.ids().filter(|id| graph.users(*id).next().is_none()).collect());
+            // A source that no target uses is nothing to be made.
+            let is_goal =
+                |id: &NodeId| graph.users(*id).next().is_none() && graph.node(*id).keyword != "source";
+            let nodes: Vec<NodeId> = graph.ids().filter(is_goal).collect();
+            if nodes.is_empty() {
+                let message = "the selection leaves nothing to do: no target has a cell";
+                let help = "drop a condition, or look at the exclude rules";
+                return Err(Diagnostic::placeless(message).help(help).into());
+            }
+            return Ok(nodes);
         }
         let mut nodes = Vec::new();
         for goal in &self.goals {

@@ -41,7 +41,7 @@ impl<'a> Expander<'a> {
             let point_on = |axis: usize| axes.iter().position(|a| *a == axis).map(|at| points[at]);
             let met = |tests: &[Test]| tests.iter().all(|t| point_on(t.axis).is_some_and(|p| t.meets[p]));
             if met(&filter) && self.is_included(&rules, met) {
-                cells.insert(self.cell(&dimensions, point_on));
+                cells.extend(self.cell(&dimensions, point_on));
             }
         }
         cells.into_iter().collect()
@@ -103,12 +103,13 @@ impl<'a> Expander<'a> {
         axes.contains(&axis).then_some(Test { axis, meets })
     }
 
+    /// None if a value has not the attribute that its axis is grouped by.
     fn cell(
         &self,
         dimensions: &[(usize, Arc<Dimension>)],
         point_on: impl Fn(usize) -> Option<usize>,
-    ) -> Cell {
-        let coordinates = dimensions.iter().filter_map(|(axis, dimension)| {
+    ) -> Option<Cell> {
+        let coordinates = dimensions.iter().map(|(axis, dimension)| {
             let resolved = self.axes.at(*axis);
             let point = point_on(*axis)?;
             let value = resolved.points[point].get(dimension.attribute.as_deref())?;
@@ -118,7 +119,7 @@ impl<'a> Expander<'a> {
             };
             Some(Coordinate { axis: *axis, dimension: dimension.clone(), point: first, value: value.into() })
         });
-        Cell::new(coordinates.collect())
+        Some(Cell::new(coordinates.collect::<Option<_>>()?))
     }
 }
 

@@ -10,3 +10,6 @@ pub use axes::{Axes, Point, ResolvedAxis};
 pub use cell::{Cell, Coordinate};
 pub use expand::Expander;
 pub use join::Join;
+
+#[cfg(test)]
+mod tests;

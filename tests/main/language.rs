@@ -69,7 +69,7 @@ told! {
     filter_on_an_axis_not_spanned: r#"target "x" over="otp" { where distro.format="deb"; run "make"; output "root" }"#;
     not_a_condition: r#"exclude otp="26,,27""#;
     exclude_without_condition: "exclude";
-    exclude_of_nothing: r#"exclude otp="<26" distro="debian-12""#;
+    exclude_of_nothing: r#"exclude otp="<26" distro="debian-12""#, "otp.source";
 
     unknown_upstream_of_axis: r#"axis "elixir" from="elxir""#;
     unknown_upstream_of_source: r#"target "x" over="otp" { source "opt" into="src"; run "make"; output "root" }"#;
@@ -107,6 +107,10 @@ target "x" { use "two" at="/opt"; run "make"; output "root" }
     unclosed_string: "target \"x\" {\n    run \"make\n}\n";
     stray_brace: "target \"x\" { run \"make\" }\n}\n";
     bad_multi_line_string: "target \"x\" {\n    run \"\"\"\n  make\n        \"\"\"\n}\n";
+    bad_escape: "target \"x\" {\n    run \"grep \\d\"\n}\n";
+    value_missing: "target \"x\" over= {\n}\n";
+    block_on_its_own_line: "target \"x\"\n{\n    run \"make\"\n}\n";
+    text_without_blank: "target \"x\"over=\"otp\"";
     bare_true: "target \"x\" network=true";
 
     duplicate_target: r#"
@@ -235,8 +239,8 @@ fn several_errors_in_several_files() {
 #[test]
 fn syntax_errors_in_several_files() {
     let files: [(&str, &[u8]); 3] = [
-        ("Buildfile.kdl", b"include \"parts/*.kdl\"\ntarget \"a\" {\n"),
-        ("parts/one.kdl", b"target \"b\" over=\n"),
+        ("Buildfile.kdl", b"include \"parts/*.kdl\"\n"),
+        ("parts/one.kdl", b"target \"b\" over=\ntarget \"c\" network=true {\n"),
         ("parts/two.kdl", b"\xff\xfe"),
     ];
     insta::assert_snapshot!(forge(&files, &["graph"]));
@@ -282,4 +286,53 @@ fn formatting_writes_the_canonical_form_once() {
     assert_eq!(run(dir.path(), &["fmt"]), "exit 0\nBuildfile.kdl\n");
     assert_eq!(fs::read_to_string(&file).unwrap(), "a 1\nb {\n    c\n}\n");
     assert_eq!(run(dir.path(), &["fmt"]), "exit 0\n");
+}
+
+/// The blocks of KDL in the reference, and whether each is a Buildfile of its own.
+fn examples() -> Vec<(bool, String)> {
+    let text = include_str!("../../docs/buildfile.md");
+    let blocks = text.split("\n```kdl").skip(1).filter_map(|block| {
+        let (kind, rest) = block.split_once('\n')?;
+        Some((kind.trim() == "complete", rest.split_once("```")?.0.to_owned()))
+    });
+    blocks.collect()
+}
+
+#[test]
+fn complete_examples_of_the_reference_are_buildfiles() {
+    let complete: Vec<String> =
+        examples().into_iter().filter(|(complete, _)| *complete).map(|e| e.1).collect();
+    assert!(complete.len() >= 3);
+    for example in complete {
+        let answer = forge(&[("Buildfile.kdl", example.as_bytes())], &["graph"]);
+        assert!(answer.starts_with("exit 0\ndigraph") && !answer.contains('⚠'), "{example}\n{answer}");
+    }
+}
+
+#[test]
+fn examples_of_the_reference_are_in_the_canonical_form() {
+    for (_, example) in examples() {
+        let answer = forge(&[("Buildfile.kdl", example.as_bytes())], &["fmt", "--check", "Buildfile.kdl"]);
+        assert_eq!(answer, "exit 0\n", "{example}");
+    }
+}
+
+#[test]
+fn the_join_of_the_reference_is_the_join() {
+    let (_, example) = examples().into_iter().find(|(_, text)| text.contains("target \"docs\"")).unwrap();
+    let answer = forge(&[("Buildfile.kdl", example.as_bytes())], &["graph", "docs[otp.major=27]"]);
+    let into_docs: Vec<&str> = answer.lines().filter(|line| line.contains("-> \"docs")).collect();
+    assert_eq!(into_docs, [r#"  "build[otp=27.10,distro=debian-12]" -> "docs[otp.major=27]";"#]);
+    assert!(answer.contains(r#""tools[distro=debian-12]" -> "build[otp=27.10,distro=debian-12]";"#));
+}
+
+#[test]
+fn the_profile_of_the_reference_can_be_overridden() {
+    let (_, example) = examples().into_iter().find(|(_, text)| text.contains("base=\"one\"")).unwrap();
+    let nodes =
+        |words: &[&str]| forge(&[("Buildfile.kdl", example.as_bytes())], &[&["graph"], words].concat());
+    let quick = nodes(&["--profile", "quick"]);
+    assert!(quick.contains("debian-12") && !quick.contains("debian-13"), "{quick}");
+    let other = nodes(&["--profile", "quick", "distro=debian-13"]);
+    assert!(other.contains("debian-13") && !other.contains("debian-12"), "{other}");
 }

@@ -84,8 +84,8 @@ fn test_output(reader: Reader<'_>) {
 }
 
 fn variable(mut reader: Reader<'_>) -> Option<(String, Template)> {
-    let name = reader.required("a variable");
-    let value = reader.required("its value");
+    let name = reader.required("the name of a variable");
+    let value = reader.required("a value");
     reader.finish();
     Some((name?.value, value?.template()))
 }

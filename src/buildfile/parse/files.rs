@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use kdl::{KdlDocument, KdlNode};
 
 use crate::buildfile::reader::{Context, Reader, Text};
-use crate::buildfile::source::syntax_faults;
-use crate::buildfile::{Diagnostic, Faults, Report, Source, nearest, read_source};
+use crate::buildfile::syntax::syntax_faults;
+use crate::buildfile::{Diagnostic, Faults, Report, Source, Span, nearest, read_source};
 
 /// A parsed file and its text.
 pub struct ParsedFile {
@@ -36,7 +36,6 @@ pub fn read_all(path: &Path, report: &RefCell<Report>) -> Result<Vec<ParsedFile>
             Err(fault) => report.borrow_mut().push(fault),
         }
     }
-    report_nested_includes(&files, report);
     Ok(files)
 }
 
@@ -133,14 +132,14 @@ fn matches_nothing(dir: &Path, glob: &Text, candidates: &[PathBuf]) -> Diagnosti
 }
 
 /// The one place to see what belongs to a build is its Buildfile.
-fn report_nested_includes(files: &[ParsedFile], report: &RefCell<Report>) {
+pub fn report_nested_includes(files: &[ParsedFile], report: &mut Report) {
     for file in &files[1..] {
         for node in file.document.nodes().iter().filter(|node| is_file_include(node)) {
-            let span = Context { source: &file.source, report }.span(node.name().span());
+            let span = Span { source: file.source.clone(), range: node.name().span() };
             let message = "an included file includes no others";
             let help =
                 "name the files in the Buildfile itself, so that it shows all that belongs to the build";
-            report.borrow_mut().push(Diagnostic::error(&span, message, "has no effect here").help(help));
+            report.push(Diagnostic::error(&span, message, "has no effect here").help(help));
         }
     }
 }

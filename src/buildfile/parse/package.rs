@@ -135,7 +135,7 @@ fn version(mut reader: Reader<'_>, package: &mut Package) {
 
 fn script(mut reader: Reader<'_>, package: &mut Package) {
     let name = reader.required("the name of a maintainer script");
-    let body = reader.required("its text");
+    let body = reader.required("a text");
     if let (Some(name), Some(body)) = (name, body) {
         if SCRIPTS.contains(&name.value.as_str()) {
             package.scripts.insert(name.value, body.template());
