@@ -39,7 +39,7 @@ fn kill_after(scratch: &Scratch, delay: Duration) {
     std::thread::sleep(delay);
     run.kill();
     // Bubblewrap itself may be left, waiting for its parent between its clone and its promise to
-    // die with that: it has started nothing yet, and writes nothing.
+    // die with that: it has started nothing yet, and writes nothing. The next run ends it.
     scratch.assert_no_action();
     assert_eq!(scratch.store().verify().unwrap().damaged, [], "after {delay:?}");
 }
@@ -66,6 +66,7 @@ fn killed_at_any_moment_the_next_run_ends_with_the_same_bytes() {
     let done = scratch.ok("run");
     assert!(!done.stderr.contains("0 known"), "nothing of twelve runs was kept:\n{}", done.stderr);
     expected.assert_equals(&Left::of(&scratch));
+    scratch.assert_no_process();
     assert!(scratch.scratch_files().is_empty(), "{:?}", scratch.scratch_files());
     scratch.forge("plan --exit-code").ends_with(0);
 }
@@ -86,5 +87,6 @@ fn killed_while_it_publishes_the_next_run_ends_with_the_same_bytes() {
         kill_after(&scratch, some_of(publishing * 2));
         scratch.ok("run");
         expected.assert_equals(&Left::of(&scratch));
+        scratch.assert_no_process();
     }
 }

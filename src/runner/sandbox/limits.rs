@@ -1,6 +1,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Microseconds over which the kernel counts a group's processor time.
 const PERIOD: u64 = 100_000;
@@ -62,7 +65,7 @@ impl Limits {
         self.0.iter().any(Group::out_of_memory)
     }
 
-    /// Removes the groups of processes that are gone.
+    /// Removes the groups of forges that are gone, with what is left in them.
     pub(super) fn sweep() {
         let mut parents: Vec<_> =
             [Kind::Memory, Kind::Cpu].into_iter().filter_map(place_for).map(|(dir, _)| dir).collect();
@@ -70,10 +73,26 @@ impl Limits {
         for parent in parents {
             for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
                 if entry.file_name().to_str().is_some_and(is_abandoned) {
-                    let _ = fs::remove_dir(entry.path());
+                    end_abandoned(&entry.path());
                 }
             }
         }
+    }
+}
+
+/// Killed at the wrong instant, bubblewrap leaves its first child waiting for it for ever: before that
+/// child has asked to die with its parent.
+fn end_abandoned(group: &Path) {
+    const TRIES: u32 = 50;
+    for _ in 0..TRIES {
+        if fs::remove_dir(group).is_ok() {
+            return;
+        }
+        let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for member in members.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+            let _ = kill_process(member, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
