@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use super::words::{Words, node_called};
+use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
 use crate::digest::Digest;
@@ -18,16 +18,14 @@ pub struct Arguments {
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let words = Words::parse(&arguments.words)?;
     let workspace = Workspace::open(global, &words)?;
-    let [name] = words.goals.as_slice() else {
-        return Err(CommandError::new("name one node"));
-    };
-    let node = node_called(name, &workspace.graph)?;
+    let node = words.one_node(&workspace.graph)?;
+    let name = &workspace.graph.node(node).name;
     workspace.require_locked(&[node])?;
     let stats = StatCache::load(&workspace.store);
     let files = LocalTrees::new(&stats);
     let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
     let key = planner.plan(&[node])?.step(node).and_then(|step| step.key);
-    let log = last_log(&workspace.store, &workspace.graph.node(node).name, key).ok_or_else(|| {
+    let log = last_log(&workspace.store, name, key).ok_or_else(|| {
         CommandError::new(format!("{name} has no log: it did not run yet, or runs no script"))
     })?;
     io::stdout().write_all(&workspace.store.get(log)?)?;

@@ -1,4 +1,4 @@
-use super::words::{Words, node_called};
+use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
 use crate::plan::{Explanation, LocalTrees, Planner, brief, explain};
@@ -7,7 +7,7 @@ use crate::store::StatCache;
 /// Tell why a node is run, or what its key is made of.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The node, such as 'erlang[otp=27.3.4.1,distro=debian-12,arch=amd64]', and selections.
+    /// The node, such as 'build[version=1.2,distro=debian-12]', and selections.
     #[arg(required = true)]
     words: Vec<String>,
     /// Print it as JSON.
@@ -18,10 +18,7 @@ pub struct Arguments {
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let words = Words::parse(&arguments.words)?;
     let workspace = Workspace::open(global, &words)?;
-    let [name] = words.goals.as_slice() else {
-        return Err(CommandError::new("name one node"));
-    };
-    let node = node_called(name, &workspace.graph)?;
+    let node = words.one_node(&workspace.graph)?;
     workspace.require_locked(&[node])?;
     let stats = StatCache::load(&workspace.store);
     let files = LocalTrees::new(&stats);

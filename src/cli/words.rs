@@ -51,6 +51,21 @@ impl Words {
         nodes.dedup();
         Ok(nodes)
     }
+
+    /// The one node that is meant.
+    pub fn one_node(&self, graph: &Graph) -> Result<NodeId, CommandError> {
+        let [name] = self.goals.as_slice() else {
+            return Err(CommandError::new(format!("name one node, not {}", self.goals.len())));
+        };
+        match nodes_called(name, graph)?.as_slice() {
+            [node] => Ok(*node),
+            nodes => {
+                let names = nodes.iter().map(|id| graph.node(*id).name.as_str());
+                let message = format!("'{name}' has {} nodes: name one", nodes.len());
+                Err(Diagnostic::placeless(message).suggest("", names).into())
+            }
+        }
+    }
 }
 
 /// All nodes of a target, or the one node of that name.
@@ -65,18 +80,6 @@ fn nodes_called(name: &str, graph: &Graph) -> Result<Vec<NodeId>, CommandError> 
             Err(Diagnostic::placeless(message).suggest(name, graph.targets()).into())
         }
         nodes => Ok(nodes.to_vec()),
-    }
-}
-
-/// The node of that name, and only that.
-pub fn node_called(name: &str, graph: &Graph) -> Result<NodeId, CommandError> {
-    match nodes_called(name, graph)?.as_slice() {
-        [node] => Ok(*node),
-        nodes => {
-            let names = nodes.iter().map(|id| graph.node(*id).name.as_str());
-            let message = format!("'{name}' has {} nodes: name one", nodes.len());
-            Err(Diagnostic::placeless(message).suggest("", names).into())
-        }
     }
 }
 

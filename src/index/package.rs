@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn pool_paths_have_the_lib_prefix_and_no_epoch() {
-        assert_eq!(path("esl-erlang", "1:27.3-1"), "pool/main/e/esl-erlang/esl-erlang_27.3-1_amd64.deb");
+        assert_eq!(path("hello", "1:27.3-1"), "pool/main/h/hello/hello_27.3-1_amd64.deb");
         assert_eq!(path("libssl", "1"), "pool/main/libs/libssl/libssl_1_amd64.deb");
         assert_eq!(path("lib", "1"), "pool/main/l/lib/lib_1_amd64.deb");
     }

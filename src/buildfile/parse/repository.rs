@@ -63,7 +63,7 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
     }
     let has = |name: &str| reader.node().iter_children().any(|child| child.name().value() == name);
     if !has("packages") {
-        let help = "add for example: packages \"esl-erlang\"";
+        let help = "add for example: packages \"hello\"";
         reader.push(Diagnostic::error(&span, "an index gathers packages", "names none").help(help));
     }
     if !has("suite") {

@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_fault_names_the_field_and_the_clause() {
         for (field, clause, reason) in [
-            (Relation::Depends, "Erlang", "package name is 'Erlang'"),
+            (Relation::Depends, "Hello", "package name is 'Hello'"),
             (Relation::Depends, "libc6 (> 2)", "<< <= = >= >>"),
             (Relation::Depends, "libc6 (>= 2.34", "(operator version)"),
             (Relation::Depends, "libc6 2.34", "(operator version)"),
