@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -37,11 +38,13 @@ pub(super) fn collect(
             return Err(fault.with_log(keep_log(store, scratch)?));
         }
     }
+    // It may have been moved by the time that something unfit is found beside it.
+    let mut log = open_log(scratch)?;
     let tree = match found.ingest(store, scratch) {
         Ok(tree) => tree,
         Err(StoreError::Unsupported { path, reason }) => {
             let path = path.strip_prefix(scratch.join(OUT)).unwrap_or(&path).display().to_string();
-            return Err(Fault::Unfit(path, reason.to_owned()).with_log(keep_log(store, scratch)?));
+            return Err(Fault::Unfit(path, reason.to_owned()).with_log(copy_log(store, &mut log)?));
         }
         Err(error) => return Err(error.into()),
     };
@@ -52,6 +55,17 @@ pub(super) fn collect(
 fn keep_log(store: &LocalStore, scratch: &Path) -> Result<Digest, StoreError> {
     let tree = store.ingest_paths(scratch, vec![scratch.join("log")], Ingest::Move)?;
     Ok(object_at(&tree, "log"))
+}
+
+fn open_log(scratch: &Path) -> Result<File, StoreError> {
+    let path = scratch.join("log");
+    File::open(&path).map_err(StoreError::io("open", path))
+}
+
+fn copy_log(store: &LocalStore, log: &mut File) -> Result<Digest, StoreError> {
+    let mut object = store.writer()?;
+    io::copy(log, &mut object).map_err(StoreError::io("copy", "the log"))?;
+    object.finish()
 }
 
 fn object_at(tree: &Tree, path: &str) -> Digest {
@@ -191,6 +205,21 @@ mod tests {
         symlink("/etc", scratch.join(OUT)).unwrap();
         let error = collect(&store, &scratch, &["passwd".into()], None).unwrap_err();
         assert!(matches!(error, RunError::UnfitOutput { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_log_is_kept_whenever_something_unfit_is_found() {
+        for _ in 0..50 {
+            let (_dir, store, scratch) = scratch();
+            fs::create_dir(scratch.join("forge/out/root")).unwrap();
+            for name in 0..20 {
+                fs::write(scratch.join(format!("forge/out/root/{name}")), name.to_string()).unwrap();
+            }
+            let _socket = std::os::unix::net::UnixListener::bind(scratch.join("forge/out/root/s")).unwrap();
+            let error = collect(&store, &scratch, &["root".into()], None).unwrap_err();
+            let RunError::UnfitOutput { log, .. } = error else { panic!("{error}") };
+            assert_eq!(store.get(log).unwrap(), b"log");
+        }
     }
 
     #[test]
