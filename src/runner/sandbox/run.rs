@@ -89,7 +89,7 @@ impl Sandbox {
         format!("{}, {limits}", self.version)
     }
 
-    /// Removes control groups that killed processes left. Their commands died with them.
+    /// Removes control groups that killed forges left, and ends what is still in them.
     pub fn sweep(&self) {
         Limits::sweep();
     }
