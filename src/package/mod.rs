@@ -7,7 +7,7 @@ mod rpm;
 mod testing;
 
 pub use deb::{
-    Architecture, Compression, Deb, DebInfo, DebVersion, MaintainerScript, PackageName, Priority, Relation,
+    Architecture, Compression, Deb, DebControl, DebInfo, DebVersion, MaintainerScript, PackageName, Priority, Relation,
     Substvars,
 };
 pub use error::PackageError;
