@@ -9,4 +9,5 @@ pub(crate) mod testing;
 mod tests;
 
 pub use keygen::generate_key;
+pub use sign::PacketSignature;
 pub use signing_keys::{Fault, KeyError, KeySource, Secret, SigningKeys, signing_time};

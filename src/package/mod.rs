@@ -1,14 +1,24 @@
 //! Packages, written and read in process, the same bytes on every machine.
 
+mod compress;
+mod constraint;
 mod deb;
+mod describe;
 mod error;
+mod layout;
+mod object;
 mod rpm;
+mod script;
 #[cfg(test)]
 mod testing;
 
+pub use compress::Compression;
 pub use deb::{
-    Architecture, Compression, Deb, DebControl, DebInfo, DebVersion, MaintainerScript, PackageName, Priority,
-    Relation, Substvars,
+    Architecture, Deb, DebControl, DebInfo, DebVersion, PackageName, Priority, Relation, Substvars,
 };
 pub use error::PackageError;
-pub use rpm::{Comparison, RpmChange, RpmDependency, RpmFile, RpmFileKind, RpmInfo, RpmRelation};
+pub use rpm::{
+    Comparison, Rpm, RpmArchitecture, RpmChange, RpmDependency, RpmFile, RpmFileKind, RpmGenerated, RpmInfo,
+    RpmName, RpmRelation, RpmVersion,
+};
+pub use script::{MaintainerScript, with_interpreter};
