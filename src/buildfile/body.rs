@@ -80,8 +80,6 @@ impl Package {
             &self.version,
             &self.architecture,
             &self.maintainer,
-            &self.section,
-            &self.priority,
             &self.summary,
             &self.description,
             &self.changelog,
@@ -90,11 +88,9 @@ impl Package {
         fixed
             .into_iter()
             .chain(&self.iteration)
+            .chain(&self.dist)
             .chain(&self.homepage)
-            .chain(self.relations.values().flatten())
-            .chain(self.scripts.values())
-            .chain(&self.conffiles)
-            .chain(&self.lintian_overrides)
+            .chain(self.parts().into_iter().flat_map(PackagePart::templates))
             .chain(contents)
             .collect()
     }

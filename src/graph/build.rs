@@ -6,8 +6,8 @@ use super::fault;
 use super::fill::Filler;
 use super::*;
 use crate::buildfile::{
-    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Origin, Place, Reference, Report,
-    Resources, Span, Target, Upstream,
+    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, KeySource, Origin, Place,
+    Reference, Report, Resources, Span, Target, Upstream,
 };
 use crate::matrix::{Axes, Cell, Expander, Join};
 use crate::upstream::{Lock, LockedVersion};
@@ -17,8 +17,9 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
     let expander = Expander::new(axes, &buildfile.rules);
     let (graph, report) = (Graph::default(), Report::default());
     let missing = Rc::default();
-    let lacks = Vec::new();
-    let mut builder = Builder { buildfile, axes, lock, expander, graph, report, missing, lacks };
+    let (lacks, fingerprints) = (Vec::new(), HashMap::new());
+    let mut builder =
+        Builder { buildfile, axes, lock, expander, graph, report, missing, lacks, fingerprints };
     for axis in &buildfile.axes {
         builder.axis_has_versions(axis);
     }
@@ -65,6 +66,8 @@ pub(super) struct Builder<'a> {
     /// Holes of templates that a cell has no value for.
     missing: Rc<RefCell<Vec<Diagnostic>>>,
     lacks: Vec<Lack>,
+    /// Of the keys that packages are signed by, or why one cannot.
+    pub fingerprints: HashMap<KeySource, Result<String, String>>,
 }
 
 /// A target that is used and has no cell that agrees: in `node`, and in so many others.
@@ -192,9 +195,6 @@ impl<'a> Builder<'a> {
     }
 
     fn target(&mut self, target: &'a Target) {
-        if matches!(&target.body, Body::Package(package) if package.copyright.is_none()) {
-            self.report.push(fault::no_copyright(&target.span, &target.name));
-        }
         let joins = Joins::new(self, target);
         for cell in self.expander.cells(target) {
             let name = node_name(&target.name, &cell);
@@ -330,7 +330,7 @@ impl<'a> Builder<'a> {
                 Some(self.date_of(upstream, &version))
             }
             Work::Script(script) => Some(script.date),
-            Work::Package(package) => Some(package.deb.source_date_epoch),
+            Work::Package(package) => Some(package.package.source_date_epoch()),
             Work::Index(index) => Some(index.date),
             _ => None,
         }

@@ -4,7 +4,9 @@ mod action;
 mod build;
 mod fault;
 mod fill;
+mod generator;
 mod node;
+mod package;
 mod products;
 mod render;
 mod work;
@@ -15,5 +17,5 @@ pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
     ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork, Root, Script,
-    Work,
+    Signer, Work,
 };

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use crate::buildfile::KeySource;
 use crate::index::AptIndex;
-use crate::package::Deb;
+use crate::package::Package;
 use crate::upstream::BootstrapLock;
 
 /// What a node does. An input is named by its place in the node's list.
@@ -131,13 +131,24 @@ pub enum Placement {
 #[derive(Clone, Debug)]
 pub struct PackageWork {
     /// Everything but the payload.
-    pub deb: Deb,
+    pub package: Package,
     /// What it holds: input, the part of it that is taken, and where that goes.
     pub contents: Vec<(usize, String, String)>,
     /// The input that holds what the dependency generator found.
-    pub substvars: Option<usize>,
+    pub generated: Option<usize>,
     /// The input that holds the copyright file.
     pub copyright: Option<usize>,
+    /// By which key an rpm package is signed.
+    pub signer: Option<Signer>,
+}
+
+/// A key that signs packages.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// Where the secret key is read when it is used; it may be elsewhere tomorrow.
+    pub key: KeySource,
+    /// Its fingerprint, which is public: what the action knows of it.
+    pub fingerprint: String,
 }
 
 /// Repository metadata to be made.

@@ -47,8 +47,13 @@ fn wanted_packages(graph: &Graph, index: NodeId) -> BTreeSet<String> {
     let packages = node.inputs.iter().zip(&work.suites).filter_map(|(input, suite)| match input {
         Input::Node { node, .. } => match &graph.node(*node).work {
             Work::Package(package) => {
-                let deb = &package.deb;
-                Some(format!("{suite}: {} {} ({})", deb.name, deb.version, deb.architecture))
+                let package = &package.package;
+                Some(format!(
+                    "{suite}: {} {} ({})",
+                    package.name(),
+                    package.version(),
+                    package.architecture()
+                ))
             }
             _ => None,
         },

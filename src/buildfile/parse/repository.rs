@@ -135,7 +135,8 @@ fn repository(mut reader: Reader<'_>) -> Option<(Reference, Template)> {
     Some((reference(index?), at))
 }
 
-fn key(mut reader: Reader<'_>) -> Option<KeySource> {
+/// `sign key-file="…"` or `sign key-env="…"`.
+pub fn key(mut reader: Reader<'_>) -> Option<KeySource> {
     let file = reader.property("key-file");
     let env = reader.property("key-env");
     let key = match (file, env) {

@@ -10,6 +10,8 @@ use crate::package::{Compression, MaintainerScript, PackageError};
 /// SHA-256, in the numbers of OpenPGP (RFC 9580, section 9.5).
 const SHA256: u32 = 8;
 const DAY: u32 = 86_400;
+/// In place of the machine's name: what tells a reader that there is none.
+const BUILD_HOST: &str = "reproducible";
 
 /// The tags of a header as they are collected; the crate sorts them.
 #[derive(Default)]
@@ -78,6 +80,7 @@ impl Rpm {
         };
         tags.translated(RPMTAG_DESCRIPTION, description);
         tags.number(RPMTAG_BUILDTIME, date);
+        tags.text(RPMTAG_BUILDHOST, BUILD_HOST);
         tags.text(RPMTAG_LICENSE, &self.license);
         tags.translated(RPMTAG_GROUP, self.group.as_deref().unwrap_or("Unspecified"));
         tags.optional(RPMTAG_URL, &self.homepage);
