@@ -1,12 +1,13 @@
 //! forge as a person has it: the real binary, in a directory of its own, with real sandboxes.
 //!
 //! Actions run in this machine's own tree (targets without an image), so that all these tests
-//! need is bubblewrap; `first_light` needs all that `tests/run` installs.
+//! need is bubblewrap; `first_light` and `images` need all that `tests/run` installs.
 
 mod disk;
 mod events;
 mod failures;
 mod first_light;
+mod images;
 mod interrupt;
 mod keys;
 mod killed;
@@ -14,6 +15,7 @@ mod language;
 mod live;
 mod matrix;
 mod plan;
+mod registry;
 mod repository;
 mod schedule;
 mod scratch;
