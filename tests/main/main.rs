@@ -13,6 +13,7 @@ mod killed;
 mod language;
 mod live;
 mod matrix;
+mod optional;
 mod plan;
 mod repository;
 mod schedule;
