@@ -15,6 +15,7 @@ mod live;
 mod matrix;
 mod optional;
 mod plan;
+mod product;
 mod repository;
 mod schedule;
 mod scratch;
