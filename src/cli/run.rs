@@ -40,8 +40,8 @@ pub struct Arguments {
     runner: Option<RunnerKind>,
     /// A Docker Engine for everything of one platform, as linux/arm64=ssh://builder or
     /// linux/arm64=tcp://builder:2376. May be given for several platforms.
-    #[arg(long = "engine", value_name = "PLATFORM=ADDRESS", env = "FORGE_ENGINES", value_delimiter = ',')]
-    engines: Vec<PlatformEngine>,
+    #[arg(long = "engine", value_name = "PLATFORM=ADDRESS", env = "FORGE_ENGINES", value_parser = engines)]
+    engines: Vec<Vec<PlatformEngine>>,
     /// A directory with archives that were fetched by other means.
     #[arg(long, value_name = "DIR")]
     distdir: Option<PathBuf>,
@@ -103,7 +103,7 @@ fn execute(
     let mut listeners = listeners(arguments)?;
     let started = Instant::now();
     let report = runtime.block_on(async {
-        let (runners, said) = Runners::open(arguments.runner, &arguments.engines).await?;
+        let (runners, said) = Runners::open(arguments.runner, &arguments.engines.concat()).await?;
         for text in said {
             let notice = Event::Notice { text };
             listeners.iter_mut().for_each(|listener| listener.hear(&notice));
@@ -128,6 +128,11 @@ fn execute(
     let duration_ms = started.elapsed().as_millis() as u64;
     eprint!("{}", ui::run_summary(&workspace.graph, &report, duration_ms));
     Ok(code(&report))
+}
+
+/// One, several with commas between them, or none.
+fn engines(text: &str) -> Result<Vec<PlatformEngine>, String> {
+    text.split(',').filter(|engine| !engine.trim().is_empty()).map(str::parse).collect()
 }
 
 fn code(report: &RunReport) -> u8 {

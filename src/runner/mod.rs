@@ -1,6 +1,6 @@
 //! Runs one command in an image's tree and takes what it made into the store.
 //!
-//! Two runners show a command the same world: `sandbox` (bubblewrap, no daemon) and `docker`
+//! Two kinds of runners show a command the same world: `sandbox` (bubblewrap, no daemon) and `docker`
 //! (engines with API 1.41 or later). What each guarantees is told in `docs/runners.md`.
 
 mod choose;

@@ -39,7 +39,7 @@ pub struct Docker {
     address: EngineAddress,
     version: String,
     /// The way to the engine, as long as anybody uses it.
-    _tunnel: Option<Arc<Tunnel>>,
+    tunnel: Option<Arc<Tunnel>>,
     /// One image is loaded at a time, so that none is loaded twice.
     pub(super) loading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -72,7 +72,7 @@ impl Docker {
         let told = client.version().await.map_err(unreachable)?;
         let [version, arch] = [told.version, told.arch].map(Option::unwrap_or_default);
         let version = format!("Docker {version} ({arch}), API {api}");
-        Ok(Self { client, address, version, _tunnel: tunnel, loading: Arc::default() })
+        Ok(Self { client, address, version, tunnel, loading: Arc::default() })
     }
 
     /// What is used, in one line.
@@ -86,6 +86,15 @@ impl Docker {
     /// Whether it sees this machine's files.
     pub(super) fn is_here(&self) -> bool {
         self.address.is_here()
+    }
+
+    /// Opens the way again if it broke, and ends what could not be ended over it: to be called
+    /// where something begins.
+    pub(super) async fn connect(&self, store: &LocalStore) -> Result<(), RunError> {
+        match &self.tunnel {
+            Some(tunnel) if tunnel.renew().await? => self.sweep(store).await,
+            _ => Ok(()),
+        }
     }
 
     /// Ends when an engine elsewhere has not answered for a while; never if it does, and never

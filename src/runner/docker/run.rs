@@ -70,6 +70,7 @@ impl Docker {
         command: &Command,
         store: &Arc<LocalStore>,
     ) -> Result<(String, Mounts), RunError> {
+        self.connect(store).await?;
         let image = self.load_root(root, &command.platform, store).await?;
         if self.is_here() {
             return Ok((image, Mounts::Stage));

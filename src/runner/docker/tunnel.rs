@@ -5,6 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 
 use super::super::RunError;
 use super::address::SshAddress;
@@ -20,46 +21,57 @@ const OTHER_SIDE: &str = "echo forge && exec cat >/dev/null";
 /// configuration, keys and known hosts.
 #[derive(Debug)]
 pub(super) struct Tunnel {
+    to: SshAddress,
     /// Nobody else may enter: who reaches an engine is root on its machine.
     dir: TempDir,
     /// Killed when this is dropped.
-    _ssh: Child,
+    ssh: Mutex<Child>,
 }
 
 impl Tunnel {
     pub(super) async fn open(to: &SshAddress) -> Result<Self, RunError> {
-        let refused = |error: std::io::Error| {
-            RunError::Setup(format!("ssh cannot be started: {error}; install it (openssh-client)"))
-        };
         let dir = tempfile::Builder::new().prefix("forge-engine-").tempdir().map_err(refused)?;
-        let mut command = Command::new("ssh");
-        command.args(["-T", "-S", "none", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]);
-        // A machine that is gone is noticed after a minute.
-        command.args([
-            "-o",
-            "ServerAliveInterval=20",
-            "-o",
-            "ServerAliveCountMax=3",
-            "-o",
-            "ConnectTimeout=30",
-        ]);
-        command.arg("-L").arg(format!("{}:{}", dir.path().join("socket").display(), to.socket));
-        to.port.iter().for_each(|port| _ = command.args(["-p", &port.to_string()]));
-        command.arg("--").arg(&to.destination).arg(OTHER_SIDE);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        // An interrupt from the terminal is for forge, which needs the way to end its containers.
-        command.process_group(0);
-        let mut ssh = command.spawn().map_err(refused)?;
-        match tokio::time::timeout(PATIENCE, first_line(&mut ssh)).await {
-            Ok(Ok(())) => Ok(Self { dir, _ssh: ssh }),
-            Ok(Err(said)) => Err(unreachable(to, &said)),
-            Err(_) => Err(unreachable(to, "no answer")),
+        let ssh = Mutex::new(start(to, &dir).await?);
+        Ok(Self { to: to.clone(), dir, ssh })
+    }
+
+    /// Opens it again if the connection broke, and says whether it did.
+    pub(super) async fn renew(&self) -> Result<bool, RunError> {
+        let mut ssh = self.ssh.lock().await;
+        let broke = !matches!(ssh.try_wait(), Ok(None));
+        if broke {
+            *ssh = start(&self.to, &self.dir).await?;
         }
+        Ok(broke)
     }
 
     pub(super) fn socket(&self) -> PathBuf {
         self.dir.path().join("socket")
     }
+}
+
+async fn start(to: &SshAddress, dir: &TempDir) -> Result<Child, RunError> {
+    let mut command = Command::new("ssh");
+    command.args(["-T", "-S", "none", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]);
+    // A machine that is gone is noticed after a minute.
+    command.args(["-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=30"]);
+    command.args(["-o", "StreamLocalBindUnlink=yes"]);
+    command.arg("-L").arg(format!("{}:{}", dir.path().join("socket").display(), to.socket));
+    to.port.iter().for_each(|port| _ = command.args(["-p", &port.to_string()]));
+    command.arg("--").arg(&to.destination).arg(OTHER_SIDE);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    // An interrupt from the terminal is for forge, which needs the way to end its containers.
+    command.process_group(0);
+    let mut ssh = command.spawn().map_err(refused)?;
+    match tokio::time::timeout(PATIENCE, first_line(&mut ssh)).await {
+        Ok(Ok(())) => Ok(ssh),
+        Ok(Err(said)) => Err(unreachable(to, &said)),
+        Err(_) => Err(unreachable(to, "no answer")),
+    }
+}
+
+fn refused(error: std::io::Error) -> RunError {
+    RunError::Setup(format!("ssh cannot be started: {error}; install it (openssh-client)"))
 }
 
 /// Waits until the way is open. An error is what ssh says.
