@@ -276,7 +276,8 @@ fn an_engine_is_reached_by_ssh_with_the_users_own_settings() {
     assert_nothing_left(&local);
     assert_eq!(tunnels(&sshd), Vec::<PathBuf>::new());
 
-    let error = scratch.forge("run slow --engine linux/amd64=ssh://no-such-user@builder").ends_with(1).error_text();
+    let error =
+        scratch.forge("run slow --engine linux/amd64=ssh://no-such-user@builder").ends_with(1).error_text();
     assert!(
         error.contains("ssh does not reach no-such-user@builder: ") && error.contains("Permission denied"),
         "{error}"
