@@ -59,6 +59,7 @@ impl Docker {
             let (command, store) = (command.clone(), store.clone());
             blocking(move || Stage::prepare(&command, store)).await?
         };
+        self.connect(store).await?;
         let built = tokio::select! {
             built = self.build(build, &stage, listener) => built,
             // The engine ends a build that nobody listens to.
