@@ -41,7 +41,7 @@ impl Body {
                 let contents = package.contents.iter().filter_map(|content| used(&content.from));
                 contents.chain(&package.image).chain(&package.requires).collect()
             }
-            Self::Index(index) => index.packages.iter().collect(),
+            Self::Index(index) => index.packages.iter().chain(&index.requires).collect(),
             Self::Publish(publish) => {
                 publish.repositories.iter().map(|(index, _)| index).chain(&publish.requires).collect()
             }
@@ -54,9 +54,11 @@ impl ImageSource {
     pub(super) fn templates(&self) -> Vec<&Template> {
         match self {
             Self::Bootstrap { suite, arch, packages } => [suite, arch].into_iter().chain(packages).collect(),
-            Self::Dockerfile { path, args, platform, .. } => {
-                [path, platform].into_iter().chain(args.iter().map(|(_, value)| value)).collect()
+            Self::Dockerfile { path, args, bases, platform, .. } => {
+                let values = args.iter().chain(bases).map(|(_, value)| value);
+                [path, platform].into_iter().chain(values).collect()
             }
+            Self::Registry { reference, platform } => vec![reference, platform],
         }
     }
 }

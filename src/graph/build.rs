@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::fault;
@@ -17,9 +17,9 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
     let expander = Expander::new(axes, &buildfile.rules);
     let (graph, report) = (Graph::default(), Report::default());
     let missing = Rc::default();
-    let (lacks, fingerprints) = (Vec::new(), HashMap::new());
+    let (lacks, refused, fingerprints) = Default::default();
     let mut builder =
-        Builder { buildfile, axes, lock, expander, graph, report, missing, lacks, fingerprints };
+        Builder { buildfile, axes, lock, expander, graph, report, missing, lacks, refused, fingerprints };
     for axis in &buildfile.axes {
         builder.axis_has_versions(axis);
     }
@@ -60,12 +60,14 @@ pub(super) struct Builder<'a> {
     pub buildfile: &'a Buildfile,
     pub axes: &'a Axes,
     pub lock: &'a Lock,
-    expander: Expander<'a>,
+    pub expander: Expander<'a>,
     pub graph: Graph,
     pub report: Report,
     /// Holes of templates that a cell has no value for.
     missing: Rc<RefCell<Vec<Diagnostic>>>,
     lacks: Vec<Lack>,
+    /// Targets of which a cell could not be made into a node, which is told by itself.
+    pub refused: BTreeSet<String>,
     /// Of the keys that packages are signed by, or why one cannot.
     pub fingerprints: HashMap<KeySource, Result<String, String>>,
 }
@@ -155,6 +157,7 @@ impl<'a> Builder<'a> {
             work,
             inputs,
             requires: Vec::new(),
+            may_lack: Vec::new(),
             resources: Resources { cpu: 1, memory: None },
             timeout: None,
             span: upstream.span.clone(),
@@ -208,7 +211,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn join(&self, used: &str, over: &[Dimension], user: &Target) -> Join<'a, NodeId> {
+    pub fn join(&self, used: &str, over: &[Dimension], user: &Target) -> Join<'a, NodeId> {
         let nodes = self.graph.of_target(used).iter();
         let items = nodes.map(|id| (self.graph.node(*id).cell.clone(), *id)).collect();
         Join::new(self.axes, over, &user.over, items)
@@ -260,6 +263,7 @@ impl<'a> Builder<'a> {
             work: Work::Script(Box::new(script)),
             inputs,
             requires,
+            may_lack: Vec::new(),
             resources: command.resources,
             timeout: command.timeout,
             span: target.span.clone(),
@@ -298,6 +302,9 @@ impl<'a> Builder<'a> {
 
     /// Notes that a node needs something of which no cell agrees with it.
     pub fn lacks(&mut self, span: &Span, node: &str, used: &str) {
+        if self.refused.contains(used) {
+            return;
+        }
         let is_it = |lack: &&mut Lack| lack.span.range == span.range && lack.used == used;
         match self.lacks.iter_mut().find(is_it) {
             Some(lack) => lack.more += 1,
@@ -332,6 +339,7 @@ impl<'a> Builder<'a> {
             Work::Script(script) => Some(script.date),
             Work::Package(package) => Some(package.package.source_date_epoch()),
             Work::Index(index) => Some(index.date),
+            Work::Accept => self.date_of_input(node.inputs.first()?),
             _ => None,
         }
     }
@@ -344,6 +352,7 @@ impl<'a> Builder<'a> {
         match &self.graph.node(*node).work {
             Work::Bootstrap(image) => format!("linux/{}", image.arch),
             Work::Dockerfile(image) => image.platform.clone(),
+            Work::Registry(image) => image.image.platform.clone(),
             _ => String::new(),
         }
     }

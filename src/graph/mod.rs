@@ -5,6 +5,7 @@ mod build;
 mod fault;
 mod fill;
 mod generator;
+mod images;
 mod node;
 mod package;
 mod products;
@@ -16,6 +17,6 @@ pub use build::build;
 pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
-    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork, Root, Script,
-    Signer, Work,
+    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork,
+    RegistryImage, Root, Script, Signer, Work,
 };

@@ -39,18 +39,13 @@ impl Builder<'_> {
         let format = filler.text(&package.format);
         let part = package.part(&format);
         let described = Described { package, part: &part, filler: &filler, date, target, node: &name };
-        let (written, generator) = match format.as_str() {
-            "deb" => (described.deb().map(Package::Deb), Generator::Deb),
-            "rpm" => (described.rpm().map(Package::Rpm), Generator::Rpm),
-            _ => {
-                let reason = format!("there are no packages of format '{format}'; expected deb or rpm");
-                return self.report.push_new(described.unfit(&reason));
-            }
-        };
-        let written = match written {
+        let (written, generator) = match described.written(&format) {
             Ok(written) => written,
-            // The same holds for many cells, and is told once.
-            Err(fault) => return self.report.push_new(fault),
+            // The same may hold for many cells, and is told once.
+            Err(fault) => {
+                self.refused.insert(target.name.clone());
+                return self.report.push_new(fault);
+            }
         };
         let copyright = package.copyright.as_ref().map(|path| {
             let globs = vec![path.display().to_string()];
@@ -110,6 +105,14 @@ struct Described<'a> {
 }
 
 impl Described<'_> {
+    fn written(&self, format: &str) -> Result<(Package, Generator), Diagnostic> {
+        match format {
+            "deb" => Ok((Package::Deb(self.deb()?), Generator::Deb)),
+            "rpm" => Ok((Package::Rpm(self.rpm()?), Generator::Rpm)),
+            _ => Err(self.unfit(&format!("there are no packages of format '{format}'; expected deb or rpm"))),
+        }
+    }
+
     fn unfit(&self, reason: &dyn Display) -> Diagnostic {
         fault::unfit(&self.target.span, self.node, reason)
     }

@@ -1,54 +1,14 @@
-//! Nodes that make images, gather packages and publish them.
+//! Nodes that gather packages and publish them.
 
 use std::collections::BTreeSet;
 
-use super::build::{Builder, Joins};
-use super::fault;
+use super::build::{Builder, Joins, node_name};
 use super::*;
 use crate::buildfile::{self, Diagnostic, Resources, Target};
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, Suite};
 use crate::matrix::Cell;
 
 impl Builder<'_> {
-    pub(super) fn image(
-        &mut self,
-        target: &Target,
-        image: &buildfile::ImageSource,
-        name: String,
-        cell: Cell,
-    ) {
-        let filler = self.filler(&cell);
-        let (work, inputs, fault) = match image {
-            buildfile::ImageSource::Bootstrap { suite, arch, packages } => {
-                let (suite, arch) = (filler.text(suite), filler.text(arch));
-                let mut wanted = filler.texts(packages);
-                wanted.sort();
-                wanted.dedup();
-                let locked = self.lock.images.get(&name).filter(|locked| {
-                    let closure = &locked.closure;
-                    (&closure.suite, &closure.arch, &locked.wanted) == (&suite, &arch, &wanted)
-                });
-                let fault = locked.is_none().then(|| fault::image_not_locked(&target.span, &name));
-                let image = BootstrapImage {
-                    suite,
-                    arch,
-                    wanted,
-                    locked: locked.map(|locked| locked.closure.clone()),
-                };
-                (Work::Bootstrap(Box::new(image)), Vec::new(), fault)
-            }
-            buildfile::ImageSource::Dockerfile { path, context, args, platform } => {
-                let dockerfile = filler.text(path);
-                let globs = context.iter().cloned().chain([dockerfile.clone()]).collect();
-                let files = LocalFiles { base: self.buildfile.dir.clone(), globs };
-                let args = args.iter().map(|(name, value)| (name.clone(), filler.text(value))).collect();
-                let image = DockerImage { dockerfile, args, platform: filler.text(platform) };
-                (Work::Dockerfile(image), vec![Input::Files(files)], None)
-            }
-        };
-        self.graph.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
-    }
-
     pub(super) fn index(
         &mut self,
         target: &Target,
@@ -61,7 +21,8 @@ impl Builder<'_> {
         let mut inputs = Vec::new();
         let mut suites = Vec::new();
         let mut date = 1;
-        for node in self.gathered(&index.packages, &cell, joins) {
+        let packages = self.gathered(&index.packages, &cell, joins);
+        for node in self.accepted(target, index, packages) {
             suites.push(self.filler(&self.graph.node(node).cell).text(&index.suite));
             date = date.max(self.date_of_node(node).unwrap_or(1));
             inputs.push(Input::Node { node, output: "package".to_owned() });
@@ -82,7 +43,43 @@ impl Builder<'_> {
             pool: PoolLayout::PerSuite,
         };
         let work = Work::Index(Box::new(IndexWork { index: settings, suites, date }));
-        self.graph.add(Node { inputs, ..plain_node(target, name, cell, work) });
+        let may_lack = self.optional(&inputs);
+        self.graph.add(Node { inputs, may_lack, ..plain_node(target, name, cell, work) });
+    }
+
+    /// The packages as this index takes them: each once the tests of its cell have succeeded.
+    fn accepted(
+        &mut self,
+        index: &Target,
+        settings: &buildfile::Index,
+        packages: Vec<NodeId>,
+    ) -> Vec<NodeId> {
+        if settings.requires.is_empty() {
+            return packages;
+        }
+        packages.into_iter().map(|package| self.accept(index, settings, package)).collect()
+    }
+
+    /// The step that stands between a package and the index: `package.for-index`.
+    fn accept(&mut self, index: &Target, settings: &buildfile::Index, package: NodeId) -> NodeId {
+        let Node { target: used, cell, .. } = self.graph.node(package).clone();
+        let Some(used) = self.buildfile.target(&used) else { return package };
+        let step = format!("{}.for-{}", used.name, index.name);
+        let name = node_name(&step, &cell);
+        if let Some(step) = self.graph.by_name(&name) {
+            return step;
+        }
+        let tests = settings.requires.iter().filter_map(|test| self.buildfile.target(&test.name));
+        let requires = tests.flat_map(|test| self.join(&test.name, &test.over, used).all(&cell)).collect();
+        let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
+        let node = plain_node(index, name, cell, Work::Accept);
+        self.graph.add(Node { target: step, keyword: "package", inputs, requires, ..node })
+    }
+
+    /// The nodes among the inputs that the Buildfile lets go on without.
+    fn optional(&self, inputs: &[Input]) -> Vec<NodeId> {
+        let nodes = inputs.iter().filter_map(Input::node);
+        nodes.filter(|node| self.expander.is_optional(&self.graph.node(*node).cell)).collect()
     }
 
     pub(super) fn publish(
@@ -113,7 +110,8 @@ impl Builder<'_> {
             keys: publish.keys.iter().map(|key| key.below(&self.buildfile.dir)).collect(),
             retention_days: publish.retention_days,
         }));
-        self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+        let may_lack = self.optional(&inputs);
+        self.graph.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
     }
 }
 
@@ -126,6 +124,7 @@ pub(super) fn plain_node(target: &Target, name: String, cell: Cell, work: Work) 
         work,
         inputs: Vec::new(),
         requires: Vec::new(),
+        may_lack: Vec::new(),
         resources: Resources { cpu: 1, memory: None },
         timeout: None,
         span: target.span.clone(),
