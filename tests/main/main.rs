@@ -9,6 +9,7 @@ mod engine;
 mod engines;
 mod events;
 mod failures;
+mod formats;
 mod images;
 mod interrupt;
 mod keys;
