@@ -110,9 +110,9 @@ fn update_images(
         if !is_wanted(words, &node.target) && !is_wanted(words, &node.name) {
             continue;
         }
-        if updater.image(&node.name, &image.suite, &image.arch, &image.wanted, lock)? {
+        if updater.image(&node.name, &image.wanted, lock)? {
             let packages = lock.images.get(&node.name).map_or(0, |image| image.closure.packages.len());
-            println!("{}: {packages} packages of {}", node.name, image.suite);
+            println!("{}: {packages} packages of {}", node.name, image.wanted.suite);
         }
     }
     Ok(())

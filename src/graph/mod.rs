@@ -4,6 +4,7 @@ mod action;
 mod build;
 mod fault;
 mod fill;
+mod joins;
 mod node;
 mod products;
 mod render;

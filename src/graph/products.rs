@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::build::{Builder, Joins, node_name};
+use super::build::{Builder, node_name};
+use super::joins::Joins;
 use super::*;
 use super::{fault, fill::Filler};
 use crate::buildfile::{self, Diagnostic, Resources, Span, Target};
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, Suite};
 use crate::matrix::Cell;
+use crate::upstream::Wanted;
 use crate::package::{Compression, Deb, DebVersion, MaintainerScript, Priority, Relation};
 
 /// Finds what the shared libraries of a payload need, in the words of the distribution's own
@@ -32,7 +34,7 @@ else
 fi
 "#;
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     pub(super) fn image(
         &mut self,
         target: &Target,
@@ -42,22 +44,15 @@ impl Builder<'_> {
     ) {
         let filler = self.filler(&cell);
         let (work, inputs, fault) = match image {
-            buildfile::ImageSource::Bootstrap { suite, arch, packages } => {
+            buildfile::ImageSource::Bootstrap { suite, arch, foreign, packages } => {
                 let (suite, arch) = (filler.text(suite), filler.text(arch));
-                let mut wanted = filler.texts(packages);
-                wanted.sort();
-                wanted.dedup();
-                let locked = self.lock.images.get(&name).filter(|locked| {
-                    let closure = &locked.closure;
-                    (&closure.suite, &closure.arch, &locked.wanted) == (&suite, &arch, &wanted)
-                });
+                let mut foreign = sorted(filler.texts(foreign));
+                foreign.retain(|foreign| *foreign != arch);
+                let wanted = Wanted { suite, arch, foreign, packages: sorted(filler.texts(packages)) };
+                let locked = self.lock.images.get(&name).filter(|locked| locked.is_of(&wanted));
                 let fault = locked.is_none().then(|| fault::image_not_locked(&target.span, &name));
-                let image = BootstrapImage {
-                    suite,
-                    arch,
-                    wanted,
-                    locked: locked.map(|locked| locked.closure.clone()),
-                };
+                let locked = locked.map(|locked| locked.closure.clone());
+                let image = BootstrapImage { wanted, locked };
                 (Work::Bootstrap(Box::new(image)), Vec::new(), fault)
             }
             buildfile::ImageSource::Dockerfile { path, context, args, platform } => {
@@ -69,7 +64,7 @@ impl Builder<'_> {
                 (Work::Dockerfile(image), vec![Input::Files(files)], None)
             }
         };
-        self.graph.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
+        self.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
     }
 
     pub(super) fn package(
@@ -78,13 +73,13 @@ impl Builder<'_> {
         package: &buildfile::Package,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let filler = self.filler(&cell);
         let mut inputs = Vec::new();
         let mut contents = Vec::new();
         for content in &package.contents {
-            let Some(input) = self.input(target, &content.from, &name, &cell, joins) else { continue };
+            let Some(input) = self.input(&content.from, &name, &cell, joins) else { continue };
             let (path, to) = (filler.text(&content.path), filler.text(&content.to));
             contents.push((inputs.len(), trimmed(&path), trimmed(&to)));
             inputs.push(input);
@@ -100,19 +95,18 @@ impl Builder<'_> {
             inputs.len() - 1
         });
         deb.conffiles = filler.texts(&package.conffiles);
-        let generator = package.image.as_ref().filter(|_| package.wants_generated_depends());
-        let substvars = generator.and_then(|image| {
-            let Some(image) = joins.best(&image.name, &cell) else {
-                self.lacks(&image.span, &name, &image.name);
-                return None;
-            };
+        let generator = package.wants_generated_depends().then(|| self.one(&package.image, &cell, joins));
+        if generator == Some(None) {
+            self.lacks(&package.image, &name);
+        }
+        let substvars = generator.flatten().map(|image| {
             let node = self.generator(target, &cell, image, &inputs, &contents);
             inputs.push(Input::Node { node, output: "substvars".to_owned() });
-            Some(inputs.len() - 1)
+            inputs.len() - 1
         });
         let requires = self.gathered(&package.requires, &cell, joins);
         let work = Work::Package(Box::new(PackageWork { deb, contents, substvars, copyright }));
-        self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+        self.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
     }
 
     /// The step that asks the distribution's dependency generator: `package.depends`.
@@ -147,16 +141,16 @@ impl Builder<'_> {
         let name = node_name(&step, cell);
         let work = Work::Script(Box::new(script));
         let node = plain_node(target, name, cell.clone(), work);
-        self.graph.add(Node { target: step, keyword: "target", inputs: taken, ..node })
+        self.add(Node { target: step, keyword: "target", inputs: taken, ..node })
     }
 
     pub(super) fn index(
         &mut self,
         target: &Target,
-        index: &buildfile::Index,
+        index: &'a buildfile::Index,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let filler = self.filler(&cell);
         let mut inputs = Vec::new();
@@ -169,9 +163,7 @@ impl Builder<'_> {
             inputs.push(Input::Node { node, output: "package".to_owned() });
         }
         if inputs.is_empty() {
-            let used = index.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
-            let span = index.packages.first().map_or(&target.span, |package| &package.span);
-            return self.lacks(span, &name, &used.join("', '"));
+            return self.lacks(&index.packages, &name);
         }
         let settings = AptIndex {
             origin: filler.text(&index.origin),
@@ -185,14 +177,14 @@ impl Builder<'_> {
         };
         let work = Work::Index(Box::new(IndexWork { index: settings, suites, date }));
         let may_lack = self.optional(&inputs);
-        self.graph.add(Node { inputs, may_lack, ..plain_node(target, name, cell, work) });
+        self.add(Node { inputs, may_lack, ..plain_node(target, name, cell, work) });
     }
 
     /// The packages as this index takes them: each once the tests of its cell have succeeded.
     fn accepted(
         &mut self,
         index: &Target,
-        settings: &buildfile::Index,
+        settings: &'a buildfile::Index,
         packages: Vec<NodeId>,
     ) -> Vec<NodeId> {
         if settings.requires.is_empty() {
@@ -202,7 +194,7 @@ impl Builder<'_> {
     }
 
     /// The step that stands between a package and the index: `package.for-index`.
-    fn accept(&mut self, index: &Target, settings: &buildfile::Index, package: NodeId) -> NodeId {
+    fn accept(&mut self, index: &Target, settings: &'a buildfile::Index, package: NodeId) -> NodeId {
         let Node { target: used, cell, .. } = self.graph.node(package).clone();
         let Some(used) = self.buildfile.target(&used) else { return package };
         let step = format!("{}.for-{}", used.name, index.name);
@@ -210,11 +202,14 @@ impl Builder<'_> {
         if let Some(step) = self.graph.by_name(&name) {
             return step;
         }
-        let tests = settings.requires.iter().filter_map(|test| self.buildfile.target(&test.name));
-        let requires = tests.flat_map(|test| self.join(&test.name, &test.over, used).all(&cell)).collect();
+        let mut requires = Vec::new();
+        for test in &settings.requires {
+            let join = self.join(test, used);
+            requires.extend(self.all(&test.name, &cell, &join));
+        }
         let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
         let node = plain_node(index, name, cell, Work::Accept);
-        self.graph.add(Node { target: step, keyword: "package", inputs, requires, ..node })
+        self.add(Node { target: step, keyword: "package", inputs, requires, ..node })
     }
 
     /// The nodes among the inputs that the Buildfile lets go on without.
@@ -229,12 +224,12 @@ impl Builder<'_> {
         publish: &buildfile::Publish,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let mut inputs = Vec::new();
         let mut prefixes = Vec::new();
         for (index, at) in &publish.repositories {
-            for node in joins.all(&index.name, &cell) {
+            for node in self.gathered(std::slice::from_ref(index), &cell, joins) {
                 prefixes.push(self.filler(&self.graph.node(node).cell).text(at));
                 inputs.push(Input::Node { node, output: "repository".to_owned() });
             }
@@ -252,7 +247,7 @@ impl Builder<'_> {
             retention_days: publish.retention_days,
         }));
         let may_lack = self.optional(&inputs);
-        self.graph.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
+        self.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
     }
 }
 
@@ -347,6 +342,12 @@ fn deb(
         },
         source_date_epoch: date,
     })
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// Texts of any number of lines, as lines.

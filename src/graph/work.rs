@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use crate::buildfile::KeySource;
 use crate::index::AptIndex;
 use crate::package::Deb;
-use crate::upstream::BootstrapLock;
+use crate::upstream::{BootstrapLock, Wanted};
 
 /// What a node does. An input is named by its place in the node's list.
 #[derive(Clone, Debug)]
@@ -59,12 +59,8 @@ pub struct ArchiveSource {
 /// An image made of packages.
 #[derive(Clone, Debug)]
 pub struct BootstrapImage {
-    /// The suite.
-    pub suite: String,
-    /// Debian's name of the architecture.
-    pub arch: String,
-    /// What is installed beside the essential packages.
-    pub wanted: Vec<String>,
+    /// What it is asked to hold.
+    pub wanted: Wanted,
     /// What the lock says it is made of; a node without this has a fault.
     pub locked: Option<BootstrapLock>,
 }
