@@ -129,25 +129,26 @@ impl<'a> Run<'a> {
             events,
             report: RunReport::default(),
         };
-        run.settle_hits(plan);
-        for step in &plan.steps {
-            if run.states.get(step.node) == State::Ready {
-                run.schedule.add(step.node, &run.estimates);
-            }
+        for step in plan.steps.iter().filter(|step| step.verdict == Verdict::Hit) {
+            run.known[step.node.index()].clone_from(&step.outputs);
         }
+        let nodes = plan.steps.iter().map(|step| step.node);
+        let ready = nodes.filter(|node| run.states.get(*node) == State::Ready).collect();
+        run.ready(ready);
         run
     }
 
-    /// A hit of the plan is done as soon as all that it needs is; hits come before everything else.
-    fn settle_hits(&mut self, plan: &Plan) {
-        for step in &plan.steps {
-            if step.verdict == Verdict::Hit {
-                self.known[step.node.index()].clone_from(&step.outputs);
-                if self.states.get(step.node) == State::Ready {
-                    self.states.start(step.node);
-                    self.states.finish(step.node, self.graph);
+    /// Nodes of which all needs are settled. A hit of the plan is done at once, the rest is to be run.
+    fn ready(&mut self, mut ready: Vec<NodeId>) {
+        while let Some(node) = ready.pop() {
+            let is_hit = self.known[node.index()].is_some();
+            match self.without_lost(node) {
+                Cow::Borrowed(_) if is_hit => {
+                    self.states.start(node);
                     self.report.hits += 1;
+                    ready.extend(self.states.finish(node, self.graph));
                 }
+                _ => self.schedule.add(node, &self.estimates),
             }
         }
     }
@@ -216,9 +217,8 @@ impl<'a> Run<'a> {
                     Outcome::Built | Outcome::Unchanged => self.report.built += 1,
                 }
                 self.known[node.index()] = Some(outputs);
-                for ready in self.states.finish(node, self.graph) {
-                    self.schedule.add(ready, &self.estimates);
-                }
+                let ready = self.states.finish(node, self.graph);
+                self.ready(ready);
             }
             Ended::Badly(error) => {
                 self.report.failed.push((node, error));
@@ -238,7 +238,7 @@ impl<'a> Run<'a> {
             }
         }
         fallout.skipped.iter().for_each(|skipped| self.skip(*skipped, node));
-        fallout.ready.iter().for_each(|ready| self.schedule.add(*ready, &self.estimates));
+        self.ready(fallout.ready);
     }
 
     fn is_planned(&self, node: NodeId) -> bool {
