@@ -1,6 +1,6 @@
 //! Nodes that write packages, gather them and publish them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -25,7 +25,7 @@ mkdir "$OUT/substvars"
 set --
 while IFS= read -r file; do
     # Objects and archives of a toolchain are ELF as well; only what is loaded has needs.
-    LC_ALL=C objdump -p "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
+    LC_ALL=C readelf -d "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
 done < binaries
 if [ $# -gt 0 ]; then
     dpkg-shlibdeps -O -S/forge/payload --ignore-missing-info --warnings=0 "$@" > "$OUT/substvars/substvars"
@@ -100,7 +100,9 @@ impl<'a> Builder<'a> {
             self.lacks(&package.image, &name);
         }
         let substvars = generator.flatten().map(|image| {
-            let node = self.generator(target, &cell, image, &inputs, &contents);
+            let own = deb.architecture.to_string();
+            self.check_has_libraries(target, &own, image);
+            let node = self.generator(target, &cell, image, &own, &inputs, &contents);
             inputs.push(Input::Node { node, output: "substvars".to_owned() });
             inputs.len() - 1
         });
@@ -109,17 +111,41 @@ impl<'a> Builder<'a> {
         self.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
     }
 
+    /// A bootstrap image must have libraries of the package's architecture: what they are called
+    /// and who has them is told by their packages.
+    fn check_has_libraries(&mut self, target: &Target, architecture: &str, image: NodeId) {
+        let node = self.graph.node(image);
+        let Work::Bootstrap(bootstrap) = &node.work else { return };
+        let Wanted { arch, foreign, .. } = &bootstrap.wanted;
+        if architecture != "all" && architecture != arch && !foreign.iter().any(|own| own == architecture) {
+            let message = format!(
+                "\"auto\" of '{}' asks '{}' for the libraries of {architecture}, and it holds those of {arch} alone",
+                target.name, node.target
+            );
+            let help = format!("name an image of {architecture}, or add to this one: foreign \"{architecture}\"");
+            let diagnostic = Diagnostic::error(&target.span, message, "declared here").help(help);
+            self.report.push_new(diagnostic.also(&node.span.clone(), "the image"));
+        }
+    }
+
     /// The step that asks the distribution's dependency generator: `package.depends`.
     fn generator(
         &mut self,
         target: &Target,
         cell: &Cell,
         image: NodeId,
+        architecture: &str,
         inputs: &[Input],
         contents: &[(usize, String, String)],
     ) -> NodeId {
         let image = Input::Node { node: image, output: "root".to_owned() };
         let platform = self.platform(Some(&image));
+        // dpkg's tools look for the libraries of the image's own architecture, unless they are told.
+        let is_own = architecture == "all" || architecture == debian_architecture(&platform);
+        let env = match is_own {
+            true => BTreeMap::new(),
+            false => [("DEB_HOST_ARCH".to_owned(), architecture.to_owned())].into(),
+        };
         let mut taken = vec![image];
         let mut placements = Vec::new();
         for (input, _, _) in contents {
@@ -130,7 +156,7 @@ impl<'a> Builder<'a> {
         let script = Script {
             text: GENERATOR.to_owned(),
             root: Root::Input(0),
-            env: Default::default(),
+            env,
             placements,
             outputs: vec!["substvars".to_owned()],
             network: false,
@@ -265,6 +291,17 @@ fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
         timeout: None,
         span: target.span.clone(),
         fault: None,
+    }
+}
+
+/// Debian's name of what is `linux/arm64` to a Docker Engine.
+fn debian_architecture(platform: &str) -> &str {
+    match platform.strip_prefix("linux/").unwrap_or(platform) {
+        "386" => "i386",
+        "arm" | "arm/v7" => "armhf",
+        "arm/v5" | "arm/v6" => "armel",
+        "ppc64le" => "ppc64el",
+        other => other.split('/').next().unwrap_or(other),
     }
 }
 
