@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
-use crate::execute::{Event, Executor, LastRun, Performer, RunReport, Settings, Supplies};
+use crate::buildfile::Faults;
+use crate::execute::{Event, Executor, LastRun, Performer, RunReport, Settings, Supplies, unrunnable};
 use crate::graph::NodeId;
 use crate::plan::{LocalTrees, Plan, Planner, SavedPlan, effects};
 use crate::runner::{Runner, RunnerKind};
@@ -68,6 +69,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         tell_idle(arguments, &plan)?;
         eprintln!("nothing to do: {} nodes known", plan.steps.len());
         return Ok(exit::OK);
+    }
+    let unrunnable = unrunnable(&workspace.graph, &plan, &workspace.store)?;
+    if !unrunnable.is_empty() {
+        return Err(Faults { errors: unrunnable }.into());
     }
     let code = execute(&workspace, arguments, &planner, &plan)?;
     workspace.remember(stats);

@@ -27,6 +27,11 @@ impl Performer {
         self.runner.name()
     }
 
+    /// Whether the programs of a node are of another processor than this machine's.
+    pub fn is_emulated(&self, node: &Node) -> bool {
+        node.work.platform().is_some_and(|platform| runner::is_foreign(&platform))
+    }
+
     /// Does the work of `node`, whose inputs are the trees `inputs`, on `cores` cores.
     pub async fn perform(
         &self,

@@ -7,8 +7,8 @@ use super::fill::Filler;
 use super::joins::{Joins, Lack, source_name};
 use super::*;
 use crate::buildfile::{
-    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Origin, Place, Report, Resources, Target,
-    Upstream,
+    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Origin, Place, Report, Resources,
+    Target, Upstream,
 };
 use crate::matrix::{Axes, Cell, Expander};
 use crate::upstream::{Lock, LockedVersion};
@@ -270,13 +270,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The node or files that stand for an input in this cell; that there is none is noted.
-    pub fn input(
-        &mut self,
-        from: &InputSource,
-        name: &str,
-        cell: &Cell,
-        joins: &Joins<'a>,
-    ) -> Option<Input> {
+    pub fn input(&mut self, from: &InputSource, name: &str, cell: &Cell, joins: &Joins<'a>) -> Option<Input> {
         let (used, node, output) = match from {
             InputSource::Files(globs) => {
                 let base = self.buildfile.dir.clone();
@@ -325,13 +319,9 @@ impl<'a> Builder<'a> {
 
     /// The platform of an image, or this machine's.
     pub fn platform(&self, image: Option<&Input>) -> String {
-        let Some(Input::Node { node, .. }) = image else {
-            return format!("linux/{}", debian_architecture(std::env::consts::ARCH));
-        };
-        match &self.graph.node(*node).work {
-            Work::Bootstrap(image) => format!("linux/{}", image.wanted.arch),
-            Work::Dockerfile(image) => image.platform.clone(),
-            _ => String::new(),
+        match image.and_then(Input::node) {
+            Some(node) => self.graph.node(node).work.platform().unwrap_or_default(),
+            None => machine_platform(),
         }
     }
 
@@ -356,12 +346,4 @@ fn unavailable(upstream: &Upstream, version: Option<&str>) -> Diagnostic {
     let message = format!("{} {version} is listed upstream, but its archive was not there", upstream.name);
     let help = "deselect this version, or run `forge update` when upstream has it";
     Diagnostic::error(&upstream.span, message, "comes from here").help(help)
-}
-
-fn debian_architecture(rust: &str) -> &str {
-    match rust {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::build::{Builder, node_name};
 use super::NodeId;
+use super::build::{Builder, node_name};
 use crate::buildfile::{Dimension, Reference, Span, Target, Upstream};
 use crate::matrix::{Cell, Join, best};
 
@@ -65,9 +65,9 @@ impl<'a> Builder<'a> {
 
     /// The one node that serves `cell` best: of the first alternative that has one that agrees.
     pub fn one(&mut self, alternatives: &[Reference], cell: &Cell, joins: &Joins<'a>) -> Option<NodeId> {
-        alternatives.iter().find_map(|reference| {
-            self.best(&reference.name, cell, joins.by_name.get(&reference.text())?)
-        })
+        alternatives
+            .iter()
+            .find_map(|reference| self.best(&reference.name, cell, joins.by_name.get(&reference.text())?))
     }
 
     /// The node that unpacks the source of an upstream in this cell.

@@ -16,5 +16,5 @@ pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
     ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork, Root, Script,
-    Work,
+    Work, machine_platform,
 };

@@ -11,8 +11,8 @@ use super::{fault, fill::Filler};
 use crate::buildfile::{self, Diagnostic, Resources, Span, Target};
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, Suite};
 use crate::matrix::Cell;
-use crate::upstream::Wanted;
 use crate::package::{Compression, Deb, DebVersion, MaintainerScript, Priority, Relation};
+use crate::upstream::Wanted;
 
 /// Finds what the shared libraries of a payload need, in the words of the distribution's own
 /// generator. The payload's own libraries are searched first, so it does not ask for itself.
@@ -122,7 +122,8 @@ impl<'a> Builder<'a> {
                 "\"auto\" of '{}' asks '{}' for the libraries of {architecture}, and it holds those of {arch} alone",
                 target.name, node.target
             );
-            let help = format!("name an image of {architecture}, or add to this one: foreign \"{architecture}\"");
+            let help =
+                format!("name an image of {architecture}, or add to this one: foreign \"{architecture}\"");
             let diagnostic = Diagnostic::error(&target.span, message, "declared here").help(help);
             self.report.push_new(diagnostic.also(&node.span.clone(), "the image"));
         }

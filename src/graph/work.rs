@@ -43,6 +43,28 @@ impl Work {
     }
 }
 
+impl Work {
+    /// The platform whose programs it runs: `linux/amd64`. None if it runs none.
+    pub fn platform(&self) -> Option<String> {
+        match self {
+            Self::Bootstrap(image) => Some(format!("linux/{}", image.wanted.arch)),
+            Self::Dockerfile(image) => Some(image.platform.clone()),
+            Self::Script(script) => Some(script.platform.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The platform of the machine that this runs on, in the words of Docker.
+pub fn machine_platform() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("linux/{architecture}")
+}
+
 /// An archive and how it is unpacked.
 #[derive(Clone, Debug, Default)]
 pub struct ArchiveSource {

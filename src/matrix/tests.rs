@@ -214,7 +214,9 @@ fn a_fixed_coordinate_stands_for_the_cells_own() {
     // Whatever else agrees still has to.
     let of_old = joined_with("otp distro", "otp.major", &["otp=26", "distro.format=rpm"]);
     assert!(of_old.iter().all(|(_, all, _)| all == &["otp=26.2.5,distro=rocky-9"]), "{of_old:?}");
-    assert!(joined_with("otp", "otp", &["otp=25"]).iter().all(|(_, all, best)| all.is_empty() && best.is_none()));
+    assert!(
+        joined_with("otp", "otp", &["otp=25"]).iter().all(|(_, all, best)| all.is_empty() && best.is_none())
+    );
     // A group agrees if one of its values does.
     assert_eq!(joined_with("otp.major", "distro", &["otp=27.10"])[0].1, ["otp.major=27"]);
 }

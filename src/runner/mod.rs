@@ -10,6 +10,7 @@ mod docker;
 mod error;
 mod log;
 mod paths;
+mod platform;
 mod sandbox;
 mod stage;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use choose::{Runner, RunnerKind};
 pub use command::{Command, Mount, Root, WorkCopy};
 pub use docker::{Docker, DockerfileBuild};
 pub use error::{Exit, RunError};
+pub use platform::{NoEmulation, is_foreign, try_emulation};
 pub use sandbox::Sandbox;
 
 pub use collect::Outcome;

@@ -162,18 +162,12 @@ impl Updater<'_> {
     }
 
     /// Resolves what an image is made of now. Gives whether that is news.
-    pub fn image(
-        &self,
-        node: &str,
-        wanted: &Wanted,
-        lock: &mut Lock,
-    ) -> Result<bool, UpdateError> {
+    pub fn image(&self, node: &str, wanted: &Wanted, lock: &mut Lock) -> Result<bool, UpdateError> {
         let closure = resolve(self.apt, wanted)?;
         let before = lock.images.get(node);
         // Another day's release file that gives the same packages is no news.
-        let is_same = before.is_some_and(|before| {
-            before.is_of(wanted) && before.closure.packages == closure.packages
-        });
+        let is_same =
+            before.is_some_and(|before| before.is_of(wanted) && before.closure.packages == closure.packages);
         if !is_same {
             lock.images.insert(node.to_owned(), LockedImage { wanted: wanted.packages.clone(), closure });
         }

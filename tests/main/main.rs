@@ -3,6 +3,7 @@
 //! Actions run in this machine's own tree (targets without an image), so that all these tests
 //! need is bubblewrap; `first_light` needs all that `tests/run` installs.
 
+mod arm64;
 mod disk;
 mod events;
 mod failures;
