@@ -28,8 +28,9 @@ pub fn arguments(reader: &mut Reader<'_>, what: &str) -> Vec<Reference> {
 
 /// The words of a property's value: alternatives, the best first.
 pub fn alternatives(text: &Text, reader: &Reader<'_>) -> Vec<Reference> {
-    let words = text.value.split_whitespace().map(|word| parse(word, &text.span.of_piece(word), reader));
-    let found: Vec<Reference> = words.collect();
+    let span = |word: &str| if word == text.value { text.span.clone() } else { text.span.of_word(word) };
+    let words = text.value.split_whitespace();
+    let found: Vec<Reference> = words.map(|word| parse(word, &span(word), reader)).collect();
     if found.is_empty() {
         reader.push(Diagnostic::error(&text.span, "this is empty", "expected the name of a declaration"));
     }
