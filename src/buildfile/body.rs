@@ -56,9 +56,11 @@ impl ImageSource {
             Self::Bootstrap { suite, arch, foreign, packages } => {
                 [suite, arch].into_iter().chain(foreign).chain(packages).collect()
             }
-            Self::Dockerfile { path, args, platform, .. } => {
-                [path, platform].into_iter().chain(args.iter().map(|(_, value)| value)).collect()
+            Self::Dockerfile { path, args, bases, platform, .. } => {
+                let values = args.iter().chain(bases).map(|(_, value)| value);
+                [path, platform].into_iter().chain(values).collect()
             }
+            Self::Registry { reference, platform } => vec![reference, platform],
         }
     }
 }

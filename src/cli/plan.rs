@@ -38,7 +38,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let profile = global.profile.as_deref();
     let saved = SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects);
     // It may be meant for another machine.
-    for fault in unrunnable(&workspace.graph, &plan, &workspace.store)? {
+    for fault in unrunnable(&workspace.graph, &plan, &workspace.store, |_| false)? {
         error::print(&fault.warn());
     }
     if let Some(path) = &arguments.out {

@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::fault;
@@ -25,6 +25,7 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
         missing: Rc::default(),
         joins: HashMap::new(),
         lacks: Vec::new(),
+        refused: BTreeSet::new(),
         is_beyond: false,
     };
     for axis in &buildfile.axes {
@@ -75,6 +76,8 @@ pub(super) struct Builder<'a> {
     /// By the names of targets.
     pub joins: HashMap<String, Rc<Joins<'a>>>,
     pub lacks: Vec<Lack>,
+    /// Targets of which a cell could not be made into a node, which is told by itself.
+    pub refused: BTreeSet<String>,
     /// Whether nodes are made beyond the selection, for the sake of one that needs them.
     pub is_beyond: bool,
 }

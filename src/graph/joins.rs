@@ -143,6 +143,9 @@ impl<'a> Builder<'a> {
     /// Notes that a node needs something of which no cell agrees with it.
     pub fn lacks(&mut self, alternatives: &[Reference], node: &str) {
         let Some(first) = alternatives.first() else { return };
+        if alternatives.iter().any(|reference| self.refused.contains(&reference.name)) {
+            return;
+        }
         let used = alternatives.iter().map(Reference::text).collect::<Vec<_>>().join("' or '");
         let is_it = |lack: &&mut Lack| lack.span.range == first.span.range && lack.used == used;
         match self.lacks.iter_mut().find(is_it) {

@@ -4,6 +4,7 @@ mod action;
 mod build;
 mod fault;
 mod fill;
+mod images;
 mod joins;
 mod node;
 mod products;
@@ -15,6 +16,6 @@ pub use build::build;
 pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
-    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork, Root, Script,
-    Work, machine_platform,
+    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork,
+    RegistryImage, Root, Script, Work, machine_platform,
 };

@@ -35,38 +35,6 @@ fi
 "#;
 
 impl<'a> Builder<'a> {
-    pub(super) fn image(
-        &mut self,
-        target: &Target,
-        image: &buildfile::ImageSource,
-        name: String,
-        cell: Cell,
-    ) {
-        let filler = self.filler(&cell);
-        let (work, inputs, fault) = match image {
-            buildfile::ImageSource::Bootstrap { suite, arch, foreign, packages } => {
-                let (suite, arch) = (filler.text(suite), filler.text(arch));
-                let mut foreign = sorted(filler.texts(foreign));
-                foreign.retain(|foreign| *foreign != arch);
-                let wanted = Wanted { suite, arch, foreign, packages: sorted(filler.texts(packages)) };
-                let locked = self.lock.images.get(&name).filter(|locked| locked.is_of(&wanted));
-                let fault = locked.is_none().then(|| fault::image_not_locked(&target.span, &name));
-                let locked = locked.map(|locked| locked.closure.clone());
-                let image = BootstrapImage { wanted, locked };
-                (Work::Bootstrap(Box::new(image)), Vec::new(), fault)
-            }
-            buildfile::ImageSource::Dockerfile { path, context, args, platform } => {
-                let dockerfile = filler.text(path);
-                let globs = context.iter().cloned().chain([dockerfile.clone()]).collect();
-                let files = LocalFiles { base: self.buildfile.dir.clone(), globs };
-                let args = args.iter().map(|(name, value)| (name.clone(), filler.text(value))).collect();
-                let image = DockerImage { dockerfile, args, platform: filler.text(platform) };
-                (Work::Dockerfile(image), vec![Input::Files(files)], None)
-            }
-        };
-        self.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
-    }
-
     pub(super) fn package(
         &mut self,
         target: &Target,
@@ -278,7 +246,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
+pub(super) fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
     Node {
         name,
         target: target.name.clone(),
@@ -380,12 +348,6 @@ fn deb(
         },
         source_date_epoch: date,
     })
-}
-
-fn sorted(mut names: Vec<String>) -> Vec<String> {
-    names.sort();
-    names.dedup();
-    names
 }
 
 /// Texts of any number of lines, as lines.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use crate::buildfile::KeySource;
 use crate::index::AptIndex;
 use crate::package::Deb;
-use crate::upstream::{BootstrapLock, Wanted};
+use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Wanted};
 
 /// What a node does. An input is named by its place in the node's list.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub enum Work {
     Bootstrap(Box<BootstrapImage>),
     /// Makes an image by a Docker Engine.
     Dockerfile(DockerImage),
+    /// Takes an image from a registry.
+    Registry(RegistryImage),
     /// Runs a script.
     Script(Box<Script>),
     /// Writes a package.
@@ -34,21 +36,31 @@ impl Work {
     pub fn outputs(&self) -> Vec<&str> {
         match self {
             Self::Archive(_) | Self::Files => vec!["src"],
-            Self::Bootstrap(_) | Self::Dockerfile(_) => vec!["root"],
+            Self::Bootstrap(_) | Self::Dockerfile(_) | Self::Registry(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
             Self::Package(_) | Self::Accept => vec!["package"],
             Self::Index(_) => vec!["repository"],
             Self::Publish(_) => Vec::new(),
         }
     }
+
+    /// The images of registries that it is made of.
+    pub fn registry_images(&self) -> Vec<&RegistryImage> {
+        match self {
+            Self::Registry(image) => vec![image],
+            Self::Dockerfile(image) => image.bases.values().collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Work {
-    /// The platform whose programs it runs: `linux/amd64`. None if it runs none.
+    /// The platform of the programs that it runs, or makes an image of: `linux/amd64`.
     pub fn platform(&self) -> Option<String> {
         match self {
             Self::Bootstrap(image) => Some(format!("linux/{}", image.wanted.arch)),
             Self::Dockerfile(image) => Some(image.platform.clone()),
+            Self::Registry(image) => Some(image.image.platform.clone()),
             Self::Script(script) => Some(script.platform.clone()),
             _ => None,
         }
@@ -94,8 +106,19 @@ pub struct DockerImage {
     pub dockerfile: String,
     /// `--build-arg` values.
     pub args: BTreeMap<String, String>,
+    /// Further ones, whose values are images of registries.
+    pub bases: BTreeMap<String, RegistryImage>,
     /// `linux/amd64`.
     pub platform: String,
+}
+
+/// An image of a registry.
+#[derive(Clone, Debug)]
+pub struct RegistryImage {
+    /// What it is called there, and its platform.
+    pub image: PlatformImage,
+    /// What the lock says it is by content; a node without this has a fault.
+    pub locked: Option<PinnedImage>,
 }
 
 /// In which tree a script runs.

@@ -35,11 +35,11 @@ target "hello-cross" over="arch" image="tools" {
     where arch.build="cross"
     use "hello[arch=amd64]" at="/opt/native"
     files "hello.c" into="."
-    run """
+    run #"""
         built_by=$(/opt/native/usr/bin/hello)
         mkdir -p $OUT/root/usr/bin
         aarch64-linux-gnu-gcc -O2 -DBUILT_BY="\"$built_by\"" -o $OUT/root/usr/bin/hello hello.c -lz
-        """
+        """#
     output "root"
 }
 
