@@ -55,17 +55,20 @@ done
 # stays: a cross build of OTP takes it from the native tree (erts/emulator/utils/find_cross_ycf).
 rm -rf "$E/Install" "$E/misc" "$E"/lib/crypto-*/priv/lib/otp_test_engine.so "$E"/lib/*/examples
 
-# Man pages of the programs that are in /usr/bin (or that users call by that name).
-mkdir -p "$R/usr/share/man/man1"
-for p in erts/epmd erts/erl erts/erlc erts/escript erts/run_erl lib/common_test/ct_run lib/dialyzer/typer; do
-	page=${p%/*}/doc/references/${p##*/}_cmd.md
-	case " $OTP_WITHOUT " in *" $(basename "${p%/*}") "*) continue ;; esac
-	bin/escript make/markdown_to_man.escript -o "$R/usr/share/man/man1" "$page"
-done
-# The converter leaves lines that begin with an apostrophe, which groff takes for a macro.
-sed -i "s/^'/\\\\\&'/" "$R"/usr/share/man/man1/*.1
-ln -s run_erl.1.gz "$R/usr/share/man/man1/to_erl.1.gz"
-gzip -9n "$R"/usr/share/man/man1/*.1 # n: no name, no time
+# Man pages of the programs that are in /usr/bin (or that users call by that name). Before 27 their source is
+# XML for a formatter of its own, with the whole manual: there are none of those.
+if test -e make/markdown_to_man.escript; then
+	mkdir -p "$R/usr/share/man/man1"
+	for p in erts/epmd erts/erl erts/erlc erts/escript erts/run_erl lib/common_test/ct_run lib/dialyzer/typer; do
+		page=${p%/*}/doc/references/${p##*/}_cmd.md
+		case " $OTP_WITHOUT " in *" $(basename "${p%/*}") "*) continue ;; esac
+		bin/escript make/markdown_to_man.escript -o "$R/usr/share/man/man1" "$page"
+	done
+	# The converter leaves lines that begin with an apostrophe, which groff takes for a macro.
+	sed -i "s/^'/\\\\\&'/" "$R"/usr/share/man/man1/*.1
+	ln -s run_erl.1.gz "$R/usr/share/man/man1/to_erl.1.gz"
+	gzip -9n "$R"/usr/share/man/man1/*.1 # n: no name, no time
+fi
 
 # Strip as dh_strip does; the archives with D (no times, no owners).
 find "$E" -type f \( -perm /111 -o -name '*.so' -o -name '*.a' \) | LC_ALL=C sort | while read -r f; do
