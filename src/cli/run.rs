@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
-use crate::execute::{Event, Executor, LastRun, Performer, RunReport, Settings, Supplies};
+use crate::buildfile::Faults;
+use crate::execute::{Event, Executor, LastRun, Performer, RunReport, Settings, Supplies, unrunnable};
 use crate::graph::NodeId;
 use crate::plan::{LocalTrees, Plan, Planner, SavedPlan, effects};
 use crate::runner::{PlatformEngine, RunnerKind, Runners};
@@ -107,6 +108,11 @@ fn execute(
         for text in said {
             let notice = Event::Notice { text };
             listeners.iter_mut().for_each(|listener| listener.hear(&notice));
+        }
+        let is_elsewhere = |platform: &str| runners.is_elsewhere(platform);
+        let errors = unrunnable(&workspace.graph, plan, &workspace.store, is_elsewhere)?;
+        if !errors.is_empty() {
+            return Err(Faults { errors }.into());
         }
         runners.sweep(&workspace.store).await?;
         workspace.store.sweep()?;

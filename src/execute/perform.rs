@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, watch};
 use super::Event;
 use super::builtin::{Builtin, Supplies};
 use super::done::{Done, Failure};
+use super::platforms::foreign_platform;
 use crate::digest::Digest;
 use crate::graph::{DockerImage, Input, LocalFiles, Node, Placement, RegistryImage, Root, Script, Work};
 use crate::plan::{LocalTrees, PlanError};
@@ -26,6 +27,11 @@ impl Performer {
     /// The name of the runner of most scripts.
     pub fn runner_name(&self) -> &'static str {
         self.runners.usual().name()
+    }
+
+    /// Whether the programs of a node are of another processor than this machine's, and run here.
+    pub fn is_emulated(&self, node: &Node) -> bool {
+        foreign_platform(node, |platform| self.runners.is_elsewhere(platform)).is_some()
     }
 
     /// Does the work of `node`, whose inputs are the trees `inputs`, on `cores` cores.

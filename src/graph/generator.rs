@@ -1,12 +1,14 @@
 //! The step that asks a distribution's own dependency generator: `package.depends`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::build::{Builder, node_name};
 use super::products::plain_node;
 use super::*;
-use crate::buildfile::Target;
+use crate::buildfile::{Diagnostic, Target};
 use crate::matrix::Cell;
+use crate::upstream::Wanted;
 
 /// Finds what the shared libraries of a payload need, in the words of dpkg-shlibdeps. The
 /// payload's own libraries are searched first, so it does not ask for itself.
@@ -19,7 +21,7 @@ mkdir "$OUT/substvars"
 set --
 while IFS= read -r file; do
     # Objects and archives of a toolchain are ELF as well; only what is loaded has needs.
-    LC_ALL=C objdump -p "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
+    LC_ALL=C readelf -d "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
 done < binaries
 if [ $# -gt 0 ]; then
     dpkg-shlibdeps -O -S/forge/payload --ignore-missing-info --warnings=0 "$@" > "$OUT/substvars/substvars"
@@ -58,24 +60,25 @@ $rpmdeps --provides < files | LC_ALL=C sort -u > "$OUT/depends/provides"
 "#;
 
 /// Whose generator is asked.
-#[derive(Clone, Copy)]
 pub(super) enum Generator {
-    Deb,
+    /// dpkg-shlibdeps, for the libraries of Debian's architecture of this name.
+    Deb(String),
+    /// rpm's generators, which ask no other package.
     Rpm,
 }
 
 impl Generator {
     /// The step's output.
-    pub fn output(self) -> &'static str {
+    pub fn output(&self) -> &'static str {
         match self {
-            Self::Deb => "substvars",
+            Self::Deb(_) => "substvars",
             Self::Rpm => "depends",
         }
     }
 
-    fn script(self, contents: &[(usize, String, String)]) -> String {
+    fn script(&self, contents: &[(usize, String, String)]) -> String {
         match self {
-            Self::Deb => DEB.to_owned(),
+            Self::Deb(_) => DEB.to_owned(),
             Self::Rpm => {
                 let mut script = RPM_BEFORE.to_owned();
                 for (at, (_, path, to)) in contents.iter().enumerate() {
@@ -86,6 +89,27 @@ impl Generator {
                 script + RPM_AFTER
             }
         }
+    }
+
+    /// dpkg's tools look for the libraries of the image's own architecture, unless they are told.
+    fn env(&self, platform: &str) -> BTreeMap<String, String> {
+        match self {
+            Self::Deb(own) if own != "all" && own != debian_architecture(platform) => {
+                [("DEB_HOST_ARCH".to_owned(), own.clone())].into()
+            }
+            _ => BTreeMap::new(),
+        }
+    }
+}
+
+/// Debian's name of what is `linux/arm64` to a Docker Engine.
+fn debian_architecture(platform: &str) -> &str {
+    match platform.strip_prefix("linux/").unwrap_or(platform) {
+        "386" => "i386",
+        "arm" | "arm/v7" => "armhf",
+        "arm/v5" | "arm/v6" => "armel",
+        "ppc64le" => "ppc64el",
+        other => other.split('/').next().unwrap_or(other),
     }
 }
 
@@ -100,9 +124,12 @@ impl Builder<'_> {
         target: &Target,
         cell: &Cell,
         image: NodeId,
-        generator: Generator,
+        generator: &Generator,
         (inputs, contents): (&[Input], &[(usize, String, String)]),
     ) -> NodeId {
+        if let Generator::Deb(own) = generator {
+            self.check_has_libraries(target, own, image);
+        }
         let image = Input::Node { node: image, output: "root".to_owned() };
         let platform = self.platform(Some(&image));
         let mut taken = vec![image];
@@ -115,7 +142,7 @@ impl Builder<'_> {
         let script = Script {
             text: generator.script(contents),
             root: Root::Input(0),
-            env: Default::default(),
+            env: generator.env(&platform),
             placements,
             outputs: vec![generator.output().to_owned()],
             network: false,
@@ -126,6 +153,24 @@ impl Builder<'_> {
         let name = node_name(&step, cell);
         let work = Work::Script(Box::new(script));
         let node = plain_node(target, name, cell.clone(), work);
-        self.graph.add(Node { target: step, keyword: "target", inputs: taken, ..node })
+        self.add(Node { target: step, keyword: "target", inputs: taken, ..node })
+    }
+
+    /// A bootstrap image must have libraries of the package's architecture: what they are called
+    /// and who has them is told by their packages.
+    fn check_has_libraries(&mut self, target: &Target, architecture: &str, image: NodeId) {
+        let node = self.graph.node(image);
+        let Work::Bootstrap(bootstrap) = &node.work else { return };
+        let Wanted { arch, foreign, .. } = &bootstrap.wanted;
+        if architecture != "all" && architecture != arch && !foreign.iter().any(|own| own == architecture) {
+            let message = format!(
+                "\"auto\" of '{}' asks '{}' for the libraries of {architecture}, and it holds those of {arch} alone",
+                target.name, node.target
+            );
+            let help =
+                format!("name an image of {architecture}, or add to this one: foreign \"{architecture}\"");
+            let diagnostic = Diagnostic::error(&target.span, message, "declared here").help(help);
+            self.report.push_new(diagnostic.also(&node.span.clone(), "the image"));
+        }
     }
 }

@@ -6,6 +6,7 @@ mod fault;
 mod fill;
 mod generator;
 mod images;
+mod joins;
 mod node;
 mod package;
 mod products;
@@ -18,5 +19,5 @@ pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
     ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork,
-    RegistryImage, Root, Script, Signer, Work,
+    RegistryImage, Root, Script, Signer, Work, machine_platform,
 };

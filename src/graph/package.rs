@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::build::{Builder, Joins};
+use super::build::Builder;
 use super::generator::Generator;
+use super::joins::Joins;
 use super::products::plain_node;
 use super::*;
 use super::{fault, fill::Filler};
@@ -17,20 +18,20 @@ use crate::package::{
     RpmArchitecture, RpmRelation, RpmVersion, packaged_version, with_interpreter,
 };
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     pub(super) fn package(
         &mut self,
         target: &Target,
         package: &buildfile::Package,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let filler = self.filler(&cell);
         let mut inputs = Vec::new();
         let mut contents = Vec::new();
         for content in &package.contents {
-            let Some(input) = self.input(target, &content.from, &name, &cell, joins) else { continue };
+            let Some(input) = self.input(&content.from, &name, &cell, joins) else { continue };
             let (path, to) = (filler.text(&content.path), filler.text(&content.to));
             contents.push((inputs.len(), trimmed(&path), trimmed(&to)));
             inputs.push(input);
@@ -52,22 +53,21 @@ impl Builder<'_> {
             inputs.push(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs }));
             inputs.len() - 1
         });
-        let image = package.image.as_ref().filter(|_| part.generated().is_some());
-        let generated = image.and_then(|image| {
-            let Some(image) = joins.best(&image.name, &cell) else {
-                self.lacks(&image.span, &name, &image.name);
-                return None;
-            };
-            let node = self.generator(target, &cell, image, generator, (&inputs, &contents));
+        let image = part.generated().map(|_| self.one(&package.image, &cell, joins));
+        if image == Some(None) {
+            self.lacks(&package.image, &name);
+        }
+        let generated = image.flatten().map(|image| {
+            let node = self.generator(target, &cell, image, &generator, (&inputs, &contents));
             inputs.push(Input::Node { node, output: generator.output().to_owned() });
-            Some(inputs.len() - 1)
+            inputs.len() - 1
         });
         let sign = part.sign.filter(|_| matches!(written, Package::Rpm(_)));
         let (signer, fault) = sign.map_or((None, None), |(key, span)| self.signer(&key, &span));
         let requires = self.gathered(&package.requires, &cell, joins);
         let work = PackageWork { package: written, contents, generated, copyright, signer };
         let work = Work::Package(Box::new(work));
-        self.graph.add(Node { inputs, requires, fault, ..plain_node(target, name, cell, work) });
+        self.add(Node { inputs, requires, fault, ..plain_node(target, name, cell, work) });
     }
 
     /// The key's fingerprint, which stands in the action. A key that cannot sign is a fault of the
@@ -107,7 +107,11 @@ struct Described<'a> {
 impl Described<'_> {
     fn written(&self, format: &str) -> Result<(Package, Generator), Diagnostic> {
         match format {
-            "deb" => Ok((Package::Deb(self.deb()?), Generator::Deb)),
+            "deb" => {
+                let deb = self.deb()?;
+                let generator = Generator::Deb(deb.architecture.to_string());
+                Ok((Package::Deb(deb), generator))
+            }
             "rpm" => Ok((Package::Rpm(self.rpm()?), Generator::Rpm)),
             _ => Err(self.unfit(&format!("there are no packages of format '{format}'; expected deb or rpm"))),
         }

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use super::build::{Builder, Joins, node_name};
+use super::build::{Builder, node_name};
+use super::joins::Joins;
 use super::*;
 use crate::buildfile::{self, Diagnostic, Resources, Target};
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, Suite};
 use crate::matrix::Cell;
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     pub(super) fn index(
         &mut self,
         target: &Target,
-        index: &buildfile::Index,
+        index: &'a buildfile::Index,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let filler = self.filler(&cell);
         let mut inputs = Vec::new();
@@ -28,9 +29,7 @@ impl Builder<'_> {
             inputs.push(Input::Node { node, output: "package".to_owned() });
         }
         if inputs.is_empty() {
-            let used = index.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
-            let span = index.packages.first().map_or(&target.span, |package| &package.span);
-            return self.lacks(span, &name, &used.join("', '"));
+            return self.lacks(&index.packages, &name);
         }
         let settings = AptIndex {
             origin: filler.text(&index.origin),
@@ -44,14 +43,14 @@ impl Builder<'_> {
         };
         let work = Work::Index(Box::new(IndexWork { index: settings, suites, date }));
         let may_lack = self.optional(&inputs);
-        self.graph.add(Node { inputs, may_lack, ..plain_node(target, name, cell, work) });
+        self.add(Node { inputs, may_lack, ..plain_node(target, name, cell, work) });
     }
 
     /// The packages as this index takes them: each once the tests of its cell have succeeded.
     fn accepted(
         &mut self,
         index: &Target,
-        settings: &buildfile::Index,
+        settings: &'a buildfile::Index,
         packages: Vec<NodeId>,
     ) -> Vec<NodeId> {
         if settings.requires.is_empty() {
@@ -61,7 +60,7 @@ impl Builder<'_> {
     }
 
     /// The step that stands between a package and the index: `package.for-index`.
-    fn accept(&mut self, index: &Target, settings: &buildfile::Index, package: NodeId) -> NodeId {
+    fn accept(&mut self, index: &Target, settings: &'a buildfile::Index, package: NodeId) -> NodeId {
         let Node { target: used, cell, .. } = self.graph.node(package).clone();
         let Some(used) = self.buildfile.target(&used) else { return package };
         let step = format!("{}.for-{}", used.name, index.name);
@@ -69,11 +68,14 @@ impl Builder<'_> {
         if let Some(step) = self.graph.by_name(&name) {
             return step;
         }
-        let tests = settings.requires.iter().filter_map(|test| self.buildfile.target(&test.name));
-        let requires = tests.flat_map(|test| self.join(&test.name, &test.over, used).all(&cell)).collect();
+        let mut requires = Vec::new();
+        for test in &settings.requires {
+            let join = self.join(test, used);
+            requires.extend(self.all(&test.name, &cell, &join));
+        }
         let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
         let node = plain_node(index, name, cell, Work::Accept);
-        self.graph.add(Node { target: step, keyword: "package", inputs, requires, ..node })
+        self.add(Node { target: step, keyword: "package", inputs, requires, ..node })
     }
 
     /// The nodes among the inputs that the Buildfile lets go on without.
@@ -88,12 +90,12 @@ impl Builder<'_> {
         publish: &buildfile::Publish,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let mut inputs = Vec::new();
         let mut prefixes = Vec::new();
         for (index, at) in &publish.repositories {
-            for node in joins.all(&index.name, &cell) {
+            for node in self.gathered(std::slice::from_ref(index), &cell, joins) {
                 prefixes.push(self.filler(&self.graph.node(node).cell).text(at));
                 inputs.push(Input::Node { node, output: "repository".to_owned() });
             }
@@ -111,7 +113,7 @@ impl Builder<'_> {
             retention_days: publish.retention_days,
         }));
         let may_lack = self.optional(&inputs);
-        self.graph.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
+        self.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
     }
 }
 

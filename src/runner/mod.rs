@@ -10,6 +10,7 @@ mod docker;
 mod error;
 mod log;
 mod paths;
+mod platform;
 mod runners;
 mod sandbox;
 mod stage;
@@ -20,6 +21,7 @@ pub use choose::{Runner, RunnerKind};
 pub use command::{Command, Mount, Root, WorkCopy};
 pub use docker::{Docker, DockerfileBuild, EngineAddress, PlatformEngine, Published};
 pub use error::{Exit, RunError};
+pub use platform::{NoEmulation, is_foreign, try_emulation};
 pub use runners::Runners;
 pub use sandbox::Sandbox;
 

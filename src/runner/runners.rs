@@ -37,6 +37,13 @@ impl Runners {
         self.usual.kind()
     }
 
+    /// Whether programs of `platform` run on another machine, or on an engine that was named for
+    /// them: it is that engine's matter how.
+    pub fn is_elsewhere(&self, platform: &str) -> bool {
+        let is_usual_elsewhere = matches!(&self.usual, Runner::Docker(engine) if !engine.is_here());
+        is_usual_elsewhere || self.engines.contains_key(platform)
+    }
+
     /// Ends and removes what killed processes that used `store` left running. To be called before
     /// the store's own sweep.
     pub async fn sweep(&self, store: &LocalStore) -> Result<(), RunError> {

@@ -3,6 +3,7 @@
 //! Actions run in this machine's own tree (targets without an image), so that all these tests
 //! need is bubblewrap; `real`, `engines` and `images` need all that `tests/run` installs.
 
+mod arm64;
 mod disk;
 #[path = "../../src/runner/tests/engine.rs"]
 mod engine;

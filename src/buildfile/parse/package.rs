@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::super::reader::Reader;
 use super::super::reader::Text;
+use super::reference::{alternatives, named, references};
 use super::repository::key;
-use super::{constant, filter, names, over, reference, references, single, target, templates};
+use super::{constant, filter, names, over, single, target, templates};
 use crate::buildfile::{Body, Content, Diagnostic, InputSource, Package, PackagePart, Target};
 
 /// Relation nodes, and what they are called in messages: Debian's control fields.
@@ -103,7 +104,7 @@ const RPM: [&str; 18] = [
 pub fn package(mut reader: Reader<'_>) -> Option<Target> {
     let name = names::name(&mut reader);
     let over = over(&mut reader);
-    let image = reader.property("image").map(reference);
+    let image = reader.property("image").map(|text| alternatives(&text, &reader)).unwrap_or_default();
     let format = reader.template("format").unwrap_or_else(|| constant("deb", &reader));
     let architecture = reader.required_property("arch");
     let mut package = Package {
@@ -240,12 +241,12 @@ fn compression(mut reader: Reader<'_>, part: &mut PackagePart) {
 }
 
 fn content(mut reader: Reader<'_>) -> Option<Content> {
-    let target = reader.property("from");
-    let output = reader.property("output").map(reference);
+    let targets = reader.property("from").map(|text| alternatives(&text, &reader));
+    let output = reader.property("output").map(named);
     let path = reader.template("path").unwrap_or_else(|| constant("", &reader));
     let to = reader.required_property("to");
-    let from = match target {
-        Some(target) => InputSource::Target { target: reference(target), output },
+    let from = match targets {
+        Some(targets) => InputSource::Target { targets, output },
         None => InputSource::Files(
             reader.arguments("globs, or from=\"a target\"").into_iter().map(|g| g.value).collect(),
         ),
@@ -267,7 +268,7 @@ fn report_missing(package: &Package, reader: &Reader<'_>) {
         reader.push(diagnostic.help(format!("add for example: {example}")));
     }
     if let Some(auto) = package.parts().into_iter().find_map(PackagePart::generated)
-        && package.image.is_none()
+        && package.image.is_empty()
     {
         let span = auto.span.clone();
         let message = "\"auto\" asks the dependency generator of an image, and this package names none";

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::super::reader::Reader;
 use super::super::reader::Text;
-use super::{constant, filter, names, over, reference, references, single, target};
+use super::reference::{reference, references};
+use super::{constant, filter, names, over, single, target};
 use crate::buildfile::{Body, Diagnostic, Index, KeySource, Publish, Reference, Target, Template};
 
 const INDEX: [&str; 11] = [
@@ -132,10 +133,10 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
 }
 
 fn repository(mut reader: Reader<'_>) -> Option<(Reference, Template)> {
-    let index = reader.required("the name of an index");
+    let index = reader.required("the name of an index").map(|text| reference(&text, &reader));
     let at = reader.template("at").unwrap_or_else(|| constant("", &reader));
     reader.finish();
-    Some((reference(index?), at))
+    Some((index?, at))
 }
 
 /// `sign key-file="…"` or `sign key-env="…"`.

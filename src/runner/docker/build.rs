@@ -59,8 +59,8 @@ impl Docker {
             let (command, store) = (command.clone(), store.clone());
             blocking(move || Stage::prepare(&command, store)).await?
         };
-        self.connect(store).await?;
         let built = tokio::select! {
+            lost = self.lost() => Err(lost),
             built = self.build(build, &stage, listener) => built,
             // The engine ends a build that nobody listens to.
             _ = stopped(None, cancel) => Err(RunError::Cancelled),
@@ -80,6 +80,7 @@ impl Docker {
         stage: &Stage,
         listener: impl FnMut(&str),
     ) -> Result<Option<Exit>, RunError> {
+        self.connect(stage.store()).await?;
         let mut log = Log::create(&stage.path("log"), listener)?;
         let mut told = Progress::default();
         let image = stage.path("image.tar");

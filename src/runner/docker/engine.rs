@@ -84,7 +84,7 @@ impl Docker {
     }
 
     /// Whether it sees this machine's files.
-    pub(super) fn is_here(&self) -> bool {
+    pub(in super::super) fn is_here(&self) -> bool {
         self.address.is_here()
     }
 

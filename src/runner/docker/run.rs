@@ -30,6 +30,19 @@ impl Docker {
         listener: impl FnMut(&str),
         cancel: watch::Receiver<bool>,
     ) -> Result<Outcome, RunError> {
+        tokio::select! {
+            ran = self.load_and_run(command, store, listener, cancel) => ran,
+            lost = self.lost() => Err(lost),
+        }
+    }
+
+    async fn load_and_run(
+        &self,
+        command: &Command,
+        store: &Arc<LocalStore>,
+        listener: impl FnMut(&str),
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Outcome, RunError> {
         command.check()?;
         let Root::Tree(root) = command.root else {
             return Err(RunError::Setup(
@@ -108,7 +121,6 @@ impl Docker {
         };
         let (ended, early) = tokio::select! {
             ended = to_its_end() => (ended?, None),
-            lost = self.lost() => return Err(lost),
             stop = stopped(command.timeout, cancel) => {
                 container.kill().await?;
                 (to_its_end().await?, Some(stop))

@@ -66,13 +66,12 @@ impl Engine {
             .expect("this test needs unshare");
         let mut said = String::new();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        for line in &mut lines {
-            if line == "up" {
-                return Self { process, dir, port };
-            }
+        while let Some(line) = lines.next().filter(|line| line != "up") {
             said.push_str(&line);
         }
-        panic!("this test needs a second Docker Engine (root, docker.io and iproute2): {said}");
+        let engine = Self { process, dir, port };
+        assert!(engine.socket().exists(), "this test needs root, docker.io and iproute2: {said}");
+        engine
     }
 
     /// One that listens on TCP without asking who comes, shared by the tests of this process.
@@ -86,7 +85,7 @@ impl Engine {
         format!("tcp://127.0.0.1:{}", self.port)
     }
 
-    /// Its socket on this machine.
+    /// Its socket on this machine; gone when it is.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("socket")
     }

@@ -356,7 +356,7 @@ fn bytes_are_the_same_on_any_number_of_threads_and_as_they_were() {
     let digest = Digest::of(&bytes(&bench, &rich_package(), &rich_payload(&bench))).to_string();
     assert_eq!(
         digest,
-        "1d4e5d21ddad3cef0ee4875bba091edc52b250026efc3075fb55bd9a3eebdff8",
+        "6bd223371449d10889b3bc6a2ed4ce7e540b347bc25d09dc6ece73b5720b2a39",
         "the bytes of format {}",
         crate::package::rpm::package::FORMAT
     );
