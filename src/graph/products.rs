@@ -8,6 +8,7 @@ use super::*;
 use crate::buildfile::{self, Diagnostic, Resources, Target};
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, Suite};
 use crate::matrix::Cell;
+use crate::package::Package;
 
 impl<'a> Builder<'a> {
     pub(super) fn index(
@@ -22,7 +23,8 @@ impl<'a> Builder<'a> {
         let mut inputs = Vec::new();
         let mut suites = Vec::new();
         let mut date = 1;
-        let packages = self.gathered(&index.packages, &cell, joins);
+        let mut packages = self.gathered(&index.packages, &cell, joins);
+        packages.retain(|node| self.is_debian(*node));
         for node in self.accepted(target, index, packages) {
             suites.push(self.filler(&self.graph.node(node).cell).text(&index.suite));
             date = date.max(self.date_of_node(node).unwrap_or(1));
@@ -82,6 +84,12 @@ impl<'a> Builder<'a> {
     fn optional(&self, inputs: &[Input]) -> Vec<NodeId> {
         let nodes = inputs.iter().filter_map(Input::node);
         nodes.filter(|node| self.expander.is_optional(&self.graph.node(*node).cell)).collect()
+    }
+
+    /// The packages that an apt repository is of.
+    fn is_debian(&self, node: NodeId) -> bool {
+        let work = &self.graph.node(node).work;
+        matches!(work, Work::Package(package) if matches!(package.package, Package::Deb(_)))
     }
 
     pub(super) fn publish(

@@ -162,6 +162,7 @@ fn the_header_is_that_of_rpmbuild_for_the_same_content() {
         "SHA1HEADER",
         "SHA256HEADER",
         "SIGMD5",
+        "PKGID",
     ];
     let sizes = ["SIGSIZE", "ARCHIVESIZE", "HEADERSIGNATURES"];
     for (tag, value) in theirs {
