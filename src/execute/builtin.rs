@@ -169,7 +169,8 @@ impl Builtin {
         for (input, suite) in self.inputs.iter().zip(&work.suites) {
             packages.push(self.indexed_package(*input, suite)?);
         }
-        let tree = index::build(&work.index, &packages, work.date, &self.store).map_err(Failure::action)?;
+        let tree =
+            index::apt::build(&work.index, &packages, work.date, &self.store).map_err(Failure::action)?;
         Ok(self.output("repository", self.store.put_tree(&tree)?))
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::PublishedPackage;
-use crate::index::compare_versions;
+use crate::index::apt::compare_versions;
 
 /// What a publish changes for the clients of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PublishError;
 use crate::digest::Digest;
-use crate::index::{Stanza, stanzas};
+use crate::index::apt::{Stanza, stanzas};
 use crate::store::{Kind, LocalStore, Tree};
 
 /// The version of the state file's format.

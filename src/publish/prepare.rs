@@ -8,7 +8,7 @@ use super::files::{self, copy_object, link_or_copy, replace_link, write_file};
 use super::generation::{Generation, published_packages};
 use super::{PublishError, SigningKeys};
 use crate::digest::Digest;
-use crate::index::{dated, stanzas};
+use crate::index::apt::{dated, stanzas};
 use crate::store::{Kind, LocalStore, Tree};
 
 /// Where one repository lives.

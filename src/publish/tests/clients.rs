@@ -3,7 +3,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::support::{Apt, NOW, Server, World, check_whole, listing, load_key, new_key};
-use crate::index::fixture::{alias, index, run, suite};
+use crate::index::apt::fixture::{alias, index, run, suite};
 use crate::index::{AptIndex, IndexCompression};
 use crate::publish::{Effect, Outcome, PublishError};
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::support::{NOW, World, check_whole, listing, sha256, source};
-use crate::index::fixture::{alias, index, run, suite};
+use crate::index::apt::fixture::{alias, index, run, suite};
 use crate::index::{AptIndex, IndexedPackage};
 use crate::publish::{DirectoryTarget, Outcome, Progress, PublishError, Repository, SigningKeys};
 use crate::store::LocalStore;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::support::{KEY_TIME, NOW, gpgv, load_key, new_key, source};
-use crate::index::fixture::run;
+use crate::index::apt::fixture::run;
 use crate::publish::keys::Fault;
 use crate::publish::{KeyError, KeySource, Secret, SigningKeys, generate_key};
 

@@ -8,8 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
-use crate::index::fixture::{Fixture, run};
-use crate::index::{AptIndex, IndexedPackage, build, stanzas};
+use crate::index::apt::fixture::{Fixture, run};
+use crate::index::apt::{build, stanzas};
+use crate::index::{AptIndex, IndexedPackage};
 use crate::publish::{
     DirectoryTarget, KeySource, Outcome, PublishError, Repository, Secret, SigningKeys, generate_key,
 };

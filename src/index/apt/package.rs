@@ -1,6 +1,6 @@
-use super::IndexError;
 use super::stanza::{get, push_field};
 use crate::digest::Digest;
+use crate::index::IndexError;
 
 /// A package as the index sees it: all of this is read from a `.deb` once.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use sha2::{Digest as _, Sha256};
 use super::contents::contents;
 use super::package::Checked;
 use super::release::{Listed, release};
-use super::{IndexError, IndexedPackage, compare_versions};
+use super::{IndexedPackage, compare_versions};
 use crate::digest::{Describe, Visitor};
+use crate::index::{IndexCompression, IndexError};
 use crate::store::{Entry, Kind, LocalStore, StoreError, Tree};
 
 /// The settings of one apt repository.
@@ -56,17 +57,6 @@ pub enum Holds {
     },
     /// All that the suite with this codename holds, under its own constant codename.
     AliasOf(String),
-}
-
-/// A compression of `Packages` that apt reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum IndexCompression {
-    /// One stream of xz.
-    Xz,
-    /// One member of gzip, without name and time.
-    Gz,
-    /// One frame of Zstandard; apt reads it since 1.5.
-    Zst,
 }
 
 /// Where in `pool/` a package goes.

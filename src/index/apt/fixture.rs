@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{AptIndex, Holds, IndexCompression, IndexedPackage, PoolLayout, Suite, stanzas};
+use super::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite, stanzas};
+use crate::index::IndexCompression;
 use crate::store::{Ingest, Kind, LocalStore};
 
 /// A directory with a store and room for packages.
