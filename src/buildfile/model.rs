@@ -406,6 +406,18 @@ pub struct Index {
     pub contents: bool,
     /// Suites with the packages of another: name, and which.
     pub aliases: Vec<(String, String)>,
+    /// What of earlier publishes is dropped; none keeps everything.
+    pub keep: Option<Keep>,
+}
+
+/// What stays of the packages that were published before: a package that is among the newest
+/// `versions` of its name, or that was first published within so many `days`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// How many versions of each name, in each suite and for each architecture; at least 1.
+    pub versions: usize,
+    /// For how many days also an older one stays.
+    pub days: u64,
 }
 
 /// Puts repositories where clients find them.

@@ -9,7 +9,7 @@ use super::Event;
 use super::done::{Done, Failure};
 use crate::digest::Digest;
 use crate::graph::{ArchiveSource, BootstrapImage, IndexWork, Node, PackageWork, PublishWork, Work};
-use crate::index::{self, IndexedPackage};
+use crate::index::{IndexedPackage, apt};
 use crate::package::{DebInfo, Substvars};
 use crate::plan::{Destination, publishing_time};
 use crate::publish::Progress;
@@ -169,9 +169,11 @@ impl Builtin {
         for (input, suite) in self.inputs.iter().zip(&work.suites) {
             packages.push(self.indexed_package(*input, suite)?);
         }
-        let tree =
-            index::apt::build(&work.index, &packages, work.date, &self.store).map_err(Failure::action)?;
-        Ok(self.output("repository", self.store.put_tree(&tree)?))
+        let tree = apt::build(&work.index, &packages, work.date, &self.store).map_err(Failure::action)?;
+        let catalog = apt::catalog(&packages, &self.store).map_err(Failure::action)?;
+        let mut outputs = self.output("repository", self.store.put_tree(&tree)?);
+        outputs.extend(self.output("catalog", self.store.put_tree(&catalog)?));
+        Ok(outputs)
     }
 
     fn indexed_package(&self, input: Digest, suite: &str) -> Result<IndexedPackage, Failure> {
@@ -193,7 +195,7 @@ impl Builtin {
     fn publish(&self, work: &PublishWork) -> Result<BTreeMap<String, Digest>, Failure> {
         let destination = Destination::new(work);
         let keys = destination.keys().map_err(Failure::action)?;
-        let repositories = destination.repositories(&self.inputs).map_err(Failure::action)?;
+        let repositories = destination.repositories(&self.inputs, &self.store).map_err(Failure::action)?;
         let mut progress = |progress: Progress<'_>| match progress {
             Progress::Waiting { prefix } => self.progress(format!("{prefix}: another publisher is at it")),
             Progress::Package { prefix, done, total, .. } => {

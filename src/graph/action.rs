@@ -7,8 +7,8 @@ const FILES: &str = "files 1";
 const DOCKERFILE: &str = "dockerfile 1";
 const SCRIPT: &str = "script 1";
 const PACKAGE: &str = "package 1";
-const INDEX: &str = "index 1";
-const PUBLISH: &str = "publish 1";
+const INDEX: &str = "index 2";
+const PUBLISH: &str = "publish 2";
 
 /// The closed description of one piece of work: a node whose inputs are known by content.
 pub struct Action<'a> {
@@ -95,7 +95,15 @@ impl Describe for Action<'_> {
             }
             Work::Publish(publish) => {
                 v.field("builtin", PUBLISH);
-                self.inputs_by_label(v, "repository", &publish.prefixes);
+                for (at, repository) in publish.repositories.iter().enumerate() {
+                    v.enter(&repository.prefix);
+                    self.input(v, "catalog", at);
+                    repository.index.describe(v);
+                    if let Some(keep) = repository.keep {
+                        v.field("keep", &format!("versions={} days={}", keep.versions, keep.days));
+                    }
+                    v.leave();
+                }
             }
         }
     }

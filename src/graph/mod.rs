@@ -14,6 +14,6 @@ pub use build::build;
 pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
-    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork, Root, Script,
-    Work,
+    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, Publication, PublishWork,
+    Root, Script, Work,
 };

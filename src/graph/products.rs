@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::build::{Builder, Joins, node_name};
 use super::*;
 use super::{fault, fill::Filler};
-use crate::buildfile::{self, Diagnostic, Resources, Span, Target};
+use crate::buildfile::{self, Body, Diagnostic, Resources, Span, Target, Template};
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, Suite};
 use crate::matrix::Cell;
 use crate::package::{Compression, Deb, DebVersion, MaintainerScript, Priority, Relation};
@@ -176,7 +176,7 @@ impl Builder<'_> {
             origin: filler.text(&index.origin),
             label: filler.text(&index.label),
             description: filler.text(&index.description),
-            suites: suite_list(index, &suites),
+            suites: suite_list(index, &suites, |of| suites.iter().any(|suite| suite == of)),
             compressions: index.compressions.iter().filter_map(|name| index_compression(name)).collect(),
             contents: index.contents,
             // One version is built for several suites, each time with other bytes.
@@ -195,14 +195,14 @@ impl Builder<'_> {
         joins: &Joins<'_>,
     ) {
         let mut inputs = Vec::new();
-        let mut prefixes = Vec::new();
+        let mut repositories = Vec::new();
         for (index, at) in &publish.repositories {
             for node in joins.all(&index.name, &cell) {
-                prefixes.push(self.filler(&self.graph.node(node).cell).text(at));
-                inputs.push(Input::Node { node, output: "repository".to_owned() });
+                repositories.extend(self.publication(&index.name, node, at));
+                inputs.push(Input::Node { node, output: "catalog".to_owned() });
             }
         }
-        if let Some(twice) = first_double(&prefixes) {
+        if let Some(twice) = first_double(repositories.iter().map(|one| &one.prefix)) {
             let message = format!("{name}: two repositories would be published below '{twice}'");
             let help = "at=\"…\" must tell them apart, for example by {otp.major}";
             self.report.push(Diagnostic::error(&target.span, message, "declared here").help(help));
@@ -210,11 +210,20 @@ impl Builder<'_> {
         let requires = self.gathered(&publish.requires, &cell, joins);
         let work = Work::Publish(Box::new(PublishWork {
             to: self.buildfile.dir.join(&publish.to),
-            prefixes,
+            repositories,
             keys: publish.keys.iter().map(|key| key.below(&self.buildfile.dir)).collect(),
             retention_days: publish.retention_days,
         }));
         self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+    }
+
+    fn publication(&self, index: &str, node: NodeId, at: &Template) -> Option<Publication> {
+        let Node { cell, work: Work::Index(work), .. } = self.graph.node(node) else { return None };
+        let Body::Index(declared) = &self.buildfile.target(index)?.body else { return None };
+        // What is published holds suites beside those of the selected packages.
+        let suites = suite_list(declared, &work.suites, |_| true);
+        let index = AptIndex { suites, ..work.index.clone() };
+        Some(Publication { prefix: self.filler(cell).text(at), index, keep: declared.keep })
     }
 }
 
@@ -234,14 +243,14 @@ fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
     }
 }
 
-/// The suites that packages are in, and the aliases of those.
-fn suite_list(index: &buildfile::Index, suites: &[String]) -> Vec<Suite> {
+/// The suites that packages are in, and the aliases of suites that are `there`.
+fn suite_list(index: &buildfile::Index, suites: &[String], there: impl Fn(&str) -> bool) -> Vec<Suite> {
     let names: BTreeSet<&String> = suites.iter().collect();
     let own = names.iter().map(|name| {
         let holds = Holds::Packages { component: index.component.clone(), architectures: Vec::new() };
         Suite { codename: (*name).clone(), suite: None, version: None, holds }
     });
-    let aliases = index.aliases.iter().filter(|(_, of)| names.contains(of)).map(|(alias, of)| {
+    let aliases = index.aliases.iter().filter(|(_, of)| there(of)).map(|(alias, of)| {
         let holds = Holds::AliasOf(of.clone());
         Suite { codename: alias.clone(), suite: None, version: None, holds }
     });
@@ -333,7 +342,7 @@ fn trimmed(path: &str) -> String {
     path.trim_matches('/').to_owned()
 }
 
-fn first_double(names: &[String]) -> Option<&String> {
+fn first_double<'a>(mut names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     let mut seen = BTreeSet::new();
-    names.iter().find(|name| !seen.insert(*name))
+    names.find(|name| !seen.insert(*name))
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::buildfile::KeySource;
+use crate::buildfile::{Keep, KeySource};
 use crate::index::AptIndex;
 use crate::package::Deb;
 use crate::upstream::BootstrapLock;
@@ -35,7 +35,8 @@ impl Work {
             Self::Bootstrap(_) | Self::Dockerfile(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
             Self::Package(_) => vec!["package"],
-            Self::Index(_) => vec!["repository"],
+            // The catalog is for publishing alone; in a Buildfile an index has one output.
+            Self::Index(_) => vec!["repository", "catalog"],
             Self::Publish(_) => Vec::new(),
         }
     }
@@ -156,10 +157,21 @@ pub struct IndexWork {
 pub struct PublishWork {
     /// The directory, absolute; where it is does not change what is published.
     pub to: PathBuf,
-    /// Below which prefix the repository of each input goes.
-    pub prefixes: Vec<String>,
+    /// What is published of each input, which is the catalog of an index.
+    pub repositories: Vec<Publication>,
     /// Keys to sign with.
     pub keys: Vec<KeySource>,
     /// For how many days an index that was live stays readable.
     pub retention_days: u64,
+}
+
+/// One repository to be published.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Below which prefix it goes.
+    pub prefix: String,
+    /// Settings, with all aliases.
+    pub index: AptIndex,
+    /// What of earlier publishes is dropped.
+    pub keep: Option<Keep>,
 }

@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::KeyError;
+use crate::index::IndexError;
 use crate::store::StoreError;
 
 /// Why nothing was published, or not all of it. What clients see is whole in any case.
@@ -49,15 +50,13 @@ pub enum PublishError {
     },
     /// Clients would refuse the change.
     #[error(
-        "suite '{suite}' of repository '{prefix}' would change its {field} from '{before}' to '{after}', which apt \
+        "repository '{prefix}' would change its {field} from '{before}' to '{after}', which apt \
          refuses until each user confirms it; keep '{before}', or publish under another prefix"
     )]
     Identity {
         /// The repository.
         prefix: String,
-        /// The suite's codename.
-        suite: String,
-        /// `Origin`, `Label` or `Codename`.
+        /// `Origin` or `Label`.
         field: &'static str,
         /// What clients know.
         before: String,
@@ -80,14 +79,9 @@ pub enum PublishError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The tree is no apt repository.
-    #[error("the index is no apt repository: {path}: {reason}")]
-    Tree {
-        /// The path in the tree.
-        path: String,
-        /// What is wrong there.
-        reason: &'static str,
-    },
+    /// No index can be made of the packages.
+    #[error(transparent)]
+    Index(#[from] IndexError),
     /// The prefix cannot name a directory below the root.
     #[error(
         "'{0}' cannot be a repository's prefix; expected names like 'apt/27', each once, none of them \
@@ -112,7 +106,7 @@ impl PublishError {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         match self {
             Self::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
-            Self::Store(error) => error.is_out_of_space(),
+            Self::Store(error) | Self::Index(IndexError::Store(error)) => error.is_out_of_space(),
             _ => false,
         }
     }

@@ -216,6 +216,10 @@ image "x" {
     package_that_asks_no_image: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; depends "auto" }"#;
     unknown_maintainer_script: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; script "post-inst" "true"; compression "xs" }"#;
     index_without_anything: r#"index "x""#;
+    keep_without_anything: r#"index "x" { packages "p"; suite "s"; keep }
+package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
+    keep_of_no_version: r#"index "x" { packages "p"; suite "s"; keep versions=0; keep days=3 }
+package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
     publish_without_anything: r#"publish "x""#;
     publish_without_key: r#"publish "x" to="public" { index "apt"; sign }
 index "apt" { packages "p"; suite "s" }

@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use super::super::reader::Reader;
 use super::super::reader::Text;
-use super::{constant, filter, names, over, reference, references, single, target};
-use crate::buildfile::{Body, Diagnostic, Index, KeySource, Publish, Reference, Target, Template};
+use super::{constant, filter, names, over, reference, references, second, single, target};
+use crate::buildfile::{Body, Diagnostic, Index, Keep, KeySource, Publish, Reference, Target, Template};
 
-const INDEX: [&str; 10] = [
+const INDEX: [&str; 11] = [
     "alias",
     "component",
     "compression",
     "contents",
     "description",
+    "keep",
     "label",
     "origin",
     "packages",
@@ -39,6 +40,7 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
         compressions: vec!["xz".to_owned(), "gz".to_owned()],
         contents: true,
         aliases: Vec::new(),
+        keep: None,
     };
     for mut child in reader.children(&INDEX) {
         let text = |child| single(child, "a text").map(|text| text.template());
@@ -58,6 +60,8 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
                 child.finish();
             }
             "alias" => index.aliases.extend(alias(child)),
+            "keep" if index.keep.is_some() => second(child),
+            "keep" => index.keep = keep(child),
             _ => child.unknown(&INDEX),
         }
     }
@@ -72,6 +76,24 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
     }
     reader.finish();
     target(name?, over, filters, Body::Index(Box::new(index)))
+}
+
+/// The newest version of a name always stays, so that a publish of a part of the matrix empties
+/// nothing.
+fn keep(mut reader: Reader<'_>) -> Option<Keep> {
+    let span = reader.span();
+    let (versions, days) = (reader.number("versions"), reader.number("days"));
+    let example = "keep versions=3 days=90";
+    if versions == Some(0) {
+        let message = "the newest version of a package always stays";
+        let help = format!("write for example: {example}");
+        reader.push(Diagnostic::error(&span, message, "expected versions=1 or more").help(help));
+    } else if reader.node().entries().is_empty() {
+        let help = format!("write for example: {example}; without keep everything stays");
+        reader.push(Diagnostic::error(&span, "keep says what stays", "keeps what?").help(help));
+    }
+    reader.finish();
+    Some(Keep { versions: versions.unwrap_or(1), days: days.unwrap_or(0) })
 }
 
 fn compressions(mut reader: Reader<'_>) -> Vec<String> {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::support::{NOW, World, check_whole, listing, sha256, source};
+use crate::buildfile::Keep;
 use crate::index::apt::fixture::{alias, index, run, suite};
 use crate::index::{AptIndex, IndexedPackage};
 use crate::publish::{DirectoryTarget, Outcome, Progress, PublishError, Repository, SigningKeys};
@@ -20,6 +21,14 @@ const CHILD: &str = "FORGE_TEST_PUBLISHER";
 fn settings() -> AptIndex {
     index(vec![suite("x"), suite("y"), alias("latest", "x")])
 }
+
+/// One suite in few files.
+fn single() -> AptIndex {
+    AptIndex { contents: false, ..index(vec![suite("x")]) }
+}
+
+/// Drops what is older than the newest version, so that a publish drops as well as adds.
+const KEEP: Option<Keep> = Some(Keep { versions: 1, days: 0 });
 
 /// Small and large packages, so that a kill hits copies as well as renames.
 fn packages(world: &World, version: &str) -> Vec<IndexedPackage> {
@@ -41,12 +50,15 @@ fn packages(world: &World, version: &str) -> Vec<IndexedPackage> {
 #[test]
 fn publisher_process() {
     let Ok(job) = std::env::var(CHILD) else { return };
-    let [site, cache, key, tree, expected] = job.split('|').collect::<Vec<_>>()[..] else { panic!("{job}") };
-    let tree = tree.parse().unwrap();
-    let keys = SigningKeys::load(&[source(key.into())], NOW).unwrap();
-    let repository =
-        Repository { prefix: "apt".into(), tree, content: tree, expected: Some(expected.into()) };
+    let [site, cache, key, packages, suites, expected] = job.split('|').collect::<Vec<_>>()[..] else {
+        panic!("{job}")
+    };
     let store = LocalStore::open(cache).unwrap();
+    let keys = SigningKeys::load(&[source(key.into())], NOW).unwrap();
+    let index = if suites == "1" { single() } else { settings() };
+    let packages = serde_json::from_slice(&store.get(packages.parse().unwrap()).unwrap()).unwrap();
+    let expected = Some(expected.into());
+    let repository = Repository { prefix: "apt".into(), index, keep: KEEP, packages, expected };
     let target = DirectoryTarget::new(site);
     target.publish(&[repository], Some(&keys), NOW + 100, &store, &mut |_| {}).unwrap();
 }
@@ -57,7 +69,8 @@ fn publisher(world: &World, site: &Path, repository: &Repository) -> Command {
         site.display().to_string(),
         world.fixture.store.root().display().to_string(),
         world.path("key.asc").display().to_string(),
-        repository.tree.to_string(),
+        world.fixture.store.put(&serde_json::to_vec(&repository.packages).unwrap()).unwrap().to_string(),
+        repository.index.suites.len().to_string(),
         expected.to_owned(),
     ];
     // Not `current_exe`: a build at the same time may have replaced that file.
@@ -76,7 +89,7 @@ fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
     let world = World::new();
     let old = world.repository("apt", &settings(), &packages(&world, "1.0"));
     world.publish(&old, NOW).unwrap();
-    let new = world.repository("apt", &settings(), &packages(&world, "2.0"));
+    let new = Repository { keep: KEEP, ..world.repository("apt", &settings(), &packages(&world, "2.0")) };
     let (base, undisturbed) = (world.site(), world.path("undisturbed"));
     copy(&base, &undisturbed);
     let start = Instant::now();
@@ -84,6 +97,8 @@ fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
     let duration = start.elapsed();
     let wanted = listing(&undisturbed);
     assert_ne!(wanted, listing(&base));
+    let content = |site: &Path| DirectoryTarget::new(site).state("apt").unwrap().unwrap().content;
+    let (old, new_content) = (content(&base), content(&undisturbed));
 
     let mut rng = StdRng::seed_from_u64(9);
     let (mut before, mut after, mut half_done) = (0, 0, 0);
@@ -100,11 +115,11 @@ fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
         check_whole(&apt, &apt.join("key.gpg"));
         let target = DirectoryTarget::new(&site);
         let live = target.state("apt").unwrap().unwrap();
-        match live.content == old.content {
+        match live.content == old {
             true => before += 1,
             false => after += 1,
         }
-        assert!(live.content == old.content || live.content == new.content);
+        assert!(live.content == old || live.content == new_content);
         let left = listing(&site);
         half_done += usize::from(left != untouched && left != wanted);
 
@@ -118,7 +133,7 @@ fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
             )
             .unwrap();
         // A publisher killed while it collected leaves only what the next real publish removes.
-        if live.content == old.content {
+        if live.content == old {
             assert_eq!(listing(&site), wanted, "round {round}");
         }
         check_whole(&apt, &apt.join("key.gpg"));
@@ -155,15 +170,18 @@ fn a_publisher_killed_before_any_one_change_of_the_filesystem_leaves_a_whole_gen
         return;
     }
     let world = World::new();
-    let settings = AptIndex { contents: false, ..index(vec![suite("x")]) };
+    let settings = single();
     let deb = |version| world.fixture.deb("hello-forge", version, "amd64", "x", version);
     let old = world.repository("apt", &settings, &[deb("1.0")]);
     world.publish(&old, NOW).unwrap();
     let new = world.repository("apt", &settings, &[deb("2.0"), deb("3.0")]);
+    let new = Repository { keep: KEEP, ..new };
     let (base, undisturbed) = (world.site(), world.path("undisturbed"));
     copy(&base, &undisturbed);
     run(&mut publisher(&world, &undisturbed, &new));
     let wanted = listing(&undisturbed);
+    let content = |site: &Path| DirectoryTarget::new(site).state("apt").unwrap().unwrap().content;
+    let (old, new_content) = (content(&base), content(&undisturbed));
 
     let killed = |change: &str, nth: usize| {
         let site = world.path("killed");
@@ -173,8 +191,8 @@ fn a_publisher_killed_before_any_one_change_of_the_filesystem_leaves_a_whole_gen
         check_whole(&apt, &apt.join("key.gpg"));
         let target = DirectoryTarget::new(&site);
         let state = target.state("apt").unwrap().unwrap();
-        let is_new = state.content == new.content;
-        assert!(is_new || state.content == old.content);
+        let is_new = state.content == new_content;
+        assert!(is_new || state.content == old);
         let again = std::slice::from_ref(&new);
         target.publish(again, Some(&world.keys), NOW + 100, &world.fixture.store, &mut |_| {}).unwrap();
         if !is_new {

@@ -3,4 +3,5 @@
 mod clients;
 mod faults;
 mod keys;
+mod retention;
 mod support;

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 use crate::index::apt::fixture::{Fixture, run};
-use crate::index::apt::{build, stanzas};
+use crate::index::apt::{CatalogEntry, catalog, read_catalog, stanzas};
 use crate::index::{AptIndex, IndexedPackage};
 use crate::publish::{
     DirectoryTarget, KeySource, Outcome, PublishError, Repository, Secret, SigningKeys, generate_key,
@@ -44,10 +44,14 @@ impl World {
 
     /// The index as a repository whose expected generation is the live one.
     pub fn repository(&self, prefix: &str, index: &AptIndex, packages: &[IndexedPackage]) -> Repository {
-        let tree = build(index, packages, KEY_TIME, &self.fixture.store).unwrap();
-        let tree = self.fixture.store.put_tree(&tree).unwrap();
         let expected = self.target.state(prefix).unwrap().map(|live| live.id);
-        Repository { prefix: prefix.into(), tree, content: tree, expected }
+        let (prefix, index) = (prefix.to_owned(), index.clone());
+        Repository { prefix, index, keep: None, packages: self.catalog(packages), expected }
+    }
+
+    pub fn catalog(&self, packages: &[IndexedPackage]) -> Vec<CatalogEntry> {
+        let tree = catalog(packages, &self.fixture.store).unwrap();
+        read_catalog(&tree, &self.fixture.store).unwrap()
     }
 
     pub fn publish(&self, repository: &Repository, now: u64) -> Result<Outcome, PublishError> {
