@@ -162,7 +162,8 @@ impl Builder<'_> {
         let mut inputs = Vec::new();
         let mut suites = Vec::new();
         let mut date = 1;
-        for node in self.gathered(&index.packages, &cell, joins) {
+        let packages = self.gathered(&index.packages, &cell, joins);
+        for node in self.accepted(target, index, packages) {
             suites.push(self.filler(&self.graph.node(node).cell).text(&index.suite));
             date = date.max(self.date_of_node(node).unwrap_or(1));
             inputs.push(Input::Node { node, output: "package".to_owned() });
@@ -183,7 +184,43 @@ impl Builder<'_> {
             pool: PoolLayout::PerSuite,
         };
         let work = Work::Index(Box::new(IndexWork { index: settings, suites, date }));
-        self.graph.add(Node { inputs, ..plain_node(target, name, cell, work) });
+        let may_lack = self.optional(&inputs);
+        self.graph.add(Node { inputs, may_lack, ..plain_node(target, name, cell, work) });
+    }
+
+    /// The packages as this index takes them: each once the tests of its cell have succeeded.
+    fn accepted(
+        &mut self,
+        index: &Target,
+        settings: &buildfile::Index,
+        packages: Vec<NodeId>,
+    ) -> Vec<NodeId> {
+        if settings.requires.is_empty() {
+            return packages;
+        }
+        packages.into_iter().map(|package| self.accept(index, settings, package)).collect()
+    }
+
+    /// The step that stands between a package and the index: `package.for-index`.
+    fn accept(&mut self, index: &Target, settings: &buildfile::Index, package: NodeId) -> NodeId {
+        let Node { target: used, cell, .. } = self.graph.node(package).clone();
+        let Some(used) = self.buildfile.target(&used) else { return package };
+        let step = format!("{}.for-{}", used.name, index.name);
+        let name = node_name(&step, &cell);
+        if let Some(step) = self.graph.by_name(&name) {
+            return step;
+        }
+        let tests = settings.requires.iter().filter_map(|test| self.buildfile.target(&test.name));
+        let requires = tests.flat_map(|test| self.join(&test.name, &test.over, used).all(&cell)).collect();
+        let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
+        let node = plain_node(index, name, cell, Work::Accept);
+        self.graph.add(Node { target: step, keyword: "package", inputs, requires, ..node })
+    }
+
+    /// The nodes among the inputs that the Buildfile lets go on without.
+    fn optional(&self, inputs: &[Input]) -> Vec<NodeId> {
+        let nodes = inputs.iter().filter_map(Input::node);
+        nodes.filter(|node| self.expander.is_optional(&self.graph.node(*node).cell)).collect()
     }
 
     pub(super) fn publish(
@@ -214,7 +251,8 @@ impl Builder<'_> {
             keys: publish.keys.iter().map(|key| key.below(&self.buildfile.dir)).collect(),
             retention_days: publish.retention_days,
         }));
-        self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+        let may_lack = self.optional(&inputs);
+        self.graph.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
     }
 
     fn publication(&self, index: &str, node: NodeId, at: &Template) -> Option<Publication> {
@@ -236,6 +274,7 @@ fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
         work,
         inputs: Vec::new(),
         requires: Vec::new(),
+        may_lack: Vec::new(),
         resources: Resources { cpu: 1, memory: None },
         timeout: None,
         span: target.span.clone(),

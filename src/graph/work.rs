@@ -13,6 +13,8 @@ pub enum Work {
     Archive(ArchiveSource),
     /// Gives the files of its one input as they are.
     Files,
+    /// Gives a package as it is, once the tests that it requires have succeeded.
+    Accept,
     /// Makes an image of packages of a Debian archive.
     Bootstrap(Box<BootstrapImage>),
     /// Makes an image by a Docker Engine.
@@ -34,7 +36,7 @@ impl Work {
             Self::Archive(_) | Self::Files => vec!["src"],
             Self::Bootstrap(_) | Self::Dockerfile(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
-            Self::Package(_) => vec!["package"],
+            Self::Package(_) | Self::Accept => vec!["package"],
             // The catalog is for publishing alone; in a Buildfile an index has one output.
             Self::Index(_) => vec!["repository", "catalog"],
             Self::Publish(_) => Vec::new(),

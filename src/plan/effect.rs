@@ -1,9 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Destination, Plan, PlanError, Verdict};
-use crate::graph::{Graph, Input, NodeId, Publication, Work};
+use crate::graph::{Graph, Input, Node, NodeId, Publication, Work};
 use crate::index::Holds;
 use crate::index::apt::Label;
 use crate::publish::{Effect, SuiteEffect};
@@ -33,7 +33,11 @@ pub fn effects(graph: &Graph, plan: &Plan) -> Result<Vec<RepositoryEffect>, Plan
             let wanted = packages.keys().cloned().collect();
             let mut effect = destination.forecast(publication, &wanted).map_err(failed)?;
             let nodes = with_aliases(packages, publication);
-            let cause = |label: &Label| root_cause(graph, plan, *nodes.get(label)?);
+            let cause = |label: &Label| {
+                let node = *nodes.get(label)?;
+                let package = root_cause(graph, plan, package_behind(graph, node));
+                package.or_else(|| root_cause(graph, plan, node))
+            };
             effect.suites.iter_mut().for_each(|suite| add_causes(suite, &cause));
             let repository = publish.to.join(&publication.prefix).display().to_string();
             effects.push(RepositoryEffect { repository, effect });
@@ -48,7 +52,7 @@ fn packages(graph: &Graph, index: NodeId) -> BTreeMap<Label, NodeId> {
     let Work::Index(work) = &node.work else { return BTreeMap::new() };
     let packages = node.inputs.iter().zip(&work.suites).filter_map(|(input, suite)| {
         let id = input.node()?;
-        let Work::Package(package) = &graph.node(id).work else { return None };
+        let Work::Package(package) = &graph.node(package_behind(graph, id)).work else { return None };
         let deb = &package.deb;
         let label = Label {
             suite: suite.clone(),
@@ -84,19 +88,22 @@ fn add_causes(suite: &mut SuiteEffect, cause: &impl Fn(&Label) -> Option<String>
     replaced.iter_mut().for_each(|one| one.cause = cause(&label(&one.name, &one.to)));
 }
 
+/// The package itself, where a step stands before it that only lets it through.
+fn package_behind(graph: &Graph, node: NodeId) -> NodeId {
+    match graph.node(node) {
+        Node { work: Work::Accept, inputs, .. } => inputs.first().and_then(Input::node).unwrap_or(node),
+        _ => node,
+    }
+}
+
 /// Why a node is run; of one that waits for others, why the first of these is. None for what is
 /// known and only not published yet.
 fn root_cause(graph: &Graph, plan: &Plan, id: NodeId) -> Option<String> {
-    let mut next = id;
-    let mut seen = BTreeSet::new();
-    let cause = loop {
-        match &plan.step(next)?.verdict {
-            Verdict::Hit => return None,
-            Verdict::Run(cause) => break cause.to_string(),
-            Verdict::FailedBefore(error) => break format!("failed before: {error}"),
-            Verdict::Unknown(need) if seen.insert(*need) => next = *need,
-            Verdict::Unknown(_) => return None,
-        }
+    let cause = match &plan.step(id)?.verdict {
+        Verdict::Hit => return None,
+        Verdict::Run(cause) => cause.to_string(),
+        Verdict::FailedBefore(error) => format!("failed before: {error}"),
+        Verdict::Unknown(need) => return root_cause(graph, plan, *need),
     };
-    Some(format!("{}: {cause}", graph.node(next).name))
+    Some(format!("{}: {cause}", graph.node(id).name))
 }

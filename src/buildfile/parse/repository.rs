@@ -7,7 +7,7 @@ use super::super::reader::Text;
 use super::{constant, filter, names, over, reference, references, second, single, target};
 use crate::buildfile::{Body, Diagnostic, Index, Keep, KeySource, Publish, Reference, Target, Template};
 
-const INDEX: [&str; 11] = [
+const INDEX: [&str; 12] = [
     "alias",
     "component",
     "compression",
@@ -17,6 +17,7 @@ const INDEX: [&str; 11] = [
     "label",
     "origin",
     "packages",
+    "requires",
     "suite",
     "where",
 ];
@@ -41,12 +42,14 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
         contents: true,
         aliases: Vec::new(),
         keep: None,
+        requires: Vec::new(),
     };
     for mut child in reader.children(&INDEX) {
         let text = |child| single(child, "a text").map(|text| text.template());
         match child.name() {
             "where" => filters.extend(filter(child)),
             "packages" => index.packages.extend(references(child, "names of packages")),
+            "requires" => index.requires.extend(references(child, "names of tests")),
             "suite" => index.suite = text(child).unwrap_or(index.suite),
             "component" => {
                 index.component = single(child, "a name").map_or(index.component, |text| text.value)
