@@ -233,11 +233,18 @@ impl Resolver<'_> {
         for reference in &index.packages {
             self.reference(reference, "package", |body| matches!(body, Body::Package(_)));
             // The suite is a matter of each package's own cell.
-            if let Some(package) = self.buildfile.target(&reference.name) {
-                self.templates([&index.suite], &package.over, &[]);
+            if let (IndexFormat::Apt(apt), Some(package)) =
+                (&index.format, self.buildfile.target(&reference.name))
+            {
+                self.templates([&apt.suite], &package.over, &[]);
             }
         }
-        self.templates([&index.origin, &index.label, &index.description], over, &[]);
+        match &index.format {
+            IndexFormat::Apt(apt) => {
+                self.templates([&apt.origin, &apt.label, &apt.description], over, &[]);
+            }
+            IndexFormat::Rpm(rpm) => self.templates(&rpm.updateinfo, over, &[]),
+        }
     }
 
     fn publish(&mut self, publish: &Publish) {

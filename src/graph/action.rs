@@ -1,4 +1,4 @@
-use super::{Node, Placement, Root, Work};
+use super::{IndexWork, Node, Placement, Root, Work};
 use crate::digest::{Describe, Digest, Visitor};
 
 /// Versions of what forge does itself: raised when its output changes for the same input.
@@ -89,9 +89,7 @@ impl Describe for Action<'_> {
             }
             Work::Index(index) => {
                 v.field("builtin", INDEX);
-                index.index.describe(v);
-                v.field("date", &index.date.to_string());
-                self.inputs_by_label(v, "package", &index.suites);
+                self.index(v, index);
             }
             Work::Publish(publish) => {
                 v.field("builtin", PUBLISH);
@@ -102,6 +100,25 @@ impl Describe for Action<'_> {
 }
 
 impl Action<'_> {
+    fn index(&self, v: &mut dyn Visitor, index: &IndexWork) {
+        match index {
+            IndexWork::Apt(apt) => {
+                apt.index.describe(v);
+                v.field("date", &apt.date.to_string());
+                self.inputs_by_label(v, "package", &apt.suites);
+            }
+            IndexWork::Rpm(rpm) => {
+                rpm.index.describe(v);
+                v.field("date", &rpm.date.to_string());
+                v.enter("package");
+                let packages = rpm.updateinfo.unwrap_or(self.inputs.len());
+                (0..packages).for_each(|at| self.input(v, &at.to_string(), at));
+                v.leave();
+                rpm.updateinfo.iter().for_each(|input| self.input(v, "updateinfo", *input));
+            }
+        }
+    }
+
     /// Many inputs of one kind, in the order of their nodes.
     fn inputs_by_label(&self, v: &mut dyn Visitor, group: &str, labels: &[String]) {
         v.enter(group);

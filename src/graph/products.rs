@@ -8,7 +8,6 @@ use super::build::{Builder, Joins, node_name};
 use super::*;
 use super::{fault, fill::Filler};
 use crate::buildfile::{self, Diagnostic, Resources, Span, Target};
-use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, Suite};
 use crate::matrix::Cell;
 use crate::package::{Compression, Deb, DebVersion, MaintainerScript, Priority, Relation};
 
@@ -150,42 +149,6 @@ impl Builder<'_> {
         self.graph.add(Node { target: step, keyword: "target", inputs: taken, ..node })
     }
 
-    pub(super) fn index(
-        &mut self,
-        target: &Target,
-        index: &buildfile::Index,
-        name: String,
-        cell: Cell,
-        joins: &Joins<'_>,
-    ) {
-        let filler = self.filler(&cell);
-        let mut inputs = Vec::new();
-        let mut suites = Vec::new();
-        let mut date = 1;
-        for node in self.gathered(&index.packages, &cell, joins) {
-            suites.push(self.filler(&self.graph.node(node).cell).text(&index.suite));
-            date = date.max(self.date_of_node(node).unwrap_or(1));
-            inputs.push(Input::Node { node, output: "package".to_owned() });
-        }
-        if inputs.is_empty() {
-            let used = index.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
-            let span = index.packages.first().map_or(&target.span, |package| &package.span);
-            return self.lacks(span, &name, &used.join("', '"));
-        }
-        let settings = AptIndex {
-            origin: filler.text(&index.origin),
-            label: filler.text(&index.label),
-            description: filler.text(&index.description),
-            suites: suite_list(index, &suites),
-            compressions: index.compressions.iter().filter_map(|name| index_compression(name)).collect(),
-            contents: index.contents,
-            // One version is built for several suites, each time with other bytes.
-            pool: PoolLayout::PerSuite,
-        };
-        let work = Work::Index(Box::new(IndexWork { index: settings, suites, date }));
-        self.graph.add(Node { inputs, ..plain_node(target, name, cell, work) });
-    }
-
     pub(super) fn publish(
         &mut self,
         target: &Target,
@@ -213,12 +176,13 @@ impl Builder<'_> {
             prefixes,
             keys: publish.keys.iter().map(|key| key.below(&self.buildfile.dir)).collect(),
             retention_days: publish.retention_days,
+            url: publish.url.clone(),
         }));
         self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
     }
 }
 
-fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
+pub(super) fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
     Node {
         name,
         target: target.name.clone(),
@@ -231,29 +195,6 @@ fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
         timeout: None,
         span: target.span.clone(),
         fault: None,
-    }
-}
-
-/// The suites that packages are in, and the aliases of those.
-fn suite_list(index: &buildfile::Index, suites: &[String]) -> Vec<Suite> {
-    let names: BTreeSet<&String> = suites.iter().collect();
-    let own = names.iter().map(|name| {
-        let holds = Holds::Packages { component: index.component.clone(), architectures: Vec::new() };
-        Suite { codename: (*name).clone(), suite: None, version: None, holds }
-    });
-    let aliases = index.aliases.iter().filter(|(_, of)| names.contains(of)).map(|(alias, of)| {
-        let holds = Holds::AliasOf(of.clone());
-        Suite { codename: alias.clone(), suite: None, version: None, holds }
-    });
-    own.chain(aliases).collect()
-}
-
-fn index_compression(name: &str) -> Option<IndexCompression> {
-    match name {
-        "xz" => Some(IndexCompression::Xz),
-        "gz" => Some(IndexCompression::Gz),
-        "zst" => Some(IndexCompression::Zst),
-        _ => None,
     }
 }
 

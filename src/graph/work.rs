@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::buildfile::KeySource;
-use crate::index::AptIndex;
+use crate::index::{AptIndex, RpmIndex};
 use crate::package::Deb;
 use crate::upstream::BootstrapLock;
 
@@ -142,12 +142,42 @@ pub struct PackageWork {
 
 /// Repository metadata to be made.
 #[derive(Clone, Debug)]
-pub struct IndexWork {
+pub enum IndexWork {
+    /// For apt.
+    Apt(AptIndexWork),
+    /// For dnf and its kin.
+    Rpm(RpmIndexWork),
+}
+
+impl IndexWork {
+    /// The date of its newest package, seconds since 1970.
+    pub fn date(&self) -> u64 {
+        match self {
+            Self::Apt(apt) => apt.date,
+            Self::Rpm(rpm) => rpm.date,
+        }
+    }
+}
+
+/// An apt repository to be made.
+#[derive(Clone, Debug)]
+pub struct AptIndexWork {
     /// Settings.
     pub index: AptIndex,
     /// In which suite the package of each input is.
     pub suites: Vec<String>,
     /// `Date:` of the unsigned release files, seconds since 1970.
+    pub date: u64,
+}
+
+/// An rpm repository to be made, of all inputs but [`RpmIndexWork::updateinfo`].
+#[derive(Clone, Debug)]
+pub struct RpmIndexWork {
+    /// Settings.
+    pub index: RpmIndex,
+    /// The last input, where it is a file of advisories.
+    pub updateinfo: Option<usize>,
+    /// The time in the unsigned metadata, seconds since 1970.
     pub date: u64,
 }
 
@@ -162,4 +192,6 @@ pub struct PublishWork {
     pub keys: Vec<KeySource>,
     /// For how many days an index that was live stays readable.
     pub retention_days: u64,
+    /// Where clients find the directory, without a slash at the end.
+    pub url: Option<String>,
 }

@@ -6,7 +6,9 @@
 pub mod apt;
 mod compress;
 mod error;
+pub mod rpm;
 
 pub use apt::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite};
 pub use compress::IndexCompression;
 pub use error::IndexError;
+pub use rpm::{IndexedRpm, RpmIndex};

@@ -1,0 +1,103 @@
+//! Nodes that gather packages into a repository.
+
+use std::collections::BTreeSet;
+
+use super::build::{Builder, Joins};
+use super::products::plain_node;
+use super::*;
+use super::fault;
+use crate::buildfile::{self, AptSettings, IndexFormat, RpmSettings, Target};
+use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, RpmIndex, Suite};
+use crate::matrix::Cell;
+
+impl Builder<'_> {
+    pub(super) fn index(
+        &mut self,
+        target: &Target,
+        index: &buildfile::Index,
+        name: String,
+        cell: Cell,
+        joins: &Joins<'_>,
+    ) {
+        let agreeing = self.gathered(&index.packages, &cell, joins);
+        if agreeing.is_empty() {
+            let used = index.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
+            let span = index.packages.first().map_or(&target.span, |package| &package.span);
+            return self.lacks(span, &name, &used.join("', '"));
+        }
+        let format = match index.format {
+            IndexFormat::Apt(_) => "deb",
+            IndexFormat::Rpm(_) => "rpm",
+        };
+        let packages: Vec<NodeId> =
+            agreeing.into_iter().filter(|node| self.format_of(*node) == Some(format)).collect();
+        if packages.is_empty() {
+            return self.report.push(fault::no_package_of_format(&target.span, &name, format));
+        }
+        let date = packages.iter().filter_map(|node| self.date_of_node(*node)).max().unwrap_or(1);
+        let mut inputs: Vec<Input> =
+            packages.iter().map(|node| Input::Node { node: *node, output: "package".to_owned() }).collect();
+        let work = match &index.format {
+            IndexFormat::Apt(apt) => IndexWork::Apt(self.apt_index(apt, &packages, &cell, date)),
+            IndexFormat::Rpm(rpm) => IndexWork::Rpm(self.rpm_index(rpm, &mut inputs, &cell, date)),
+        };
+        self.graph.add(Node { inputs, ..plain_node(target, name, cell, Work::Index(Box::new(work))) });
+    }
+
+    fn format_of(&self, node: NodeId) -> Option<&'static str> {
+        match &self.graph.node(node).work {
+            Work::Package(_) => Some("deb"),
+            _ => None,
+        }
+    }
+
+    fn apt_index(&self, apt: &AptSettings, packages: &[NodeId], cell: &Cell, date: u64) -> AptIndexWork {
+        let filler = self.filler(cell);
+        let suite = |node: &NodeId| self.filler(&self.graph.node(*node).cell).text(&apt.suite);
+        let suites: Vec<String> = packages.iter().map(suite).collect();
+        let index = AptIndex {
+            origin: filler.text(&apt.origin),
+            label: filler.text(&apt.label),
+            description: filler.text(&apt.description),
+            suites: suite_list(apt, &suites),
+            compressions: apt.compressions.iter().filter_map(|name| compression(name)).collect(),
+            contents: apt.contents,
+            // One version is built for several suites, each time with other bytes.
+            pool: PoolLayout::PerSuite,
+        };
+        AptIndexWork { index, suites, date }
+    }
+
+    fn rpm_index(&self, rpm: &RpmSettings, inputs: &mut Vec<Input>, cell: &Cell, date: u64) -> RpmIndexWork {
+        let updateinfo = rpm.updateinfo.as_ref().map(|path| {
+            let globs = vec![self.filler(cell).text(path)];
+            inputs.push(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs }));
+            inputs.len() - 1
+        });
+        let compression = compression(&rpm.compression).unwrap_or(IndexCompression::Zst);
+        RpmIndexWork { index: RpmIndex { compression }, updateinfo, date }
+    }
+}
+
+/// The suites that packages are in, and the aliases of those.
+fn suite_list(apt: &AptSettings, suites: &[String]) -> Vec<Suite> {
+    let names: BTreeSet<&String> = suites.iter().collect();
+    let own = names.iter().map(|name| {
+        let holds = Holds::Packages { component: apt.component.clone(), architectures: Vec::new() };
+        Suite { codename: (*name).clone(), suite: None, version: None, holds }
+    });
+    let aliases = apt.aliases.iter().filter(|(_, of)| names.contains(of)).map(|(alias, of)| {
+        let holds = Holds::AliasOf(of.clone());
+        Suite { codename: alias.clone(), suite: None, version: None, holds }
+    });
+    own.chain(aliases).collect()
+}
+
+fn compression(name: &str) -> Option<IndexCompression> {
+    match name {
+        "xz" => Some(IndexCompression::Xz),
+        "gz" => Some(IndexCompression::Gz),
+        "zst" | "zstd" => Some(IndexCompression::Zst),
+        _ => None,
+    }
+}
