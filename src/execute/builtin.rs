@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -8,9 +7,8 @@ use tokio::sync::{mpsc, watch};
 use super::Event;
 use super::done::{Done, Failure};
 use crate::digest::Digest;
-use crate::graph::{ArchiveSource, BootstrapImage, IndexWork, Node, PackageWork, PublishWork, Work};
-use crate::index::{self, IndexedPackage};
-use crate::package::{DebInfo, Substvars};
+use crate::graph::{ArchiveSource, BootstrapImage, Node, PackageWork, PublishWork, Work};
+use crate::package::Substvars;
 use crate::plan::{Destination, publishing_time};
 use crate::publish::Progress;
 use crate::store::{Entry, Kind, LocalStore, Tree};
@@ -68,7 +66,7 @@ impl Builtin {
         Ok(Done { outputs, log: None, runner: "builtin", is_kept })
     }
 
-    fn output(&self, name: &str, tree: Digest) -> BTreeMap<String, Digest> {
+    pub(super) fn output(&self, name: &str, tree: Digest) -> BTreeMap<String, Digest> {
         [(name.to_owned(), tree)].into()
     }
 
@@ -155,39 +153,13 @@ impl Builtin {
         String::from_utf8(self.store.get(object)?).map_err(|_| Failure::action("a text is not UTF-8"))
     }
 
-    fn single_file(&self, tree: Digest) -> Result<(Digest, u64), Failure> {
+    pub(super) fn single_file(&self, tree: Digest) -> Result<(Digest, u64), Failure> {
         let tree = self.store.tree(tree)?;
         let mut files = tree.files();
         match (files.next(), files.next()) {
             (Some(file), None) => Ok(file),
             _ => Err(Failure::action(format!("expected one file, and there are {}", tree.files().count()))),
         }
-    }
-
-    fn index(&self, work: &IndexWork) -> Result<BTreeMap<String, Digest>, Failure> {
-        let mut packages = Vec::new();
-        for (input, suite) in self.inputs.iter().zip(&work.suites) {
-            packages.push(self.indexed_package(*input, suite)?);
-        }
-        let tree =
-            index::apt::build(&work.index, &packages, work.date, &self.store).map_err(Failure::action)?;
-        Ok(self.output("repository", self.store.put_tree(&tree)?))
-    }
-
-    fn indexed_package(&self, input: Digest, suite: &str) -> Result<IndexedPackage, Failure> {
-        let (object, size) = self.single_file(input)?;
-        let mut file = self.store.open_object(object)?;
-        let info = DebInfo::read(file.by_ref()).map_err(Failure::action)?;
-        let origin = self.store.tree(input)?.entries().first().map(|entry| entry.path.clone());
-        Ok(IndexedPackage {
-            origin: origin.unwrap_or_default(),
-            suites: vec![suite.to_owned()],
-            fields: info.fields,
-            object,
-            size,
-            sha256: info.sha256,
-            paths: info.paths.iter().map(|path| path.display().to_string()).collect(),
-        })
     }
 
     fn publish(&self, work: &PublishWork) -> Result<BTreeMap<String, Digest>, Failure> {

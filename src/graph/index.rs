@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::build::{Builder, Joins};
+use super::fault;
 use super::products::plain_node;
 use super::*;
-use super::fault;
 use crate::buildfile::{self, AptSettings, IndexFormat, RpmSettings, Target};
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, RpmIndex, Suite};
 use crate::matrix::Cell;

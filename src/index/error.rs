@@ -111,7 +111,9 @@ pub enum IndexError {
         character: char,
     },
     /// A file of advisories is none.
-    #[error("the file of updateinfo is no list of advisories, an XML document with the root 'updates': {reason}")]
+    #[error(
+        "the file of updateinfo is no list of advisories, an XML document with the root 'updates': {reason}"
+    )]
     Updateinfo {
         /// What is wrong with it.
         reason: String,

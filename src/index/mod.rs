@@ -6,6 +6,8 @@
 pub mod apt;
 mod compress;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod rpm;
 
 pub use apt::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite};

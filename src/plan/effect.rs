@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Destination, Plan, PlanError};
-use crate::graph::{Graph, Input, NodeId, Work};
+use crate::graph::{Graph, IndexWork, Input, NodeId, Work};
 
 /// What a plan would change in one repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,15 +44,19 @@ pub fn effects(graph: &Graph, plan: &Plan) -> Result<Vec<RepositoryEffect>, Plan
 fn wanted_packages(graph: &Graph, index: NodeId) -> BTreeSet<String> {
     let node = graph.node(index);
     let Work::Index(work) = &node.work else { return BTreeSet::new() };
-    let packages = node.inputs.iter().zip(&work.suites).filter_map(|(input, suite)| match input {
-        Input::Node { node, .. } => match &graph.node(*node).work {
-            Work::Package(package) => {
-                let deb = &package.deb;
-                Some(format!("{suite}: {} {} ({})", deb.name, deb.version, deb.architecture))
-            }
-            _ => None,
-        },
-        Input::Files(_) => None,
-    });
-    packages.collect()
+    let packages = node.inputs.iter().filter_map(|input| Some(package_label(graph, input.node()?)));
+    match &**work {
+        IndexWork::Apt(apt) => packages
+            .zip(&apt.suites)
+            .filter_map(|(label, suite)| Some(format!("{suite}: {}", label?)))
+            .collect(),
+        IndexWork::Rpm(_) => packages.flatten().collect(),
+    }
+}
+
+/// `name version (architecture)`.
+fn package_label(graph: &Graph, node: NodeId) -> Option<String> {
+    let Work::Package(package) = &graph.node(node).work else { return None };
+    let deb = &package.deb;
+    Some(format!("{} {} ({})", deb.name, deb.version, deb.architecture))
 }

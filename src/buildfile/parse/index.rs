@@ -2,7 +2,7 @@
 
 use super::super::reader::{Reader, Text};
 use super::{constant, filter, names, over, references, single, target};
-use crate::buildfile::{AptSettings, Body, Diagnostic, Index, IndexFormat, Reference, RpmSettings, Target};
+use crate::buildfile::{AptSettings, Body, Diagnostic, Index, IndexFormat, RpmSettings, Target};
 
 const FORMATS: [&str; 2] = ["apt", "rpm"];
 /// What an index of any format takes.
@@ -54,9 +54,7 @@ fn format(reader: &mut Reader<'_>) -> Option<&'static str> {
     let known = FORMATS.into_iter().find(|format| *format == text.value);
     if known.is_none() {
         let message = format!("there are no indices of format '{}'", text.value);
-        reader.push(
-            Diagnostic::error(&text.span, message, "unknown format").suggest(&text.value, FORMATS),
-        );
+        reader.push(Diagnostic::error(&text.span, message, "unknown format").suggest(&text.value, FORMATS));
     }
     known
 }
@@ -114,7 +112,8 @@ fn rpm(reader: &Reader<'_>, children: Vec<Reader<'_>>) -> RpmSettings {
 
 /// A setting that an index of this format has no place for.
 fn belongs_to(child: &Reader<'_>, owner: &str, format: &str) {
-    let message = format!("'{}' belongs to an index of format {owner}, and this is one of {format}", child.name());
+    let message =
+        format!("'{}' belongs to an index of format {owner}, and this is one of {format}", child.name());
     child.push(Diagnostic::error(&child.span(), message, "not here").help("drop it"));
 }
 

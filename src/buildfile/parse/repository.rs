@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::reader::{Reader, Text};
-use super::{constant, names, over, reference, references, single, target};
+use super::{constant, names, over, reference, references, target};
 use crate::buildfile::{Body, Diagnostic, KeySource, Publish, Reference, Target, Template};
 
 const PUBLISH: [&str; 5] = ["index", "requires", "retention", "sign", "url"];
@@ -51,7 +51,8 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
 fn url(mut reader: Reader<'_>) -> Option<String> {
     let text = reader.required("where clients find it");
     let is_url = |text: &Text| {
-        let mut rest = ["https://", "http://", "file://"].iter().filter_map(|scheme| text.value.strip_prefix(scheme));
+        let mut rest =
+            ["https://", "http://", "file://"].iter().filter_map(|scheme| text.value.strip_prefix(scheme));
         rest.next().is_some_and(|rest| !rest.is_empty())
             && !text.value.contains(|c: char| c.is_whitespace() || c.is_control() || "?#".contains(c))
     };

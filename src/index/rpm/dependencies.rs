@@ -25,9 +25,8 @@ fn requires<'a>(info: &'a RpmInfo, all: &'a [RpmDependency]) -> Vec<&'a RpmDepen
     let own_files: HashSet<&str> =
         info.files.iter().map(|file| file.path.as_str()).filter(|path| is_primary(path)).collect();
     let provided = info.relations.get(&RpmRelation::Provides).map(Vec::as_slice).unwrap_or_default();
-    let is_provided = |one: &RpmDependency| {
-        provided.iter().any(|own| own.name == one.name && own.version == one.version)
-    };
+    let is_provided =
+        |one: &RpmDependency| provided.iter().any(|own| own.name == one.name && own.version == one.version);
     let mut last: HashMap<&str, &RpmDependency> = HashMap::new();
     let mut highest_libc: Option<&RpmDependency> = None;
     let mut chosen = Vec::new();

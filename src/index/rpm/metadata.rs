@@ -88,7 +88,8 @@ fn primary_entry(one: &Checked<'_>, out: &str) -> String {
     // The time of the file would be that of whoever copied it last.
     let time = info.build_time.to_string();
     xml.empty("time", &[("file", &time), ("build", &time)]);
-    let [package, installed, archive] = [info.size, info.installed_size, info.archive_size].map(|n| n.to_string());
+    let [package, installed, archive] =
+        [info.size, info.installed_size, info.archive_size].map(|n| n.to_string());
     xml.empty("size", &[("package", &package), ("installed", &installed), ("archive", &archive)]);
     xml.empty("location", &[("href", &format!("{out}{}", one.path()))]);
     push_format(&mut xml, info);

@@ -25,7 +25,8 @@ impl<'a> Checked<'a> {
     pub fn new(package: &'a IndexedRpm) -> Result<Self, IndexError> {
         let info = &package.info;
         let begins = |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        let all = |text: &str, others: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c));
+        let all =
+            |text: &str, others: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c));
         let field = |holds: bool, field, value: &str, rule| match holds {
             true => Ok(()),
             false => {

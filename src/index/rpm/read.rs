@@ -23,12 +23,14 @@ pub struct ListedRpm {
 /// The text of the `primary.xml` below `repodata/` of an index tree.
 pub fn primary_of(tree: &Tree, store: &LocalStore) -> Result<String, IndexError> {
     let absent = || IndexError::Primary("there is none".to_owned());
-    let is_primary = |path: &str| path.strip_prefix("repodata/").is_some_and(|name| name.contains("-primary.xml."));
+    let is_primary =
+        |path: &str| path.strip_prefix("repodata/").is_some_and(|name| name.contains("-primary.xml."));
     let entry = tree.entries().iter().find(|entry| is_primary(&entry.path)).ok_or_else(absent)?;
     let Kind::File { object, .. } = entry.kind else { return Err(absent()) };
     let extension = entry.path.rsplit('.').next().unwrap_or_default();
     let compression = IndexCompression::of_extension(extension).ok_or_else(absent)?;
-    let bytes = compression.decompress(&store.get(object)?).map_err(StoreError::io("decompress", &entry.path))?;
+    let bytes =
+        compression.decompress(&store.get(object)?).map_err(StoreError::io("decompress", &entry.path))?;
     String::from_utf8(bytes).map_err(|error| IndexError::Primary(error.to_string()))
 }
 

@@ -68,7 +68,8 @@ pub(super) fn repomd<'a>(data: impl Iterator<Item = &'a Data>, date: u64) -> Str
 /// with each generation.
 pub fn dated(repomd: &str, date: u64) -> String {
     const ENDS: [&str; 2] = ["<revision>", "</revision>"];
-    let parts = repomd.split_once(ENDS[0]).and_then(|(before, rest)| Some((before, rest.split_once(ENDS[1])?.1)));
+    let parts =
+        repomd.split_once(ENDS[0]).and_then(|(before, rest)| Some((before, rest.split_once(ENDS[1])?.1)));
     match parts {
         Some((before, after)) => format!("{before}{}{date}{}{after}", ENDS[0], ENDS[1]),
         None => repomd.to_owned(),
