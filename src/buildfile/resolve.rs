@@ -252,9 +252,20 @@ impl Resolver<'_> {
             self.reference(reference, "index", |body| matches!(body, Body::Index(_)));
             if let Some(index) = self.buildfile.target(&reference.name) {
                 self.templates([at], &index.over, &[]);
+                self.url(publish, reference, &index.body);
             }
         }
         self.tests(&publish.requires);
+    }
+
+    /// A list of mirrors names places by whole URLs.
+    fn url(&mut self, publish: &Publish, reference: &Reference, body: &Body) {
+        let is_rpm = matches!(body, Body::Index(index) if matches!(index.format, IndexFormat::Rpm(_)));
+        if is_rpm && publish.url.is_none() {
+            let message = "clients of an rpm repository are told its URL, and the publish node has none";
+            let help = "say where clients find the directory: url \"https://packages.example.org\"";
+            self.report.push(Diagnostic::error(&reference.span, message, "published here").help(help));
+        }
     }
 
     fn tests(&mut self, references: &[Reference]) {
