@@ -8,8 +8,9 @@ use super::Event;
 use super::done::{Done, Failure};
 use crate::digest::Digest;
 use crate::graph::{ArchiveSource, BootstrapImage, Node, PackageWork, PublishWork, Work};
+use crate::keys::signing_time;
 use crate::package::Substvars;
-use crate::plan::{Destination, publishing_time};
+use crate::plan::Destination;
 use crate::publish::Progress;
 use crate::store::{Entry, Kind, LocalStore, Tree};
 use crate::upstream::{self, AptError, BuildProgress, Expected, Mirrors};
@@ -180,7 +181,7 @@ impl Builtin {
         };
         destination
             .target()
-            .publish(&repositories, Some(&keys), publishing_time(), &self.store, &mut progress)
+            .publish(&repositories, Some(&keys), signing_time(), &self.store, &mut progress)
             .map_err(Failure::action)?;
         Ok(BTreeMap::new())
     }

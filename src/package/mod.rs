@@ -7,8 +7,8 @@ mod rpm;
 mod testing;
 
 pub use deb::{
-    Architecture, Compression, Deb, DebInfo, DebVersion, MaintainerScript, PackageName, Priority, Relation,
-    Substvars,
+    Architecture, Compression, Deb, DebControl, DebInfo, DebVersion, MaintainerScript, PackageName, Priority,
+    Relation, Substvars,
 };
 pub use error::PackageError;
 pub use rpm::{Comparison, RpmChange, RpmDependency, RpmFile, RpmFileKind, RpmInfo, RpmRelation};

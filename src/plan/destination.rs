@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use crate::buildfile::KeySource;
 use crate::digest::Digest;
 use crate::graph::PublishWork;
-use crate::publish::{self, DirectoryTarget, PublishError, Repository, Secret, SigningKeys};
+use crate::keys::{KeySource, SigningKeys, signing_time};
+use crate::publish::{DirectoryTarget, PublishError, Repository};
 
 /// What a publishing node wants to be there, beside what is there.
 pub struct Destination<'a> {
@@ -26,8 +26,8 @@ impl<'a> Destination<'a> {
 
     /// The keys, read and tried now: one that cannot sign is told before anything is built.
     pub fn keys(&self) -> Result<SigningKeys, PublishError> {
-        let sources: Vec<publish::KeySource> = self.work.keys.iter().map(key_source).collect();
-        Ok(SigningKeys::load(&sources, publishing_time())?)
+        let sources: Vec<KeySource> = self.work.keys.iter().map(KeySource::from).collect();
+        Ok(SigningKeys::load(&sources, signing_time())?)
     }
 
     /// The repositories to be published, made from the generations that are live now. The
@@ -68,20 +68,4 @@ impl<'a> Destination<'a> {
         let packages = live.iter().flat_map(|generation| &generation.packages);
         Ok(packages.map(|p| format!("{}: {} {} ({})", p.suite, p.name, p.version, p.architecture)).collect())
     }
-}
-
-/// Seconds since 1970: now, or `SOURCE_DATE_EPOCH`, by which two publishes can be compared
-/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
-pub fn publishing_time() -> u64 {
-    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-    fixed.unwrap_or_else(now)
-}
-
-fn key_source(source: &KeySource) -> publish::KeySource {
-    let key = match source {
-        KeySource::File(path) => Secret::File(path.clone()),
-        KeySource::Env(name) => Secret::Env(name.clone()),
-    };
-    publish::KeySource { key, passphrase: None }
 }

@@ -3,8 +3,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::prepare::{Place, Prepared, Room};
-use super::{Effect, Generation, PublishError, SigningKeys};
+use super::{Effect, Generation, PublishError};
 use crate::digest::Digest;
+use crate::keys::SigningKeys;
 use crate::store::LocalStore;
 
 /// A directory that clients read, by `file:` or through a web server.

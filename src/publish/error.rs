@@ -1,7 +1,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::KeyError;
+use crate::keys::KeyError;
 use crate::store::StoreError;
 
 /// Why nothing was published, or not all of it. What clients see is whole in any case.

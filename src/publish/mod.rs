@@ -16,10 +16,7 @@ mod effect;
 mod error;
 mod files;
 mod generation;
-mod keygen;
-mod keys;
 mod prepare;
-mod sign;
 #[cfg(test)]
 mod tests;
 
@@ -27,5 +24,3 @@ pub use directory::{DirectoryTarget, Outcome, Progress, Repository};
 pub use effect::{Effect, Replaced, SuiteEffect};
 pub use error::PublishError;
 pub use generation::{Generation, PublishedPackage, published_packages};
-pub use keygen::generate_key;
-pub use keys::{Fault, KeyError, KeySource, Secret, SigningKeys};

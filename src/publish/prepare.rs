@@ -3,12 +3,13 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::PublishError;
 use super::directory::{Progress, Repository};
 use super::files::{self, copy_object, link_or_copy, replace_link, write_file};
 use super::generation::{Generation, published_packages};
-use super::{PublishError, SigningKeys};
 use crate::digest::Digest;
 use crate::index::apt::{dated, stanzas};
+use crate::keys::SigningKeys;
 use crate::store::{Kind, LocalStore, Tree};
 
 /// Where one repository lives.

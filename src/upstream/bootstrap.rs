@@ -13,6 +13,7 @@ use super::mirrors::encode;
 use super::sources::{field, paragraphs};
 use super::unpack::unpack_with;
 use super::{BootstrapLock, Expected, FetchError, LockedPackage, Mirrors, UnpackError, fetch};
+use crate::package::PackageError;
 use crate::store::{Kind, LocalStore, StoreError, Tree};
 
 /// Downloads at the same time: enough to hide a mirror's latency, few enough to stay welcome.
@@ -75,7 +76,7 @@ pub enum BootstrapError {
         /// Its version.
         version: String,
         /// What is wrong with it.
-        source: io::Error,
+        source: PackageError,
     },
     /// A program that makes images is missing.
     #[error("'{program}' is needed to make a base image; `apt-get install {package}` brings it")]

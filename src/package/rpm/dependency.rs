@@ -1,9 +1,10 @@
 use std::fmt;
 
 use rpm::{DependencyFlags, IndexTag};
+use serde::{Deserialize, Serialize};
 
 /// A relation between packages, as rpm knows them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum RpmRelation {
     Provides,
@@ -66,7 +67,7 @@ impl fmt::Display for RpmRelation {
 }
 
 /// One thing that a package provides, requires and so on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpmDependency {
     /// A package's name, another capability such as `libc.so.6()(64bit)` or `/bin/sh`, or a whole
     /// expression such as `(a or b)`.
@@ -102,7 +103,7 @@ impl fmt::Display for RpmDependency {
 }
 
 /// How versions are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Comparison {
     Less,

@@ -3,6 +3,7 @@ use std::io::{self, BufReader, Read};
 use std::ops::Range;
 
 use rpm::{Error, FileFlags, Header, IndexSignatureTag, IndexTag, Tag};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::frame::Front;
@@ -11,7 +12,7 @@ use crate::package::PackageError;
 use crate::package::deb::hex;
 
 /// What an index says of an rpm package, read from the package alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpmInfo {
     /// The package's name.
     pub name: String,
@@ -62,7 +63,7 @@ pub struct RpmInfo {
 }
 
 /// Something that a package installs or owns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpmFile {
     /// Absolute.
     pub path: String,
@@ -71,7 +72,7 @@ pub struct RpmFile {
 }
 
 /// What an index tells apart among files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RpmFileKind {
     /// A regular file, a link or a device.
     File,
@@ -82,7 +83,7 @@ pub enum RpmFileKind {
 }
 
 /// An entry of the changelog.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpmChange {
     /// `Name <address@host> - version`.
     pub author: String,

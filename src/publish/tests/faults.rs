@@ -11,7 +11,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::support::{NOW, World, check_whole, listing, sha256, source};
 use crate::index::apt::fixture::{alias, index, run, suite};
 use crate::index::{AptIndex, IndexedPackage};
-use crate::publish::{DirectoryTarget, Outcome, Progress, PublishError, Repository, SigningKeys};
+use crate::keys::SigningKeys;
+use crate::publish::{DirectoryTarget, Outcome, Progress, PublishError, Repository};
 use crate::store::LocalStore;
 
 /// Tells the test below to be the publisher that is killed.

@@ -1,6 +1,5 @@
-//! The publish room against real clients: apt, gpgv, gpg; and against kill -9 and full disks.
+//! The publish room against real clients: apt, gpgv; and against kill -9 and full disks.
 
 mod clients;
 mod faults;
-mod keys;
 mod support;

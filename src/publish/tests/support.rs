@@ -11,13 +11,9 @@ use crate::digest::Digest;
 use crate::index::apt::fixture::{Fixture, run};
 use crate::index::apt::{build, stanzas};
 use crate::index::{AptIndex, IndexedPackage};
-use crate::publish::{
-    DirectoryTarget, KeySource, Outcome, PublishError, Repository, Secret, SigningKeys, generate_key,
-};
-
-/// 2026-01-01: later than the keys, earlier than any clock that runs these tests.
-pub const NOW: u64 = 1_767_225_600;
-pub const KEY_TIME: u64 = 1_700_000_000;
+use crate::keys::SigningKeys;
+pub use crate::keys::testing::{KEY_TIME, NOW, gpgv, load_key, new_key, source};
+use crate::publish::{DirectoryTarget, Outcome, PublishError, Repository};
 
 /// A store, a target and a key.
 pub struct World {
@@ -64,20 +60,6 @@ impl World {
         let outcomes = self.target.publish(repositories, Some(keys), now, &self.fixture.store, &mut |_| {});
         outcomes.map(|mut outcomes| outcomes.remove(0))
     }
-}
-
-pub fn new_key() -> String {
-    generate_key("Test <test@example.org>", KEY_TIME, None).unwrap()
-}
-
-pub fn source(path: PathBuf) -> KeySource {
-    KeySource { key: Secret::File(path), passphrase: None }
-}
-
-pub fn load_key(dir: &Path, name: &str, armored: &str) -> SigningKeys {
-    let path = dir.join(name);
-    fs::write(&path, armored).unwrap();
-    SigningKeys::load(&[source(path)], NOW).unwrap()
 }
 
 /// A private apt root: the machine's own apt is left alone.
@@ -241,9 +223,4 @@ pub fn check_whole(repository: &Path, key: &Path) {
 pub fn sha256(path: &Path) -> String {
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub fn gpgv(key: &Path, arguments: &[&Path]) -> String {
-    let mut gpgv = Command::new("gpgv");
-    run(gpgv.args(["--status-fd", "1", "--keyring"]).arg(key).args(arguments))
 }

@@ -120,6 +120,8 @@ fn a_package_of_rpmbuild_is_read_as_rpm_reads_it() {
         let path = rpmbuild(&bench, SPEC, &[&format!("_binary_payload {payload}")]);
         let info = RpmInfo::read(File::open(&path).unwrap()).unwrap();
         assert_eq!(fields(&info), fields_of_rpm(&path), "{payload}");
+        let kept = serde_json::to_string(&info).unwrap();
+        assert_eq!(serde_json::from_str::<RpmInfo>(&kept).unwrap(), info);
 
         for relation in RpmRelation::ALL {
             let told = run(rpm("rpm", bench.dir.path())
