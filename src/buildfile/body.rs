@@ -41,7 +41,7 @@ impl Body {
                 let contents = package.contents.iter().filter_map(|content| used(&content.from));
                 contents.chain(&package.image).chain(&package.requires).collect()
             }
-            Self::Index(index) => index.packages.iter().collect(),
+            Self::Index(index) => index.packages.iter().chain(&index.requires).collect(),
             Self::Publish(publish) => {
                 publish.repositories.iter().map(|(index, _)| index).chain(&publish.requires).collect()
             }

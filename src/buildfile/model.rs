@@ -126,15 +126,26 @@ pub struct AxisValue {
     pub span: Span,
 }
 
-/// Takes cells out of the matrix, or takes them in again.
+/// Says something of all cells that meet it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
-    /// `exclude`, or `include` for an exception from earlier ones.
-    pub excludes: bool,
+    /// What it says.
+    pub kind: RuleKind,
     /// All of these must hold.
     pub predicates: Vec<Predicate>,
     /// Where it is written.
     pub span: Span,
+}
+
+/// What a rule says of cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleKind {
+    /// They are not in the matrix.
+    Exclude,
+    /// They are, whatever earlier rules say.
+    Include,
+    /// What gathers them may go on without those that fail.
+    Optional,
 }
 
 /// An axis, or an attribute by which an axis is grouped (`otp.major`).
@@ -390,6 +401,8 @@ pub struct Content {
 pub struct Index {
     /// The packages it gathers: of those that agree, the ones of its format.
     pub packages: Vec<Reference>,
+    /// Tests that must have succeeded in a package's cell before it is taken.
+    pub requires: Vec<Reference>,
     /// For which clients.
     pub format: IndexFormat,
 }

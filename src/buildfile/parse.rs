@@ -20,9 +20,9 @@ pub use files::files;
 pub(super) use files::{ParsedFile, is_file_include};
 
 /// The nodes a Buildfile may have at its top.
-const TOP: [&str; 11] = [
-    "axis", "exclude", "image", "include", "index", "package", "profile", "publish", "target", "test",
-    "upstream",
+const TOP: [&str; 12] = [
+    "axis", "exclude", "image", "include", "index", "optional", "package", "profile", "publish", "target",
+    "test", "upstream",
 ];
 
 /// Reads the Buildfile at `path` and all it includes, with the profile of that name applied.
@@ -112,7 +112,9 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
     match reader.name() {
         "upstream" => add(&mut buildfile.upstreams, matrix::upstream(reader)),
         "axis" => add(&mut buildfile.axes, matrix::axis(reader)),
-        "exclude" | "include" => add(&mut buildfile.rules, matrix::rule(reader)),
+        "exclude" => add(&mut buildfile.rules, matrix::rule(reader, RuleKind::Exclude)),
+        "include" => add(&mut buildfile.rules, matrix::rule(reader, RuleKind::Include)),
+        "optional" => add(&mut buildfile.rules, matrix::rule(reader, RuleKind::Optional)),
         "image" => add(&mut buildfile.targets, command::image(reader)),
         "target" | "test" => add(&mut buildfile.targets, command::command(reader)),
         "package" => add(&mut buildfile.targets, package::package(reader)),

@@ -43,12 +43,15 @@ fn report_duplicates<'a>(
     }
 }
 
-/// Forge adds steps of its own: `upstream.source` and `package.depends`.
+/// Forge adds steps of its own: `upstream.source`, `package.depends` and `package.for-index`.
 fn report_taken_names(buildfile: &Buildfile, report: &mut Report) {
     for target in &buildfile.targets {
         let owner = match target.name.rsplit_once('.') {
             Some((owner, "source")) => buildfile.upstream(owner).map(|upstream| &upstream.span),
             Some((owner, "depends")) => buildfile.target(owner).map(|target| &target.span),
+            Some((owner, step)) if step.starts_with("for-") => {
+                buildfile.target(owner).map(|target| &target.span)
+            }
             _ => None,
         };
         if let Some(owner) = owner {
@@ -239,6 +242,7 @@ impl Resolver<'_> {
                 self.templates([&apt.suite], &package.over, &[]);
             }
         }
+        self.tests(&index.requires);
         match &index.format {
             IndexFormat::Apt(apt) => {
                 self.templates([&apt.origin, &apt.label, &apt.description], over, &[]);

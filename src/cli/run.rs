@@ -126,7 +126,7 @@ fn execute(
 fn code(report: &RunReport) -> u8 {
     match report {
         RunReport { interrupted: true, .. } => exit::INTERRUPTED,
-        RunReport { failed, .. } if !failed.is_empty() => exit::FAILED,
+        RunReport { goal_lost: true, .. } => exit::FAILED,
         _ => exit::OK,
     }
 }

@@ -10,6 +10,8 @@ use crate::upstream::Lock;
 
 /// Everything that is read before a plan can be made.
 pub struct Workspace {
+    /// The values that are selected.
+    pub axes: Axes,
     /// All nodes of the selection.
     pub graph: Graph,
     /// The local store.
@@ -27,7 +29,7 @@ impl Workspace {
         if words.selection.is_empty() && buildfile.choice.is_empty() {
             warnings.iter().for_each(error::print);
         }
-        Ok(Self { graph, store: Arc::new(LocalStore::open(&global.store)?) })
+        Ok(Self { axes, graph, store: Arc::new(LocalStore::open(&global.store)?) })
     }
 
     /// Keeps what this process learnt of local files. Without it they are read once more.

@@ -56,6 +56,7 @@ impl Builtin {
         let outputs = match &self.node.work {
             Work::Archive(source) => self.archive(source)?,
             Work::Files => self.output("src", self.inputs[0]),
+            Work::Accept => self.output("package", self.inputs[0]),
             Work::Bootstrap(image) => self.bootstrap(image)?,
             Work::Package(package) => self.package(package)?,
             Work::Index(index) => self.index(index)?,

@@ -1,14 +1,17 @@
 //! Indices: packages are read, and their metadata is written.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs::File;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::builtin::Builtin;
 use super::done::Failure;
 use crate::digest::Digest;
 use crate::graph::{AptIndexWork, IndexWork, RpmIndexWork};
 use crate::index::{self, IndexedPackage, IndexedRpm};
-use crate::package::{DebInfo, RpmInfo};
+use crate::package::{DebInfo, PackageError, RpmInfo};
 use crate::store::Tree;
 
 impl Builtin {
@@ -29,22 +32,21 @@ impl Builtin {
     }
 
     fn rpm_index(&self, work: &RpmIndexWork) -> Result<Tree, Failure> {
-        let packages = &self.inputs[..work.updateinfo.unwrap_or(self.inputs.len())];
+        let (packages, updateinfo) = match work.has_updateinfo {
+            true => self.inputs.split_at(self.inputs.len() - 1),
+            false => (&self.inputs[..], &[][..]),
+        };
         let packages =
             packages.iter().map(|input| self.indexed_rpm(*input)).collect::<Result<Vec<_>, _>>()?;
-        let updateinfo = work.updateinfo.map(|input| {
-            let (object, _) = self.single_file(self.inputs[input])?;
-            Ok::<_, Failure>(self.store.get(object)?)
-        });
-        let updateinfo = updateinfo.transpose()?;
+        let text = |input: &Digest| Ok::<_, Failure>(self.store.get(self.single_file(*input)?.0)?);
+        let updateinfo = updateinfo.first().map(text).transpose()?;
         index::rpm::build(&work.index, &packages, updateinfo.as_deref(), work.date, &self.store)
             .map_err(Failure::action)
     }
 
     fn indexed_package(&self, input: Digest, suite: &str) -> Result<IndexedPackage, Failure> {
         let (object, size) = self.single_file(input)?;
-        let mut file = self.store.open_object(object)?;
-        let info = DebInfo::read(file.by_ref()).map_err(Failure::action)?;
+        let info: DebInfo = self.read_once("deb info 1", object, |file| DebInfo::read(file))?;
         Ok(IndexedPackage {
             origin: self.file_name(input)?,
             suites: vec![suite.to_owned()],
@@ -58,8 +60,24 @@ impl Builtin {
 
     fn indexed_rpm(&self, input: Digest) -> Result<IndexedRpm, Failure> {
         let (object, _) = self.single_file(input)?;
-        let info = RpmInfo::read(self.store.open_object(object)?).map_err(Failure::action)?;
+        let info = self.read_once("rpm info 1", object, |file| RpmInfo::read(file))?;
         Ok(IndexedRpm { origin: self.file_name(input)?, object, info })
+    }
+
+    /// What a package says of itself is read once: it is the same for ever. `kind` is raised
+    /// whenever more or something else is read.
+    fn read_once<T: Serialize + DeserializeOwned>(
+        &self,
+        kind: &str,
+        object: Digest,
+        read: impl FnOnce(File) -> Result<T, PackageError>,
+    ) -> Result<T, Failure> {
+        if let Some(info) = self.store.fact(kind, object) {
+            return Ok(info);
+        }
+        let info = read(self.store.open_object(object)?).map_err(Failure::action)?;
+        self.store.put_fact(kind, object, &info)?;
+        Ok(info)
     }
 
     fn file_name(&self, tree: Digest) -> Result<String, Failure> {

@@ -10,6 +10,7 @@ mod perform;
 mod run;
 mod schedule;
 mod state;
+mod task;
 
 pub use builtin::Supplies;
 pub use estimate::Estimates;

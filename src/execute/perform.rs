@@ -36,7 +36,7 @@ impl Performer {
         events: &mpsc::UnboundedSender<Event>,
         cancel: watch::Receiver<bool>,
     ) -> Result<Done, Failure> {
-        self.take_local_files(node, inputs)?;
+        self.take_local_files(node, inputs).await?;
         let name = node.name.clone();
         let listener = move |line: &str| {
             let _ = events.send(Event::NodeLine { node: name.clone(), line: line.to_owned() });
@@ -106,38 +106,49 @@ impl Performer {
         let work = tokio::task::spawn_blocking(move || builtin.run());
         tokio::select! {
             biased;
-            done = work => {
-                done.unwrap_or_else(|panic| Err(Failure::action(format!("forge itself failed: {panic}"))))
-            }
+            done = work => done.unwrap_or_else(panicked),
             Ok(_) = cancel.wait_for(|&cancelled| cancelled) => Err(Failure::Cancelled),
         }
     }
 
     /// Local files become objects before anything sees them.
-    fn take_local_files(&self, node: &Node, inputs: &[Digest]) -> Result<(), Failure> {
-        for (input, digest) in node.inputs.iter().zip(inputs) {
-            if let Input::Files(files) = input
-                && !self.store.holds_tree(*digest)
-            {
-                self.take(files, *digest)?;
-            }
+    async fn take_local_files(&self, node: &Node, inputs: &[Digest]) -> Result<(), Failure> {
+        let pairs = node.inputs.iter().zip(inputs.iter().copied());
+        let local: Vec<(LocalFiles, Digest)> = pairs
+            .filter_map(|(input, digest)| match input {
+                Input::Files(files) => Some((files.clone(), digest)),
+                Input::Node { .. } => None,
+            })
+            .collect();
+        if local.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let store = self.store.clone();
+        let work = move || local.iter().try_for_each(|(files, planned)| take(&store, files, *planned));
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(panicked)
     }
+}
 
-    fn take(&self, files: &LocalFiles, planned: Digest) -> Result<(), Failure> {
-        let stats = StatCache::load(&self.store);
-        let tree = LocalTrees::new(&stats)
-            .get(files)
-            .map_err(|error: PlanError| Failure::Surroundings(error.to_string()))?;
-        match tree.store(&self.store)? == planned {
-            true => Ok(()),
-            false => Err(Failure::Surroundings(format!(
-                "a file below {} was edited since the plan was made; run again",
-                files.base.display()
-            ))),
-        }
+/// Puts local files into the store, if they still are what was planned with.
+fn take(store: &LocalStore, files: &LocalFiles, planned: Digest) -> Result<(), Failure> {
+    if store.holds_tree(planned) {
+        return Ok(());
     }
+    let stats = StatCache::load(store);
+    let tree = LocalTrees::new(&stats)
+        .get(files)
+        .map_err(|error: PlanError| Failure::Surroundings(error.to_string()))?;
+    match tree.store(store)? == planned {
+        true => Ok(()),
+        false => Err(Failure::Surroundings(format!(
+            "a file below {} was edited since the plan was made; run again",
+            files.base.display()
+        ))),
+    }
+}
+
+fn panicked<T>(panic: tokio::task::JoinError) -> Result<T, Failure> {
+    Err(Failure::action(format!("forge itself failed: {panic}")))
 }
 
 fn command(script: &Script, node: &Node, inputs: &[Digest], cores: usize) -> Command {

@@ -4,6 +4,7 @@ use crate::digest::{Describe, Digest, Visitor};
 /// Versions of what forge does itself: raised when its output changes for the same input.
 const ARCHIVE: &str = "archive 1";
 const FILES: &str = "files 1";
+const ACCEPT: &str = "accept 1";
 const DOCKERFILE: &str = "dockerfile 1";
 const SCRIPT: &str = "script 1";
 const PACKAGE: &str = "package 1";
@@ -39,6 +40,10 @@ impl Describe for Action<'_> {
             Work::Files => {
                 v.field("builtin", FILES);
                 self.input(v, "files", 0);
+            }
+            Work::Accept => {
+                v.field("builtin", ACCEPT);
+                self.input(v, "package", 0);
             }
             Work::Bootstrap(image) => image.locked.iter().for_each(|closure| closure.describe(v)),
             Work::Dockerfile(image) => {
@@ -111,10 +116,12 @@ impl Action<'_> {
                 rpm.index.describe(v);
                 v.field("date", &rpm.date.to_string());
                 v.enter("package");
-                let packages = rpm.updateinfo.unwrap_or(self.inputs.len());
+                let packages = self.inputs.len() - usize::from(rpm.has_updateinfo);
                 (0..packages).for_each(|at| self.input(v, &at.to_string(), at));
                 v.leave();
-                rpm.updateinfo.iter().for_each(|input| self.input(v, "updateinfo", *input));
+                if rpm.has_updateinfo {
+                    self.input(v, "updateinfo", packages);
+                }
             }
         }
     }

@@ -59,7 +59,7 @@ pub(super) struct Builder<'a> {
     pub buildfile: &'a Buildfile,
     pub axes: &'a Axes,
     pub lock: &'a Lock,
-    expander: Expander<'a>,
+    pub expander: Expander<'a>,
     pub graph: Graph,
     pub report: Report,
     /// Holes of templates that a cell has no value for.
@@ -152,6 +152,7 @@ impl<'a> Builder<'a> {
             work,
             inputs,
             requires: Vec::new(),
+            may_lack: Vec::new(),
             resources: Resources { cpu: 1, memory: None },
             timeout: None,
             span: upstream.span.clone(),
@@ -208,7 +209,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn join(&self, used: &str, over: &[Dimension], user: &Target) -> Join<'a, NodeId> {
+    pub fn join(&self, used: &str, over: &[Dimension], user: &Target) -> Join<'a, NodeId> {
         let nodes = self.graph.of_target(used).iter();
         let items = nodes.map(|id| (self.graph.node(*id).cell.clone(), *id)).collect();
         Join::new(self.axes, over, &user.over, items)
@@ -260,6 +261,7 @@ impl<'a> Builder<'a> {
             work: Work::Script(Box::new(script)),
             inputs,
             requires,
+            may_lack: Vec::new(),
             resources: command.resources,
             timeout: command.timeout,
             span: target.span.clone(),
@@ -332,6 +334,7 @@ impl<'a> Builder<'a> {
             Work::Script(script) => Some(script.date),
             Work::Package(package) => Some(package.deb.source_date_epoch),
             Work::Index(index) => Some(index.date()),
+            Work::Accept => self.date_of_input(node.inputs.first()?),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::build::{Builder, Joins};
+use super::build::{Builder, Joins, node_name};
 use super::fault;
 use super::products::plain_node;
 use super::*;
@@ -29,8 +29,8 @@ impl Builder<'_> {
             IndexFormat::Apt(_) => "deb",
             IndexFormat::Rpm(_) => "rpm",
         };
-        let packages: Vec<NodeId> =
-            agreeing.into_iter().filter(|node| self.format_of(*node) == Some(format)).collect();
+        let fitting = agreeing.into_iter().filter(|node| self.format_of(*node) == Some(format)).collect();
+        let packages: Vec<NodeId> = self.accepted(target, index, fitting);
         if packages.is_empty() {
             return self.report.push(fault::no_package_of_format(&target.span, &name, format));
         }
@@ -41,7 +41,12 @@ impl Builder<'_> {
             IndexFormat::Apt(apt) => IndexWork::Apt(self.apt_index(apt, &packages, &cell, date)),
             IndexFormat::Rpm(rpm) => IndexWork::Rpm(self.rpm_index(rpm, &mut inputs, &cell, date)),
         };
-        self.graph.add(Node { inputs, ..plain_node(target, name, cell, Work::Index(Box::new(work))) });
+        let may_lack = self.optional(&inputs);
+        self.graph.add(Node {
+            inputs,
+            may_lack,
+            ..plain_node(target, name, cell, Work::Index(Box::new(work)))
+        });
     }
 
     fn format_of(&self, node: NodeId) -> Option<&'static str> {
@@ -49,6 +54,41 @@ impl Builder<'_> {
             Work::Package(_) => Some("deb"),
             _ => None,
         }
+    }
+
+    /// The packages as this index takes them: each once the tests of its cell have succeeded.
+    fn accepted(
+        &mut self,
+        index: &Target,
+        settings: &buildfile::Index,
+        packages: Vec<NodeId>,
+    ) -> Vec<NodeId> {
+        if settings.requires.is_empty() {
+            return packages;
+        }
+        packages.into_iter().map(|package| self.accept(index, settings, package)).collect()
+    }
+
+    /// The step that stands between a package and the index: `package.for-index`.
+    fn accept(&mut self, index: &Target, settings: &buildfile::Index, package: NodeId) -> NodeId {
+        let Node { target: used, cell, .. } = self.graph.node(package).clone();
+        let Some(used) = self.buildfile.target(&used) else { return package };
+        let step = format!("{}.for-{}", used.name, index.name);
+        let name = node_name(&step, &cell);
+        if let Some(step) = self.graph.by_name(&name) {
+            return step;
+        }
+        let tests = settings.requires.iter().filter_map(|test| self.buildfile.target(&test.name));
+        let requires = tests.flat_map(|test| self.join(&test.name, &test.over, used).all(&cell)).collect();
+        let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
+        let node = plain_node(index, name, cell, Work::Accept);
+        self.graph.add(Node { target: step, keyword: "package", inputs, requires, ..node })
+    }
+
+    /// The nodes among the inputs that the Buildfile lets go on without.
+    pub(super) fn optional(&self, inputs: &[Input]) -> Vec<NodeId> {
+        let nodes = inputs.iter().filter_map(Input::node);
+        nodes.filter(|node| self.expander.is_optional(&self.graph.node(*node).cell)).collect()
     }
 
     fn apt_index(&self, apt: &AptSettings, packages: &[NodeId], cell: &Cell, date: u64) -> AptIndexWork {
@@ -69,13 +109,12 @@ impl Builder<'_> {
     }
 
     fn rpm_index(&self, rpm: &RpmSettings, inputs: &mut Vec<Input>, cell: &Cell, date: u64) -> RpmIndexWork {
-        let updateinfo = rpm.updateinfo.as_ref().map(|path| {
+        if let Some(path) = &rpm.updateinfo {
             let globs = vec![self.filler(cell).text(path)];
             inputs.push(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs }));
-            inputs.len() - 1
-        });
+        }
         let compression = compression(&rpm.compression).unwrap_or(IndexCompression::Zst);
-        RpmIndexWork { index: RpmIndex { compression }, updateinfo, date }
+        RpmIndexWork { index: RpmIndex { compression }, has_updateinfo: rpm.updateinfo.is_some(), date }
     }
 }
 

@@ -6,7 +6,7 @@ use petgraph::graph::DiGraph;
 use petgraph::visit::EdgeRef;
 use petgraph::{Direction, graph::NodeIndex};
 
-use super::Work;
+use super::{IndexWork, Work};
 use crate::buildfile::{Diagnostic, Resources, Span};
 use crate::matrix::Cell;
 
@@ -30,6 +30,8 @@ pub struct Node {
     pub inputs: Vec<Input>,
     /// Tests that must have succeeded before it starts.
     pub requires: Vec<NodeId>,
+    /// Nodes among the inputs that it does without if they fail.
+    pub may_lack: Vec<NodeId>,
     /// What it takes of the machine.
     pub resources: Resources,
     /// When it is killed.
@@ -38,6 +40,30 @@ pub struct Node {
     pub span: Span,
     /// Why it cannot be planned: something that the lock should say is not there.
     pub fault: Option<Diagnostic>,
+}
+
+impl Node {
+    /// The same work without the inputs from nodes that are `lost`.
+    pub fn without(&self, lost: impl Fn(NodeId) -> bool) -> Self {
+        let is_kept = |input: &Input| !input.node().is_some_and(&lost);
+        let kept: Vec<bool> = self.inputs.iter().map(is_kept).collect();
+        let mut node = self.clone();
+        retain(&mut node.inputs, &kept);
+        match &mut node.work {
+            Work::Index(index) => match &mut **index {
+                IndexWork::Apt(apt) => retain(&mut apt.suites, &kept),
+                IndexWork::Rpm(_) => {}
+            },
+            Work::Publish(publish) => retain(&mut publish.prefixes, &kept),
+            _ => debug_assert!(kept.iter().all(|kept| *kept), "only what gathers does without"),
+        }
+        node
+    }
+}
+
+fn retain<T>(items: &mut Vec<T>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    items.retain(|_| kept.next().is_some_and(|kept| *kept));
 }
 
 /// Something a node takes.

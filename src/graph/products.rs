@@ -178,7 +178,8 @@ impl Builder<'_> {
             retention_days: publish.retention_days,
             url: publish.url.clone(),
         }));
-        self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+        let may_lack = self.optional(&inputs);
+        self.graph.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
     }
 }
 
@@ -191,6 +192,7 @@ pub(super) fn plain_node(target: &Target, name: String, cell: Cell, work: Work) 
         work,
         inputs: Vec::new(),
         requires: Vec::new(),
+        may_lack: Vec::new(),
         resources: Resources { cpu: 1, memory: None },
         timeout: None,
         span: target.span.clone(),

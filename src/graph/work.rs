@@ -13,6 +13,8 @@ pub enum Work {
     Archive(ArchiveSource),
     /// Gives the files of its one input as they are.
     Files,
+    /// Gives a package as it is, once the tests that it requires have succeeded.
+    Accept,
     /// Makes an image of packages of a Debian archive.
     Bootstrap(Box<BootstrapImage>),
     /// Makes an image by a Docker Engine.
@@ -34,7 +36,7 @@ impl Work {
             Self::Archive(_) | Self::Files => vec!["src"],
             Self::Bootstrap(_) | Self::Dockerfile(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
-            Self::Package(_) => vec!["package"],
+            Self::Package(_) | Self::Accept => vec!["package"],
             Self::Index(_) => vec!["repository"],
             Self::Publish(_) => Vec::new(),
         }
@@ -170,13 +172,13 @@ pub struct AptIndexWork {
     pub date: u64,
 }
 
-/// An rpm repository to be made, of all inputs but [`RpmIndexWork::updateinfo`].
+/// An rpm repository to be made of its inputs.
 #[derive(Clone, Debug)]
 pub struct RpmIndexWork {
     /// Settings.
     pub index: RpmIndex,
-    /// The last input, where it is a file of advisories.
-    pub updateinfo: Option<usize>,
+    /// Whether the last input is a file of advisories, and no package.
+    pub has_updateinfo: bool,
     /// The time in the unsigned metadata, seconds since 1970.
     pub date: u64,
 }

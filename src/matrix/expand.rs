@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Axes, Cell, Coordinate};
-use crate::buildfile::{Diagnostic, Dimension, Predicate, Rule, Target};
+use crate::buildfile::{Diagnostic, Dimension, Predicate, Rule, RuleKind, Target};
 
 /// Finds the cells of targets.
 pub struct Expander<'a> {
@@ -49,8 +49,11 @@ impl<'a> Expander<'a> {
 
     /// Rules that took nothing out of any target's cells.
     pub fn idle_rules(&self) -> Vec<Diagnostic> {
-        let idle =
-            self.rules.iter().zip(&self.effect).filter(|(rule, effect)| rule.excludes && **effect == 0);
+        let idle = self
+            .rules
+            .iter()
+            .zip(&self.effect)
+            .filter(|(rule, effect)| rule.kind == RuleKind::Exclude && **effect == 0);
         idle.map(|(rule, _)| {
             let message = "this rule excludes nothing";
             Diagnostic::warning(&rule.span, message, "no cell meets it")
@@ -59,11 +62,21 @@ impl<'a> Expander<'a> {
         .collect()
     }
 
+    /// Whether the Buildfile lets go on without what is in this cell.
+    pub fn is_optional(&self, cell: &Cell) -> bool {
+        let meets = |predicate: &Predicate| {
+            let value = cell.get(self.axes, &predicate.axis, predicate.attribute.as_deref());
+            value.is_some_and(|value| predicate.condition.holds(value))
+        };
+        let optional = self.rules.iter().filter(|rule| rule.kind == RuleKind::Optional);
+        optional.into_iter().any(|rule| rule.predicates.iter().all(meets))
+    }
+
     /// Later rules win.
     fn is_included(&mut self, rules: &[(usize, Vec<Test>)], met: impl Fn(&[Test]) -> bool) -> bool {
         let last = rules.iter().rev().find(|(_, tests)| met(tests));
         match last {
-            Some((rule, _)) if self.rules[*rule].excludes => {
+            Some((rule, _)) if self.rules[*rule].kind == RuleKind::Exclude => {
                 self.effect[*rule] += 1;
                 false
             }
@@ -84,7 +97,7 @@ impl<'a> Expander<'a> {
 
     /// Rules all of whose axes the target spans; others do not touch it.
     fn applicable_rules(&self, axes: &[usize]) -> Vec<(usize, Vec<Test>)> {
-        let rules = self.rules.iter().enumerate();
+        let rules = self.rules.iter().enumerate().filter(|(_, rule)| rule.kind != RuleKind::Optional);
         rules.filter_map(|(at, rule)| Some((at, self.tests(&rule.predicates, axes)?))).collect()
     }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Destination, Plan, PlanError};
-use crate::graph::{Graph, IndexWork, Input, NodeId, Work};
+use crate::graph::{Graph, IndexWork, Input, Node, NodeId, Work};
 
 /// What a plan would change in one repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,15 @@ fn wanted_packages(graph: &Graph, index: NodeId) -> BTreeSet<String> {
 
 /// `name version (architecture)`.
 fn package_label(graph: &Graph, node: NodeId) -> Option<String> {
-    let Work::Package(package) = &graph.node(node).work else { return None };
+    let Work::Package(package) = &graph.node(package_behind(graph, node)).work else { return None };
     let deb = &package.deb;
     Some(format!("{} {} ({})", deb.name, deb.version, deb.architecture))
+}
+
+/// The package itself, where a step stands before it that only lets it through.
+fn package_behind(graph: &Graph, node: NodeId) -> NodeId {
+    match graph.node(node) {
+        Node { work: Work::Accept, inputs, .. } => inputs.first().and_then(Input::node).unwrap_or(node),
+        _ => node,
+    }
 }

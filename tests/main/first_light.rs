@@ -77,14 +77,19 @@ fn erlang_and_elixir_from_source_to_a_system_that_runs_them() {
     project.forge(&["run", "publish", "--events", "first.json"]);
     let all = [
         "apt",
+        "candidate",
         "clean",
         "elixir",
         "elixir-lang",
+        "elixir.for-apt",
         "elixir.source",
         "erlang",
         "esl-erlang",
         "esl-erlang.depends",
+        "esl-erlang.for-apt",
+        "hardening",
         "install",
+        "install-elixir",
         "otp.source",
         "publish",
         "toolchain",
@@ -111,7 +116,8 @@ fn a_description_rebuilds_its_package_alone(project: &Project) {
     project.replace(file, "Elixir runs on the Erlang virtual machine", "Elixir runs on the Erlang emulator");
     project.replace(file, "epoch=1 iteration=\"1\"", "epoch=1 iteration=\"2\"");
     project.forge(&["run", "publish", "--events", "second.json"]);
-    let expected = ["apt", "elixir", "install", "publish"].map(str::to_owned);
+    let expected = ["apt", "candidate", "elixir", "elixir.for-apt", "install", "install-elixir", "publish"]
+        .map(str::to_owned);
     assert_eq!(project.built("second.json"), expected.into());
 }
 

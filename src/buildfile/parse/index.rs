@@ -6,10 +6,10 @@ use crate::buildfile::{AptSettings, Body, Diagnostic, Index, IndexFormat, RpmSet
 
 const FORMATS: [&str; 2] = ["apt", "rpm"];
 /// What an index of any format takes.
-const COMMON: [&str; 3] = ["compression", "packages", "where"];
+const COMMON: [&str; 4] = ["compression", "packages", "requires", "where"];
 /// What belongs to apt alone.
 const APT: [&str; 7] = ["alias", "component", "contents", "description", "label", "origin", "suite"];
-const INDEX: [&str; 11] = [
+const INDEX: [&str; 12] = [
     "alias",
     "component",
     "compression",
@@ -18,6 +18,7 @@ const INDEX: [&str; 11] = [
     "label",
     "origin",
     "packages",
+    "requires",
     "suite",
     "updateinfo",
     "where",
@@ -30,12 +31,14 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
     let over = over(&mut reader);
     let format = format(&mut reader)?;
     let mut packages = Vec::new();
+    let mut requires = Vec::new();
     let mut filters = Vec::new();
     let mut own = Vec::new();
     for child in reader.children(&INDEX) {
         match child.name() {
             "where" => filters.extend(filter(child)),
             "packages" => packages.extend(references(child, "names of packages")),
+            "requires" => requires.extend(references(child, "names of tests")),
             _ => own.push(child),
         }
     }
@@ -45,7 +48,7 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
         _ => IndexFormat::Apt(apt(&reader, name.as_ref(), own)),
     };
     reader.finish();
-    target(name?, over, filters, Body::Index(Box::new(Index { packages, format: settings })))
+    target(name?, over, filters, Body::Index(Box::new(Index { packages, requires, format: settings })))
 }
 
 /// `format="rpm"`; apt by default.
