@@ -403,6 +403,8 @@ pub struct Index {
     pub packages: Vec<Reference>,
     /// Tests that must have succeeded in a package's cell before it is taken.
     pub requires: Vec<Reference>,
+    /// What of earlier publishes is dropped; none keeps everything.
+    pub keep: Option<Keep>,
     /// For which clients.
     pub format: IndexFormat,
 }
@@ -444,6 +446,16 @@ pub struct AptSettings {
     pub contents: bool,
     /// Suites with the packages of another: name, and which.
     pub aliases: Vec<(String, String)>,
+}
+
+/// What stays of the packages that were published before: a package that is among the newest
+/// `versions` of its name, or that was first published within so many `days`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// How many versions of each name, in each suite and for each architecture; at least 1.
+    pub versions: usize,
+    /// For how many days also an older one stays.
+    pub days: u64,
 }
 
 /// Puts repositories where clients find them.

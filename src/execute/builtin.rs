@@ -167,7 +167,7 @@ impl Builtin {
     fn publish(&self, work: &PublishWork) -> Result<BTreeMap<String, Digest>, Failure> {
         let destination = Destination::new(work);
         let keys = destination.keys().map_err(Failure::action)?;
-        let repositories = destination.repositories(&self.inputs).map_err(Failure::action)?;
+        let repositories = destination.repositories(&self.inputs, &self.store).map_err(Failure::action)?;
         let mut progress = |progress: Progress<'_>| match progress {
             Progress::Waiting { prefix } => self.progress(format!("{prefix}: another publisher is at it")),
             Progress::Package { prefix, done, total, .. } => {

@@ -10,28 +10,31 @@ use super::builtin::Builtin;
 use super::done::Failure;
 use crate::digest::Digest;
 use crate::graph::{AptIndexWork, IndexWork, RpmIndexWork};
-use crate::index::{self, IndexedPackage, IndexedRpm};
+use crate::index::{IndexedPackage, IndexedRpm, apt, rpm};
 use crate::package::{DebInfo, PackageError, RpmInfo};
 use crate::store::Tree;
 
 impl Builtin {
     pub(super) fn index(&self, work: &IndexWork) -> Result<BTreeMap<String, Digest>, Failure> {
-        let tree = match work {
+        let (repository, catalog) = match work {
             IndexWork::Apt(apt) => self.apt_index(apt)?,
             IndexWork::Rpm(rpm) => self.rpm_index(rpm)?,
         };
-        Ok(self.output("repository", self.store.put_tree(&tree)?))
+        let mut outputs = self.output("repository", self.store.put_tree(&repository)?);
+        outputs.extend(self.output("catalog", self.store.put_tree(&catalog)?));
+        Ok(outputs)
     }
 
-    fn apt_index(&self, work: &AptIndexWork) -> Result<Tree, Failure> {
+    fn apt_index(&self, work: &AptIndexWork) -> Result<(Tree, Tree), Failure> {
         let mut packages = Vec::new();
         for (input, suite) in self.inputs.iter().zip(&work.suites) {
             packages.push(self.indexed_package(*input, suite)?);
         }
-        index::apt::build(&work.index, &packages, work.date, &self.store).map_err(Failure::action)
+        let tree = apt::build(&work.index, &packages, work.date, &self.store).map_err(Failure::action)?;
+        Ok((tree, apt::catalog(&packages, &self.store).map_err(Failure::action)?))
     }
 
-    fn rpm_index(&self, work: &RpmIndexWork) -> Result<Tree, Failure> {
+    fn rpm_index(&self, work: &RpmIndexWork) -> Result<(Tree, Tree), Failure> {
         let (packages, updateinfo) = match work.has_updateinfo {
             true => self.inputs.split_at(self.inputs.len() - 1),
             false => (&self.inputs[..], &[][..]),
@@ -40,8 +43,10 @@ impl Builtin {
             packages.iter().map(|input| self.indexed_rpm(*input)).collect::<Result<Vec<_>, _>>()?;
         let text = |input: &Digest| Ok::<_, Failure>(self.store.get(self.single_file(*input)?.0)?);
         let updateinfo = updateinfo.first().map(text).transpose()?;
-        index::rpm::build(&work.index, &packages, updateinfo.as_deref(), work.date, &self.store)
-            .map_err(Failure::action)
+        let updateinfo = updateinfo.as_deref();
+        let tree = rpm::build(&work.index, &packages, updateinfo, work.date, &self.store);
+        let catalog = rpm::catalog(&packages, updateinfo, &self.store).map_err(Failure::action)?;
+        Ok((tree.map_err(Failure::action)?, catalog))
     }
 
     fn indexed_package(&self, input: Digest, suite: &str) -> Result<IndexedPackage, Failure> {

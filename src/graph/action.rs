@@ -1,5 +1,6 @@
 use super::{IndexWork, Node, Placement, Root, Work};
 use crate::digest::{Describe, Digest, Visitor};
+use crate::index::Settings;
 
 /// Versions of what forge does itself: raised when its output changes for the same input.
 const ARCHIVE: &str = "archive 1";
@@ -8,8 +9,8 @@ const ACCEPT: &str = "accept 1";
 const DOCKERFILE: &str = "dockerfile 1";
 const SCRIPT: &str = "script 1";
 const PACKAGE: &str = "package 1";
-const INDEX: &str = "index 1";
-const PUBLISH: &str = "publish 1";
+const INDEX: &str = "index 2";
+const PUBLISH: &str = "publish 2";
 
 /// The closed description of one piece of work: a node whose inputs are known by content.
 pub struct Action<'a> {
@@ -98,7 +99,18 @@ impl Describe for Action<'_> {
             }
             Work::Publish(publish) => {
                 v.field("builtin", PUBLISH);
-                self.inputs_by_label(v, "repository", &publish.prefixes);
+                for (at, repository) in publish.repositories.iter().enumerate() {
+                    v.enter(&repository.prefix);
+                    self.input(v, "catalog", at);
+                    repository.index.describe(v);
+                    if let (Settings::Rpm(_), Some(url)) = (&repository.index, &repository.url) {
+                        v.field("url", url);
+                    }
+                    if let Some(keep) = repository.keep {
+                        v.field("keep", &format!("versions={} days={}", keep.versions, keep.days));
+                    }
+                    v.leave();
+                }
             }
         }
     }

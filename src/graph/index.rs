@@ -6,8 +6,8 @@ use super::build::{Builder, Joins, node_name};
 use super::fault;
 use super::products::plain_node;
 use super::*;
-use crate::buildfile::{self, AptSettings, IndexFormat, RpmSettings, Target};
-use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, RpmIndex, Suite};
+use crate::buildfile::{self, AptSettings, Body, IndexFormat, RpmSettings, Target, Template};
+use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, RpmIndex, Settings, Suite};
 use crate::matrix::Cell;
 
 impl Builder<'_> {
@@ -99,13 +99,37 @@ impl Builder<'_> {
             origin: filler.text(&apt.origin),
             label: filler.text(&apt.label),
             description: filler.text(&apt.description),
-            suites: suite_list(apt, &suites),
+            suites: suite_list(apt, &suites, |of| suites.iter().any(|suite| suite == of)),
             compressions: apt.compressions.iter().filter_map(|name| compression(name)).collect(),
             contents: apt.contents,
             // One version is built for several suites, each time with other bytes.
             pool: PoolLayout::PerSuite,
         };
         AptIndexWork { index, suites, date }
+    }
+
+    /// How the repository of an index is published.
+    pub(super) fn publication(
+        &self,
+        index: &str,
+        node: NodeId,
+        at: &Template,
+        url: Option<&str>,
+    ) -> Option<Publication> {
+        let Node { cell, work: Work::Index(work), .. } = self.graph.node(node) else { return None };
+        let Body::Index(declared) = &self.buildfile.target(index)?.body else { return None };
+        let index = match (&**work, &declared.format) {
+            (IndexWork::Apt(work), IndexFormat::Apt(apt)) => {
+                // What is published holds suites beside those of the selected packages.
+                let suites = suite_list(apt, &work.suites, |_| true);
+                Settings::Apt(AptIndex { suites, ..work.index.clone() })
+            }
+            (IndexWork::Rpm(work), _) => Settings::Rpm(work.index.clone()),
+            _ => return None,
+        };
+        let prefix = self.filler(cell).text(at);
+        let url = url.map(|url| format!("{url}/{prefix}").trim_end_matches('/').to_owned());
+        Some(Publication { prefix, index, url, keep: declared.keep })
     }
 
     fn rpm_index(&self, rpm: &RpmSettings, inputs: &mut Vec<Input>, cell: &Cell, date: u64) -> RpmIndexWork {
@@ -118,14 +142,14 @@ impl Builder<'_> {
     }
 }
 
-/// The suites that packages are in, and the aliases of those.
-fn suite_list(apt: &AptSettings, suites: &[String]) -> Vec<Suite> {
+/// The suites that packages are in, and the aliases of suites that are `there`.
+fn suite_list(apt: &AptSettings, suites: &[String], there: impl Fn(&str) -> bool) -> Vec<Suite> {
     let names: BTreeSet<&String> = suites.iter().collect();
     let own = names.iter().map(|name| {
         let holds = Holds::Packages { component: apt.component.clone(), architectures: Vec::new() };
         Suite { codename: (*name).clone(), suite: None, version: None, holds }
     });
-    let aliases = apt.aliases.iter().filter(|(_, of)| names.contains(of)).map(|(alias, of)| {
+    let aliases = apt.aliases.iter().filter(|(_, of)| there(of)).map(|(alias, of)| {
         let holds = Holds::AliasOf(of.clone());
         Suite { codename: alias.clone(), suite: None, version: None, holds }
     });

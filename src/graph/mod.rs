@@ -15,6 +15,6 @@ pub use build::build;
 pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
-    AptIndexWork, ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork,
-    Root, RpmIndexWork, Script, Work,
+    AptIndexWork, ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, Publication,
+    PublishWork, Root, RpmIndexWork, Script, Work,
 };

@@ -54,7 +54,7 @@ impl Node {
                 IndexWork::Apt(apt) => retain(&mut apt.suites, &kept),
                 IndexWork::Rpm(_) => {}
             },
-            Work::Publish(publish) => retain(&mut publish.prefixes, &kept),
+            Work::Publish(publish) => retain(&mut publish.repositories, &kept),
             _ => debug_assert!(kept.iter().all(|kept| *kept), "only what gathers does without"),
         }
         node

@@ -158,14 +158,14 @@ impl Builder<'_> {
         joins: &Joins<'_>,
     ) {
         let mut inputs = Vec::new();
-        let mut prefixes = Vec::new();
+        let mut repositories = Vec::new();
         for (index, at) in &publish.repositories {
             for node in joins.all(&index.name, &cell) {
-                prefixes.push(self.filler(&self.graph.node(node).cell).text(at));
-                inputs.push(Input::Node { node, output: "repository".to_owned() });
+                repositories.extend(self.publication(&index.name, node, at, publish.url.as_deref()));
+                inputs.push(Input::Node { node, output: "catalog".to_owned() });
             }
         }
-        if let Some(twice) = first_double(&prefixes) {
+        if let Some(twice) = first_double(repositories.iter().map(|one| &one.prefix)) {
             let message = format!("{name}: two repositories would be published below '{twice}'");
             let help = "at=\"…\" must tell them apart, for example by {otp.major}";
             self.report.push(Diagnostic::error(&target.span, message, "declared here").help(help));
@@ -173,10 +173,9 @@ impl Builder<'_> {
         let requires = self.gathered(&publish.requires, &cell, joins);
         let work = Work::Publish(Box::new(PublishWork {
             to: self.buildfile.dir.join(&publish.to),
-            prefixes,
+            repositories,
             keys: publish.keys.iter().map(|key| key.below(&self.buildfile.dir)).collect(),
             retention_days: publish.retention_days,
-            url: publish.url.clone(),
         }));
         let may_lack = self.optional(&inputs);
         self.graph.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
@@ -276,7 +275,7 @@ fn trimmed(path: &str) -> String {
     path.trim_matches('/').to_owned()
 }
 
-fn first_double(names: &[String]) -> Option<&String> {
+fn first_double<'a>(mut names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     let mut seen = BTreeSet::new();
-    names.iter().find(|name| !seen.insert(*name))
+    names.find(|name| !seen.insert(*name))
 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::buildfile::KeySource;
-use crate::index::{AptIndex, RpmIndex};
+use crate::buildfile::{Keep, KeySource};
+use crate::index::{AptIndex, RpmIndex, Settings};
 use crate::package::Deb;
 use crate::upstream::BootstrapLock;
 
@@ -37,7 +37,8 @@ impl Work {
             Self::Bootstrap(_) | Self::Dockerfile(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
             Self::Package(_) | Self::Accept => vec!["package"],
-            Self::Index(_) => vec!["repository"],
+            // The catalog is for publishing alone; in a Buildfile an index has one output.
+            Self::Index(_) => vec!["repository", "catalog"],
             Self::Publish(_) => Vec::new(),
         }
     }
@@ -188,12 +189,23 @@ pub struct RpmIndexWork {
 pub struct PublishWork {
     /// The directory, absolute; where it is does not change what is published.
     pub to: PathBuf,
-    /// Below which prefix the repository of each input goes.
-    pub prefixes: Vec<String>,
+    /// What is published of each input, which is the catalog of an index.
+    pub repositories: Vec<Publication>,
     /// Keys to sign with.
     pub keys: Vec<KeySource>,
     /// For how many days an index that was live stays readable.
     pub retention_days: u64,
-    /// Where clients find the directory, without a slash at the end.
+}
+
+/// One repository to be published.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Below which prefix it goes.
+    pub prefix: String,
+    /// Settings; those for apt with all aliases.
+    pub index: Settings,
+    /// Where clients find it, without a slash at the end.
     pub url: Option<String>,
+    /// What of earlier publishes is dropped.
+    pub keep: Option<Keep>,
 }

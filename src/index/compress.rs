@@ -1,4 +1,4 @@
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 /// How a file of an index is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,11 +21,6 @@ impl IndexCompression {
         }
     }
 
-    /// The compression of files with such a name.
-    pub(super) fn of_extension(extension: &str) -> Option<Self> {
-        [Self::Xz, Self::Gz, Self::Zst].into_iter().find(|kind| kind.extension() == extension)
-    }
-
     /// Same bytes in, same bytes out: no name, no time, no number of threads.
     pub(super) fn compress(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
@@ -42,16 +37,5 @@ impl IndexCompression {
             }
             Self::Zst => zstd::bulk::compress(bytes, 19),
         }
-    }
-
-    /// What [`IndexCompression::compress`] was given.
-    pub(super) fn decompress(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        let mut plain = Vec::new();
-        match self {
-            Self::Xz => liblzma::read::XzDecoder::new(bytes).read_to_end(&mut plain)?,
-            Self::Gz => flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain)?,
-            Self::Zst => zstd::Decoder::new(bytes)?.read_to_end(&mut plain)?,
-        };
-        Ok(plain)
     }
 }

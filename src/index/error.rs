@@ -6,6 +6,12 @@ pub enum IndexError {
     /// The store could not take or give an object.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What an index is made of cannot be read.
+    #[error("the catalog of the index cannot be read: {reason}")]
+    Catalog {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A package's control data lacks a field that every package needs.
     #[error("{origin} has no field '{field}' in its control data: it is not a whole package")]
     MissingField {
@@ -118,7 +124,4 @@ pub enum IndexError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The metadata of an rpm repository cannot be read back.
-    #[error("the index is no rpm repository: its primary.xml cannot be read: {0}")]
-    Primary(String),
 }

@@ -8,19 +8,22 @@
 //! | `pool/` | package files, created once and never changed |
 //! | `dists` | symbolic link to `.generations/<id>/dists`; replacing it is the commit |
 //! | `key.asc`, `key.gpg` | the public keys, through `dists`, so they change with it |
-//! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json` |
+//! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json`, and `records/`, from which indices are made again |
 //! | `.generations/lock` | held by whoever publishes |
 
+mod content;
 mod directory;
 mod effect;
 mod error;
 mod files;
 mod generation;
+mod keep;
+mod layout;
 mod prepare;
 #[cfg(test)]
 mod tests;
 
 pub use directory::{DirectoryTarget, Outcome, Progress, Repository};
-pub use effect::{Effect, Replaced, SuiteEffect};
+pub use effect::{Changed, Effect, Replaced, SuiteEffect};
 pub use error::PublishError;
-pub use generation::{Generation, PublishedPackage, published_packages};
+pub use generation::{Generation, PublishedPackage};

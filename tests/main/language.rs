@@ -232,6 +232,10 @@ package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; co
     url_that_is_none: r#"publish "x" to="public" { index "apt"; sign key-file="k"; url "packages.example.org" }
 index "apt" { packages "pk"; suite "s" }
 package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    keep_without_anything: r#"index "x" { packages "p"; suite "s"; keep }
+package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
+    keep_of_no_version: r#"index "x" { packages "p"; suite "s"; keep versions=0; keep days=3 }
+package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
     publish_without_anything: r#"publish "x""#;
     publish_without_key: r#"publish "x" to="public" { index "apt"; sign }
 index "apt" { packages "p"; suite "s" }

@@ -1,20 +1,21 @@
 //! Indices: what they gather, and what an index of each format says besides.
 
 use super::super::reader::{Reader, Text};
-use super::{constant, filter, names, over, references, single, target};
-use crate::buildfile::{AptSettings, Body, Diagnostic, Index, IndexFormat, RpmSettings, Target};
+use super::{constant, filter, names, over, references, second, single, target};
+use crate::buildfile::{AptSettings, Body, Diagnostic, Index, IndexFormat, Keep, RpmSettings, Target};
 
 const FORMATS: [&str; 2] = ["apt", "rpm"];
 /// What an index of any format takes.
-const COMMON: [&str; 4] = ["compression", "packages", "requires", "where"];
+const COMMON: [&str; 5] = ["compression", "keep", "packages", "requires", "where"];
 /// What belongs to apt alone.
 const APT: [&str; 7] = ["alias", "component", "contents", "description", "label", "origin", "suite"];
-const INDEX: [&str; 12] = [
+const INDEX: [&str; 13] = [
     "alias",
     "component",
     "compression",
     "contents",
     "description",
+    "keep",
     "label",
     "origin",
     "packages",
@@ -33,12 +34,15 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
     let mut packages = Vec::new();
     let mut requires = Vec::new();
     let mut filters = Vec::new();
+    let mut kept = None;
     let mut own = Vec::new();
     for child in reader.children(&INDEX) {
         match child.name() {
             "where" => filters.extend(filter(child)),
             "packages" => packages.extend(references(child, "names of packages")),
             "requires" => requires.extend(references(child, "names of tests")),
+            "keep" if kept.is_some() => second(child),
+            "keep" => kept = keep(child),
             _ => own.push(child),
         }
     }
@@ -48,7 +52,12 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
         _ => IndexFormat::Apt(apt(&reader, name.as_ref(), own)),
     };
     reader.finish();
-    target(name?, over, filters, Body::Index(Box::new(Index { packages, requires, format: settings })))
+    target(
+        name?,
+        over,
+        filters,
+        Body::Index(Box::new(Index { packages, requires, keep: kept, format: settings })),
+    )
 }
 
 /// `format="rpm"`; apt by default.
@@ -60,6 +69,24 @@ fn format(reader: &mut Reader<'_>) -> Option<&'static str> {
         reader.push(Diagnostic::error(&text.span, message, "unknown format").suggest(&text.value, FORMATS));
     }
     known
+}
+
+/// The newest version of a name always stays, so that a publish of a part of the matrix empties
+/// nothing.
+fn keep(mut reader: Reader<'_>) -> Option<Keep> {
+    let span = reader.span();
+    let (versions, days) = (reader.number("versions"), reader.number("days"));
+    let example = "keep versions=3 days=90";
+    if versions == Some(0) {
+        let message = "the newest version of a package always stays";
+        let help = format!("write for example: {example}");
+        reader.push(Diagnostic::error(&span, message, "expected versions=1 or more").help(help));
+    } else if reader.node().entries().is_empty() {
+        let help = format!("write for example: {example}; without keep everything stays");
+        reader.push(Diagnostic::error(&span, "keep says what stays", "keeps what?").help(help));
+    }
+    reader.finish();
+    Some(Keep { versions: versions.unwrap_or(1), days: days.unwrap_or(0) })
 }
 
 fn apt(reader: &Reader<'_>, name: Option<&Text>, children: Vec<Reader<'_>>) -> AptSettings {

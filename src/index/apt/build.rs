@@ -102,7 +102,7 @@ fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 /// Writes every file of the repository as a tree: `pool/` names the packages' own objects,
 /// `dists/` the indices made here, each also under `by-hash/SHA256/`. `date`, in seconds since
-/// 1970, stands in each Release; publishing sets it anew.
+/// 1970, stands in each Release.
 ///
 /// Same packages and settings, in whatever order, give the same bytes.
 pub fn build(
@@ -299,7 +299,7 @@ impl AptIndex {
         self.compressions.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    fn area(&self, suite: &Suite, component: &str) -> String {
+    pub(super) fn area(&self, suite: &Suite, component: &str) -> String {
         match self.pool {
             PoolLayout::Shared => component.to_owned(),
             PoolLayout::PerSuite => format!("{}/{component}", suite.codename),

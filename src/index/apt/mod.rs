@@ -1,6 +1,7 @@
 //! apt repositories: `dists/` and `pool/`.
 
 mod build;
+mod catalog;
 mod contents;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -12,7 +13,7 @@ mod tests;
 mod version;
 
 pub use build::{AptIndex, Holds, PoolLayout, Suite, build};
+pub use catalog::catalog;
 pub use package::IndexedPackage;
-pub use release::dated;
 pub use stanza::{Stanza, StanzaError, stanzas};
 pub use version::compare_versions;

@@ -1,5 +1,5 @@
 use crate::digest::Digest;
-use crate::index::IndexError;
+use crate::index::{IndexError, Label};
 use crate::package::RpmInfo;
 
 /// A package as the index sees it: all of this is read from an `.rpm` once.
@@ -45,11 +45,21 @@ impl<'a> Checked<'a> {
         Ok(Self { origin: &package.origin, object: package.object, info })
     }
 
-    /// `packages/<p>/<name>-<version>-<release>.<architecture>.rpm`, below the repository's root.
+    /// What names it to clients.
+    pub fn label(&self) -> Label {
+        let RpmInfo { name, epoch, version, release, architecture, .. } = self.info;
+        let epoch = epoch.filter(|epoch| *epoch > 0).map(|epoch| format!("{epoch}:"));
+        Label {
+            suite: String::new(),
+            name: name.clone(),
+            version: format!("{}{version}-{release}", epoch.unwrap_or_default()),
+            architecture: architecture.clone(),
+        }
+    }
+
+    /// Where its file is, below the repository's root.
     pub fn path(&self) -> String {
-        let RpmInfo { name, version, release, architecture, .. } = self.info;
-        let first: String = name.chars().take(1).map(|c| c.to_ascii_lowercase()).collect();
-        format!("packages/{first}/{name}-{version}-{release}.{architecture}.rpm")
+        path(&self.label())
     }
 
     /// `epoch:version-release`, for comparing.
@@ -61,4 +71,13 @@ impl<'a> Checked<'a> {
     pub fn epoch(&self) -> String {
         self.info.epoch.unwrap_or(0).to_string()
     }
+}
+
+/// `packages/<p>/<name>-<version>-<release>.<architecture>.rpm`, below the repository's root. The
+/// epoch is not in it, as in the names that rpmbuild gives.
+pub fn path(label: &Label) -> String {
+    let Label { name, version, architecture, .. } = label;
+    let version = version.split_once(':').map_or(version.as_str(), |(_, rest)| rest);
+    let first: String = name.chars().take(1).map(|c| c.to_ascii_lowercase()).collect();
+    format!("packages/{first}/{name}-{version}.{architecture}.rpm")
 }

@@ -64,30 +64,6 @@ pub(super) fn repomd<'a>(data: impl Iterator<Item = &'a Data>, date: u64) -> Str
     document("repomd", &namespaces, &parts)
 }
 
-/// The text of a `repomd.xml` with another revision: publishing sets it anew, so that it grows
-/// with each generation.
-pub fn dated(repomd: &str, date: u64) -> String {
-    const ENDS: [&str; 2] = ["<revision>", "</revision>"];
-    let parts =
-        repomd.split_once(ENDS[0]).and_then(|(before, rest)| Some((before, rest.split_once(ENDS[1])?.1)));
-    match parts {
-        Some((before, after)) => format!("{before}{}{date}{}{after}", ENDS[0], ENDS[1]),
-        None => repomd.to_owned(),
-    }
-}
-
 fn hex_sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_revision_is_changed() {
-        let text = repomd(std::iter::empty(), 7);
-        assert!(text.contains("<revision>7</revision>"), "{text}");
-        assert_eq!(dated(&text, 1_750_000_000), text.replace(">7<", ">1750000000<"));
-    }
 }

@@ -8,11 +8,11 @@ use roxmltree::{Document, Node};
 use sha2::{Digest as _, Sha256};
 
 use super::fixture::{BUILT, rpm_index};
-use super::{IndexedRpm, NEXT, RpmIndex, build, listed, primary_of};
+use super::{IndexedRpm, NEXT, RpmIndex, build, catalog};
 use crate::digest::{changes, fields_of};
 use crate::index::fixture::{Fixture, run};
-use crate::index::{IndexCompression, IndexError};
-use crate::store::Tree;
+use crate::index::{IndexCompression, IndexError, read_catalog, updateinfo_of};
+use crate::store::{Kind, Tree};
 
 const DATE: u64 = 1_795_366_800;
 
@@ -294,33 +294,38 @@ fn compressed_forms_are_what_the_distribution_s_tools_read() {
             entry.unwrap().path().extension().is_some_and(|extension| extension == compression.extension())
         }));
         texts.push(metadata(&root, "primary.xml"));
-        assert_eq!(primary_of(&tree, &fixture.store).unwrap(), texts[0]);
     }
     assert!(texts.iter().all(|text| *text == texts[0]));
 }
 
 #[test]
-fn what_is_listed_is_what_went_in() {
+fn a_catalog_gives_back_what_went_in() {
     let fixture = Fixture::new();
     let (packages, tree, _) = rich(&fixture);
-    let listed = listed(&primary_of(&tree, &fixture.store).unwrap()).unwrap();
-    let names: Vec<_> =
-        listed.iter().map(|one| format!("{} {} {}", one.name, one.version, one.architecture)).collect();
+    let catalog = catalog(&packages, Some(b"<updates/>"), &fixture.store).unwrap();
+    let entries = read_catalog(&catalog, &fixture.store).unwrap();
+    let names: Vec<_> = entries.iter().map(|entry| entry.label.to_string()).collect();
     let version = "3:2.0~rc1^git5-4.el9";
     let expected = [
-        format!("every-doc {version} noarch"),
-        format!("everything {version} src"),
-        format!("everything {version} x86_64"),
-        format!("everything-empty {version} x86_64"),
-        "plain 1.0-1 noarch".to_owned(),
-        "plain 1.0-2 noarch".to_owned(),
+        format!("every-doc {version} (noarch)"),
+        format!("everything {version} (src)"),
+        format!("everything {version} (x86_64)"),
+        format!("everything-empty {version} (x86_64)"),
+        "plain 1.0-1 (noarch)".to_owned(),
+        "plain 1.0-2 (noarch)".to_owned(),
     ];
     assert_eq!(names, expected);
-    for one in &listed {
-        let package = packages.iter().find(|package| package.info.sha256 == one.sha256).unwrap();
-        let entry = tree.get(&one.href).unwrap();
-        assert!(matches!(entry.kind, crate::store::Kind::File { object, .. } if object == package.object));
-    }
+    let again = entries.iter().map(|entry| {
+        let file = tree.get(&super::path(&entry.label)).unwrap();
+        assert!(
+            matches!(file.kind, Kind::File { object, size } if (object, size) == (entry.object, entry.size))
+        );
+        IndexedRpm::from_catalog(entry, &fixture.store.get(entry.record).unwrap()).unwrap()
+    });
+    let again: Vec<_> = again.collect();
+    assert_eq!(build(&rpm_index(), &again, None, DATE, &fixture.store).unwrap(), tree);
+    let updateinfo = updateinfo_of(&catalog).unwrap();
+    assert_eq!(fixture.store.get(updateinfo).unwrap(), b"<updates/>");
 }
 
 #[test]
@@ -333,16 +338,24 @@ fn order_of_packages_does_not_matter_and_equal_ones_are_taken_once() {
     packages.reverse();
     packages.push(packages[0].clone());
     assert_eq!(build(&rpm_index(), &packages, None, DATE, &fixture.store).unwrap(), tree);
-    let listed = listed(&primary_of(&tree, &fixture.store).unwrap()).unwrap();
-    let versions: Vec<_> = listed.iter().map(|one| one.version.as_str()).collect();
-    assert_eq!(versions, ["1.0~rc1-1", "1.0-1", "1.0^git1-1", "1.10-1"]);
+    let root = fixture.dir.path().join("repository");
+    fixture.store.materialize(&tree, &root, DATE).unwrap();
+    let primary = metadata(&root, "primary.xml");
+    let versions =
+        ["1.0~rc1", "1.0", "1.0^git1", "1.10"].map(|version| primary.find(&format!("ver=\"{version}\" rel")));
+    assert!(versions.iter().all(Option::is_some) && versions.is_sorted(), "{versions:?}");
 }
 
 #[test]
 fn an_empty_repository_is_whole() {
     let fixture = Fixture::new();
     let tree = build(&rpm_index(), &[], None, DATE, &fixture.store).unwrap();
-    assert_eq!(listed(&primary_of(&tree, &fixture.store).unwrap()).unwrap(), []);
+    let root = fixture.dir.path().join("repository");
+    fixture.store.materialize(&tree, &root, DATE).unwrap();
+    let theirs = createrepo(&fixture, &root);
+    for part in ["primary.xml", "filelists.xml", "other.xml"] {
+        assert_eq!(packages(&metadata(&root, part)), packages(&metadata(&theirs, part)));
+    }
 }
 
 #[test]
