@@ -396,11 +396,40 @@ pub struct Content {
     pub to: Template,
 }
 
-/// An apt repository's metadata.
+/// A repository's metadata.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Index {
-    /// The packages it gathers.
+    /// The packages it gathers: of those that agree, the ones of its format.
     pub packages: Vec<Reference>,
+    /// Tests that must have succeeded in a package's cell before it is taken.
+    pub requires: Vec<Reference>,
+    /// What of earlier publishes is dropped; none keeps everything.
+    pub keep: Option<Keep>,
+    /// For which clients.
+    pub format: IndexFormat,
+}
+
+/// For which clients a repository is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum IndexFormat {
+    /// For apt.
+    Apt(AptSettings),
+    /// For dnf and its kin.
+    Rpm(RpmSettings),
+}
+
+/// What the Buildfile says of an rpm repository.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RpmSettings {
+    /// `zstd`, `gz` or `xz`.
+    pub compression: String,
+    /// A file of advisories, relative to the Buildfile.
+    pub updateinfo: Option<Template>,
+}
+
+/// What the Buildfile says of an apt repository.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AptSettings {
     /// In which suite a package is, by the package's cell.
     pub suite: Template,
     /// Component.
@@ -417,10 +446,6 @@ pub struct Index {
     pub contents: bool,
     /// Suites with the packages of another: name, and which.
     pub aliases: Vec<(String, String)>,
-    /// Tests that must have succeeded in a package's cell before it is taken.
-    pub requires: Vec<Reference>,
-    /// What of earlier publishes is dropped; none keeps everything.
-    pub keep: Option<Keep>,
 }
 
 /// What stays of the packages that were published before: a package that is among the newest
@@ -446,6 +471,8 @@ pub struct Publish {
     pub requires: Vec<Reference>,
     /// For how many days an index that was live stays readable.
     pub retention_days: u64,
+    /// Where clients find the directory, without a slash at the end.
+    pub url: Option<String>,
 }
 
 /// Where a secret key is read from when it is used.

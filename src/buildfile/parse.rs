@@ -1,5 +1,6 @@
 mod command;
 mod files;
+mod index;
 mod matrix;
 pub(super) mod names;
 mod package;
@@ -117,7 +118,7 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
         "image" => add(&mut buildfile.targets, command::image(reader)),
         "target" | "test" => add(&mut buildfile.targets, command::command(reader)),
         "package" => add(&mut buildfile.targets, package::package(reader)),
-        "index" => add(&mut buildfile.targets, repository::index(reader)),
+        "index" => add(&mut buildfile.targets, index::index(reader)),
         "publish" => add(&mut buildfile.targets, repository::publish(reader)),
         _ => {
             reader.unknown(&TOP);

@@ -236,12 +236,19 @@ impl Resolver<'_> {
         for reference in &index.packages {
             self.reference(reference, "package", |body| matches!(body, Body::Package(_)));
             // The suite is a matter of each package's own cell.
-            if let Some(package) = self.buildfile.target(&reference.name) {
-                self.templates([&index.suite], &package.over, &[]);
+            if let (IndexFormat::Apt(apt), Some(package)) =
+                (&index.format, self.buildfile.target(&reference.name))
+            {
+                self.templates([&apt.suite], &package.over, &[]);
             }
         }
         self.tests(&index.requires);
-        self.templates([&index.origin, &index.label, &index.description], over, &[]);
+        match &index.format {
+            IndexFormat::Apt(apt) => {
+                self.templates([&apt.origin, &apt.label, &apt.description], over, &[]);
+            }
+            IndexFormat::Rpm(rpm) => self.templates(&rpm.updateinfo, over, &[]),
+        }
     }
 
     fn publish(&mut self, publish: &Publish) {
@@ -249,9 +256,20 @@ impl Resolver<'_> {
             self.reference(reference, "index", |body| matches!(body, Body::Index(_)));
             if let Some(index) = self.buildfile.target(&reference.name) {
                 self.templates([at], &index.over, &[]);
+                self.url(publish, reference, &index.body);
             }
         }
         self.tests(&publish.requires);
+    }
+
+    /// A list of mirrors names places by whole URLs.
+    fn url(&mut self, publish: &Publish, reference: &Reference, body: &Body) {
+        let is_rpm = matches!(body, Body::Index(index) if matches!(index.format, IndexFormat::Rpm(_)));
+        if is_rpm && publish.url.is_none() {
+            let message = "clients of an rpm repository are told its URL, and the publish node has none";
+            let help = "say where clients find the directory: url \"https://packages.example.org\"";
+            self.report.push(Diagnostic::error(&reference.span, message, "published here").help(help));
+        }
     }
 
     fn tests(&mut self, references: &[Reference]) {

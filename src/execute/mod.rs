@@ -4,6 +4,7 @@ mod builtin;
 mod done;
 mod estimate;
 mod event;
+mod index;
 mod last_run;
 mod perform;
 mod run;

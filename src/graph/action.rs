@@ -1,5 +1,6 @@
-use super::{Node, Placement, Root, Work};
+use super::{IndexWork, Node, Placement, Root, Work};
 use crate::digest::{Describe, Digest, Visitor};
+use crate::index::Settings;
 
 /// Versions of what forge does itself: raised when its output changes for the same input.
 const ARCHIVE: &str = "archive 1";
@@ -94,9 +95,7 @@ impl Describe for Action<'_> {
             }
             Work::Index(index) => {
                 v.field("builtin", INDEX);
-                index.index.describe(v);
-                v.field("date", &index.date.to_string());
-                self.inputs_by_label(v, "package", &index.suites);
+                self.index(v, index);
             }
             Work::Publish(publish) => {
                 v.field("builtin", PUBLISH);
@@ -104,6 +103,9 @@ impl Describe for Action<'_> {
                     v.enter(&repository.prefix);
                     self.input(v, "catalog", at);
                     repository.index.describe(v);
+                    if let (Settings::Rpm(_), Some(url)) = (&repository.index, &repository.url) {
+                        v.field("url", url);
+                    }
                     if let Some(keep) = repository.keep {
                         v.field("keep", &format!("versions={} days={}", keep.versions, keep.days));
                     }
@@ -115,6 +117,27 @@ impl Describe for Action<'_> {
 }
 
 impl Action<'_> {
+    fn index(&self, v: &mut dyn Visitor, index: &IndexWork) {
+        match index {
+            IndexWork::Apt(apt) => {
+                apt.index.describe(v);
+                v.field("date", &apt.date.to_string());
+                self.inputs_by_label(v, "package", &apt.suites);
+            }
+            IndexWork::Rpm(rpm) => {
+                rpm.index.describe(v);
+                v.field("date", &rpm.date.to_string());
+                v.enter("package");
+                let packages = self.inputs.len() - usize::from(rpm.has_updateinfo);
+                (0..packages).for_each(|at| self.input(v, &at.to_string(), at));
+                v.leave();
+                if rpm.has_updateinfo {
+                    self.input(v, "updateinfo", packages);
+                }
+            }
+        }
+    }
+
     /// Many inputs of one kind, in the order of their nodes.
     fn inputs_by_label(&self, v: &mut dyn Visitor, group: &str, labels: &[String]) {
         v.enter(group);

@@ -333,7 +333,7 @@ impl<'a> Builder<'a> {
             }
             Work::Script(script) => Some(script.date),
             Work::Package(package) => Some(package.deb.source_date_epoch),
-            Work::Index(index) => Some(index.date),
+            Work::Index(index) => Some(index.date()),
             Work::Accept => self.date_of_input(node.inputs.first()?),
             _ => None,
         }

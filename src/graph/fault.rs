@@ -28,6 +28,13 @@ pub fn no_copyright(span: &Span, target: &str) -> Diagnostic {
         .help("add a copyright node with the path of a text file")
 }
 
+/// Packages agree with an index, and none is of its format.
+pub fn no_package_of_format(span: &Span, node: &str, format: &str) -> Diagnostic {
+    let message = format!("of the packages that agree with {node}, none is of format {format}");
+    let help = format!("leave this cell out, for example by: where distro.format=\"{format}\"");
+    Diagnostic::error(span, message, "declared here").help(help)
+}
+
 /// Something of a cell is needed, and no cell of the target agrees. The same goes for `more`
 /// other nodes.
 pub fn no_cell(span: &Span, node: &str, more: usize, used: &str) -> Diagnostic {

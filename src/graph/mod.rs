@@ -4,6 +4,7 @@ mod action;
 mod build;
 mod fault;
 mod fill;
+mod index;
 mod node;
 mod products;
 mod render;
@@ -14,6 +15,6 @@ pub use build::build;
 pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
-    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, Publication, PublishWork,
-    Root, Script, Work,
+    AptIndexWork, ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, Publication,
+    PublishWork, Root, RpmIndexWork, Script, Work,
 };

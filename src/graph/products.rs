@@ -7,8 +7,7 @@ use std::str::FromStr;
 use super::build::{Builder, Joins, node_name};
 use super::*;
 use super::{fault, fill::Filler};
-use crate::buildfile::{self, Body, Diagnostic, Resources, Span, Target, Template};
-use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, Suite};
+use crate::buildfile::{self, Diagnostic, Resources, Span, Target};
 use crate::matrix::Cell;
 use crate::package::{Compression, Deb, DebVersion, MaintainerScript, Priority, Relation};
 
@@ -150,79 +149,6 @@ impl Builder<'_> {
         self.graph.add(Node { target: step, keyword: "target", inputs: taken, ..node })
     }
 
-    pub(super) fn index(
-        &mut self,
-        target: &Target,
-        index: &buildfile::Index,
-        name: String,
-        cell: Cell,
-        joins: &Joins<'_>,
-    ) {
-        let filler = self.filler(&cell);
-        let mut inputs = Vec::new();
-        let mut suites = Vec::new();
-        let mut date = 1;
-        let packages = self.gathered(&index.packages, &cell, joins);
-        for node in self.accepted(target, index, packages) {
-            suites.push(self.filler(&self.graph.node(node).cell).text(&index.suite));
-            date = date.max(self.date_of_node(node).unwrap_or(1));
-            inputs.push(Input::Node { node, output: "package".to_owned() });
-        }
-        if inputs.is_empty() {
-            let used = index.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
-            let span = index.packages.first().map_or(&target.span, |package| &package.span);
-            return self.lacks(span, &name, &used.join("', '"));
-        }
-        let settings = AptIndex {
-            origin: filler.text(&index.origin),
-            label: filler.text(&index.label),
-            description: filler.text(&index.description),
-            suites: suite_list(index, &suites, |of| suites.iter().any(|suite| suite == of)),
-            compressions: index.compressions.iter().filter_map(|name| index_compression(name)).collect(),
-            contents: index.contents,
-            // One version is built for several suites, each time with other bytes.
-            pool: PoolLayout::PerSuite,
-        };
-        let work = Work::Index(Box::new(IndexWork { index: settings, suites, date }));
-        let may_lack = self.optional(&inputs);
-        self.graph.add(Node { inputs, may_lack, ..plain_node(target, name, cell, work) });
-    }
-
-    /// The packages as this index takes them: each once the tests of its cell have succeeded.
-    fn accepted(
-        &mut self,
-        index: &Target,
-        settings: &buildfile::Index,
-        packages: Vec<NodeId>,
-    ) -> Vec<NodeId> {
-        if settings.requires.is_empty() {
-            return packages;
-        }
-        packages.into_iter().map(|package| self.accept(index, settings, package)).collect()
-    }
-
-    /// The step that stands between a package and the index: `package.for-index`.
-    fn accept(&mut self, index: &Target, settings: &buildfile::Index, package: NodeId) -> NodeId {
-        let Node { target: used, cell, .. } = self.graph.node(package).clone();
-        let Some(used) = self.buildfile.target(&used) else { return package };
-        let step = format!("{}.for-{}", used.name, index.name);
-        let name = node_name(&step, &cell);
-        if let Some(step) = self.graph.by_name(&name) {
-            return step;
-        }
-        let tests = settings.requires.iter().filter_map(|test| self.buildfile.target(&test.name));
-        let requires = tests.flat_map(|test| self.join(&test.name, &test.over, used).all(&cell)).collect();
-        let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
-        let node = plain_node(index, name, cell, Work::Accept);
-        self.graph.add(Node { target: step, keyword: "package", inputs, requires, ..node })
-    }
-
-    /// The nodes among the inputs that the Buildfile lets go on without.
-    fn optional(&self, inputs: &[Input]) -> Vec<NodeId> {
-        let nodes = inputs.iter().filter_map(Input::node);
-        nodes.filter(|node| self.expander.is_optional(&self.graph.node(*node).cell)).collect()
-    }
-
     pub(super) fn publish(
         &mut self,
         target: &Target,
@@ -235,7 +161,7 @@ impl Builder<'_> {
         let mut repositories = Vec::new();
         for (index, at) in &publish.repositories {
             for node in joins.all(&index.name, &cell) {
-                repositories.extend(self.publication(&index.name, node, at));
+                repositories.extend(self.publication(&index.name, node, at, publish.url.as_deref()));
                 inputs.push(Input::Node { node, output: "catalog".to_owned() });
             }
         }
@@ -254,18 +180,9 @@ impl Builder<'_> {
         let may_lack = self.optional(&inputs);
         self.graph.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
     }
-
-    fn publication(&self, index: &str, node: NodeId, at: &Template) -> Option<Publication> {
-        let Node { cell, work: Work::Index(work), .. } = self.graph.node(node) else { return None };
-        let Body::Index(declared) = &self.buildfile.target(index)?.body else { return None };
-        // What is published holds suites beside those of the selected packages.
-        let suites = suite_list(declared, &work.suites, |_| true);
-        let index = AptIndex { suites, ..work.index.clone() };
-        Some(Publication { prefix: self.filler(cell).text(at), index, keep: declared.keep })
-    }
 }
 
-fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
+pub(super) fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
     Node {
         name,
         target: target.name.clone(),
@@ -279,29 +196,6 @@ fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
         timeout: None,
         span: target.span.clone(),
         fault: None,
-    }
-}
-
-/// The suites that packages are in, and the aliases of suites that are `there`.
-fn suite_list(index: &buildfile::Index, suites: &[String], there: impl Fn(&str) -> bool) -> Vec<Suite> {
-    let names: BTreeSet<&String> = suites.iter().collect();
-    let own = names.iter().map(|name| {
-        let holds = Holds::Packages { component: index.component.clone(), architectures: Vec::new() };
-        Suite { codename: (*name).clone(), suite: None, version: None, holds }
-    });
-    let aliases = index.aliases.iter().filter(|(_, of)| there(of)).map(|(alias, of)| {
-        let holds = Holds::AliasOf(of.clone());
-        Suite { codename: alias.clone(), suite: None, version: None, holds }
-    });
-    own.chain(aliases).collect()
-}
-
-fn index_compression(name: &str) -> Option<IndexCompression> {
-    match name {
-        "xz" => Some(IndexCompression::Xz),
-        "gz" => Some(IndexCompression::Gz),
-        "zst" => Some(IndexCompression::Zst),
-        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::buildfile::{Keep, KeySource};
-use crate::index::AptIndex;
+use crate::index::{AptIndex, RpmIndex, Settings};
 use crate::package::Deb;
 use crate::upstream::BootstrapLock;
 
@@ -145,12 +145,42 @@ pub struct PackageWork {
 
 /// Repository metadata to be made.
 #[derive(Clone, Debug)]
-pub struct IndexWork {
+pub enum IndexWork {
+    /// For apt.
+    Apt(AptIndexWork),
+    /// For dnf and its kin.
+    Rpm(RpmIndexWork),
+}
+
+impl IndexWork {
+    /// The date of its newest package, seconds since 1970.
+    pub fn date(&self) -> u64 {
+        match self {
+            Self::Apt(apt) => apt.date,
+            Self::Rpm(rpm) => rpm.date,
+        }
+    }
+}
+
+/// An apt repository to be made.
+#[derive(Clone, Debug)]
+pub struct AptIndexWork {
     /// Settings.
     pub index: AptIndex,
     /// In which suite the package of each input is.
     pub suites: Vec<String>,
     /// `Date:` of the unsigned release files, seconds since 1970.
+    pub date: u64,
+}
+
+/// An rpm repository to be made of its inputs.
+#[derive(Clone, Debug)]
+pub struct RpmIndexWork {
+    /// Settings.
+    pub index: RpmIndex,
+    /// Whether the last input is a file of advisories, and no package.
+    pub has_updateinfo: bool,
+    /// The time in the unsigned metadata, seconds since 1970.
     pub date: u64,
 }
 
@@ -172,8 +202,10 @@ pub struct PublishWork {
 pub struct Publication {
     /// Below which prefix it goes.
     pub prefix: String,
-    /// Settings, with all aliases.
-    pub index: AptIndex,
+    /// Settings; those for apt with all aliases.
+    pub index: Settings,
+    /// Where clients find it, without a slash at the end.
+    pub url: Option<String>,
     /// What of earlier publishes is dropped.
     pub keep: Option<Keep>,
 }

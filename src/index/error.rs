@@ -95,4 +95,33 @@ pub enum IndexError {
         /// Where the other comes from.
         second: String,
     },
+    /// Two rpm packages would be one file.
+    #[error(
+        "{path} would be two different files: one from {first}, one from {second}; \
+         raise the iteration of one"
+    )]
+    FileConflict {
+        /// The path below the repository's root.
+        path: String,
+        /// Where the one comes from.
+        first: String,
+        /// Where the other comes from.
+        second: String,
+    },
+    /// A text of a package has a character that XML 1.0 cannot hold.
+    #[error("{origin} has the character {character:?} in its header, which no XML can hold; take it out")]
+    NotXml {
+        /// Where the package comes from.
+        origin: String,
+        /// The character.
+        character: char,
+    },
+    /// A file of advisories is none.
+    #[error(
+        "the file of updateinfo is no list of advisories, an XML document with the root 'updates': {reason}"
+    )]
+    Updateinfo {
+        /// What is wrong with it.
+        reason: String,
+    },
 }

@@ -4,9 +4,17 @@
 //! puts it where clients read it.
 
 pub mod apt;
+mod catalog;
 mod compress;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod rpm;
+mod settings;
 
 pub use apt::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite};
+pub use catalog::{CatalogEntry, Label, read_catalog, updateinfo_of};
 pub use compress::IndexCompression;
 pub use error::IndexError;
+pub use rpm::{IndexedRpm, RpmIndex};
+pub use settings::{Recorded, RepositoryKind, Settings, VersionOrder};

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use crate::buildfile::KeySource;
 use crate::digest::Digest;
 use crate::graph::{Publication, PublishWork};
-use crate::index::apt::{Label, read_catalog};
-use crate::publish::{self, DirectoryTarget, Effect, PublishError, Repository, Secret, SigningKeys};
+use crate::index::{Label, read_catalog, updateinfo_of};
+use crate::keys::{KeySource, SigningKeys, signing_time};
+use crate::publish::{DirectoryTarget, Effect, PublishError, Repository};
 use crate::store::LocalStore;
 
 /// What a publishing node wants to be there, beside what is there.
@@ -28,8 +28,8 @@ impl<'a> Destination<'a> {
 
     /// The keys, read and tried now: one that cannot sign is told before anything is built.
     pub fn keys(&self) -> Result<SigningKeys, PublishError> {
-        let sources: Vec<publish::KeySource> = self.work.keys.iter().map(key_source).collect();
-        Ok(SigningKeys::load(&sources, publishing_time())?)
+        let sources: Vec<KeySource> = self.work.keys.iter().map(KeySource::from).collect();
+        Ok(SigningKeys::load(&sources, signing_time())?)
     }
 
     /// The repositories to be published, made from the generations that are live now.
@@ -42,9 +42,10 @@ impl<'a> Destination<'a> {
         let pairs = self.work.repositories.iter().zip(catalogs);
         pairs
             .map(|(publication, catalog)| {
-                let packages = read_catalog(&store.tree(*catalog)?, store)?;
+                let catalog = store.tree(*catalog)?;
+                let (packages, updateinfo) = (read_catalog(&catalog, store)?, updateinfo_of(&catalog));
                 let expected = self.target.state(&publication.prefix)?.map(|generation| generation.id);
-                Ok(Repository { packages, expected, ..repository(publication) })
+                Ok(Repository { packages, updateinfo, expected, ..repository(publication) })
             })
             .collect()
     }
@@ -55,7 +56,7 @@ impl<'a> Destination<'a> {
         catalogs: &[Digest],
         store: &LocalStore,
     ) -> Result<Option<String>, PublishError> {
-        let (keys, now) = (self.keys()?, publishing_time());
+        let (keys, now) = (self.keys()?, signing_time());
         for repository in self.repositories(catalogs, store)? {
             let difference = self.target.difference(&repository, Some(&keys), now)?;
             if difference.is_some() {
@@ -71,27 +72,11 @@ impl<'a> Destination<'a> {
         publication: &Publication,
         wanted: &BTreeSet<Label>,
     ) -> Result<Effect, PublishError> {
-        self.target.forecast(&repository(publication), wanted, publishing_time())
+        self.target.forecast(&repository(publication), wanted, signing_time())
     }
 }
 
 fn repository(publication: &Publication) -> Repository {
-    let Publication { prefix, index, keep } = publication.clone();
-    Repository { prefix, index, keep, packages: Vec::new(), expected: None }
-}
-
-/// Seconds since 1970: now, or `SOURCE_DATE_EPOCH`, by which two publishes can be compared
-/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
-pub fn publishing_time() -> u64 {
-    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-    fixed.unwrap_or_else(now)
-}
-
-fn key_source(source: &KeySource) -> publish::KeySource {
-    let key = match source {
-        KeySource::File(path) => Secret::File(path.clone()),
-        KeySource::Env(name) => Secret::Env(name.clone()),
-    };
-    publish::KeySource { key, passphrase: None }
+    let Publication { prefix, index, url, keep } = publication.clone();
+    Repository { prefix, index, url, keep, packages: Vec::new(), updateinfo: None, expected: None }
 }

@@ -3,9 +3,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Destination, Plan, PlanError, Verdict};
-use crate::graph::{Graph, Input, Node, NodeId, Publication, Work};
-use crate::index::Holds;
-use crate::index::apt::Label;
+use crate::graph::{Graph, IndexWork, Input, Node, NodeId, Publication, Work};
+use crate::index::{Holds, Label, Settings};
 use crate::publish::{Effect, SuiteEffect};
 
 /// What a plan would change in one repository.
@@ -50,25 +49,42 @@ pub fn effects(graph: &Graph, plan: &Plan) -> Result<Vec<RepositoryEffect>, Plan
 fn packages(graph: &Graph, index: NodeId) -> BTreeMap<Label, NodeId> {
     let node = graph.node(index);
     let Work::Index(work) = &node.work else { return BTreeMap::new() };
-    let packages = node.inputs.iter().zip(&work.suites).filter_map(|(input, suite)| {
-        let id = input.node()?;
-        let Work::Package(package) = &graph.node(package_behind(graph, id)).work else { return None };
-        let deb = &package.deb;
-        let label = Label {
-            suite: suite.clone(),
-            name: deb.name.to_string(),
-            version: deb.version.to_string(),
-            architecture: deb.architecture.to_string(),
-        };
-        Some((label, id))
-    });
-    packages.collect()
+    let nodes: Vec<NodeId> = node.inputs.iter().filter_map(Input::node).collect();
+    let labels = |suites: &mut dyn Iterator<Item = &str>| {
+        let labelled =
+            nodes.iter().zip(suites).filter_map(|(id, suite)| Some((label(graph, *id, suite)?, *id)));
+        labelled.collect()
+    };
+    match &**work {
+        IndexWork::Apt(apt) => labels(&mut apt.suites.iter().map(String::as_str)),
+        IndexWork::Rpm(_) => labels(&mut std::iter::repeat("")),
+    }
+}
+
+fn label(graph: &Graph, id: NodeId, suite: &str) -> Option<Label> {
+    let Work::Package(package) = &graph.node(package_behind(graph, id)).work else { return None };
+    let deb = &package.deb;
+    Some(Label {
+        suite: suite.to_owned(),
+        name: deb.name.to_string(),
+        version: deb.version.to_string(),
+        architecture: deb.architecture.to_string(),
+    })
+}
+
+/// The package itself, where a step stands before it that only lets it through.
+fn package_behind(graph: &Graph, node: NodeId) -> NodeId {
+    match graph.node(node) {
+        Node { work: Work::Accept, inputs, .. } => inputs.first().and_then(Input::node).unwrap_or(node),
+        _ => node,
+    }
 }
 
 /// The same under the names of aliases, too.
 fn with_aliases(packages: BTreeMap<Label, NodeId>, publication: &Publication) -> BTreeMap<Label, NodeId> {
+    let Settings::Apt(index) = &publication.index else { return packages };
     let mut all = packages.clone();
-    for suite in &publication.index.suites {
+    for suite in &index.suites {
         let Holds::AliasOf(target) = &suite.holds else { continue };
         let own = packages.iter().filter(|(label, _)| label.suite == *target);
         all.extend(own.map(|(label, id)| (Label { suite: suite.codename.clone(), ..label.clone() }, *id)));
@@ -86,14 +102,6 @@ fn add_causes(suite: &mut SuiteEffect, cause: &impl Fn(&Label) -> Option<String>
     };
     added.iter_mut().for_each(|one| one.cause = cause(&label(&one.name, &one.version)));
     replaced.iter_mut().for_each(|one| one.cause = cause(&label(&one.name, &one.to)));
-}
-
-/// The package itself, where a step stands before it that only lets it through.
-fn package_behind(graph: &Graph, node: NodeId) -> NodeId {
-    match graph.node(node) {
-        Node { work: Work::Accept, inputs, .. } => inputs.first().and_then(Input::node).unwrap_or(node),
-        _ => node,
-    }
 }
 
 /// Why a node is run; of one that waits for others, why the first of these is. None for what is

@@ -5,13 +5,16 @@ use super::directory::Repository;
 use super::keep::dropped;
 use super::{Effect, Generation, PublishError, PublishedPackage};
 use crate::digest::{Describe, Digest, Visitor, key_of};
-use crate::index::apt::{CatalogEntry, Label};
-use crate::index::{AptIndex, Holds, Suite};
+use crate::index::{AptIndex, CatalogEntry, Holds, Label, Settings, Suite};
 
 /// What a repository is to hold: the packages of an index, and what stays of those that are live.
 pub(super) struct Content {
-    /// The settings, with the suites of all packages.
-    pub index: AptIndex,
+    /// The settings; those for apt with the suites of all packages.
+    pub index: Settings,
+    /// Where clients find it.
+    pub url: Option<String>,
+    /// A file of advisories, in the store.
+    pub updateinfo: Option<Digest>,
     /// All packages, sorted.
     pub packages: Vec<PublishedPackage>,
     /// What this changes for clients.
@@ -35,7 +38,7 @@ impl Content {
             repository.packages.iter().map(|package| (&package.label, package)).collect();
         let mut packages = Vec::with_capacity(own.len());
         for label in &own {
-            let path = index.pool_path(label).unwrap_or_default();
+            let path = index.path(label).unwrap_or_default();
             let (entry, since) = match (known.get(label), brought.get(label)) {
                 (Some(live), Some(new)) if live.entry.sha256 != new.sha256 => {
                     return Err(PublishError::PoolConflict { path: dir.join(&live.path) });
@@ -46,7 +49,8 @@ impl Content {
             };
             packages.push(PublishedPackage { entry: entry.clone(), path, since });
         }
-        Ok(Self { index, packages, effect })
+        let (url, updateinfo) = (repository.url.clone(), repository.updateinfo);
+        Ok(Self { index, url, updateinfo, packages, effect })
     }
 
     /// The key of the content: where it agrees, there is nothing to publish.
@@ -58,6 +62,13 @@ impl Content {
 impl Describe for Content {
     fn describe(&self, visitor: &mut dyn Visitor) {
         self.index.describe(visitor);
+        // apt clients are told nothing of it.
+        if let (Settings::Rpm(_), Some(url)) = (&self.index, &self.url) {
+            visitor.field("url", url);
+        }
+        if let Some(updateinfo) = self.updateinfo {
+            visitor.field("updateinfo", &updateinfo.to_string());
+        }
         for package in &self.packages {
             visitor.field(&package.label().to_string(), &package.entry.sha256);
         }
@@ -66,7 +77,7 @@ impl Describe for Content {
 
 /// The same by names alone, which are known before anything is built.
 pub(super) struct Merged {
-    pub index: AptIndex,
+    pub index: Settings,
     /// What is in the suites that have packages of their own.
     pub own: BTreeSet<Label>,
     pub effect: Effect,
@@ -82,21 +93,29 @@ impl Merged {
         let Repository { prefix, index, keep, .. } = repository;
         check_identity(prefix, live, index)?;
         let before = live.map_or(&[][..], |live| &live.packages);
-        let dropped = dropped(before, wanted, *keep, now);
+        let dropped = dropped(before, wanted, *keep, index.order(), now);
         let stays = before.iter().map(PublishedPackage::label).filter(|label| !dropped.contains_key(label));
         let own: BTreeSet<Label> = stays.chain(wanted).cloned().collect();
-        let index = with_suites_of(index, &own);
+        let index = match index {
+            Settings::Apt(apt) => Settings::Apt(with_suites_of(apt, &own)),
+            Settings::Rpm(rpm) => Settings::Rpm(rpm.clone()),
+        };
         let (old, new) = (live.map(Generation::seen).unwrap_or_default(), seen(&own, &aliases(&index)));
         let cause = |gone: &Label| cause_of_loss(gone, live, &dropped, &index);
-        let effect = Effect::between(&old, &new, cause);
+        let effect = Effect::between(&old, &new, index.order(), cause);
         Ok(Self { index, own, effect })
     }
 }
 
 /// Clients refuse a repository that changes its Origin or Label until each user confirms it.
 /// The codename is the suite's directory, so a change of it is another suite.
-fn check_identity(prefix: &str, live: Option<&Generation>, index: &AptIndex) -> Result<(), PublishError> {
+fn check_identity(prefix: &str, live: Option<&Generation>, index: &Settings) -> Result<(), PublishError> {
     let Some(live) = live else { return Ok(()) };
+    if live.kind != index.kind() {
+        let (prefix, before, after) = (prefix.to_owned(), live.kind, index.kind());
+        return Err(PublishError::Kind { prefix, before, after });
+    }
+    let Settings::Apt(index) = index else { return Ok(()) };
     let fields = [("Origin", &live.origin, &index.origin), ("Label", &live.label, &index.label)];
     match fields.into_iter().find(|(_, before, after)| before != after) {
         None => Ok(()),
@@ -127,7 +146,8 @@ fn with_suites_of(index: &AptIndex, own: &BTreeSet<Label>) -> AptIndex {
 }
 
 /// Which suite each alias repeats.
-pub(super) fn aliases(index: &AptIndex) -> BTreeMap<String, String> {
+pub(super) fn aliases(index: &Settings) -> BTreeMap<String, String> {
+    let Settings::Apt(index) = index else { return BTreeMap::new() };
     let alias = |suite: &Suite| match &suite.holds {
         Holds::AliasOf(target) => Some((suite.codename.clone(), target.clone())),
         Holds::Packages { .. } => None,
@@ -150,7 +170,7 @@ fn cause_of_loss(
     gone: &Label,
     live: Option<&Generation>,
     dropped: &BTreeMap<Label, String>,
-    index: &AptIndex,
+    index: &Settings,
 ) -> String {
     let was_alias_of = live.and_then(|live| live.aliases.get(&gone.suite));
     let suite = was_alias_of.unwrap_or(&gone.suite);

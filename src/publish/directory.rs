@@ -3,11 +3,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::content::{Content, Merged};
+use super::error::INSIDE;
 use super::prepare::{Place, Prepared, Room, Seal};
-use super::{Effect, Generation, PublishError, SigningKeys};
+use super::{Effect, Generation, PublishError};
 use crate::buildfile::Keep;
-use crate::index::AptIndex;
-use crate::index::apt::{CatalogEntry, Label};
+use crate::digest::Digest;
+use crate::index::{CatalogEntry, Label, Settings};
+use crate::keys::SigningKeys;
 use crate::store::LocalStore;
 
 /// A directory that clients read, by `file:` or through a web server.
@@ -22,9 +24,13 @@ pub struct DirectoryTarget {
 pub struct Repository {
     /// Where it is below the target's root, such as `apt/27`; empty for the root itself.
     pub prefix: String,
-    /// Its settings. Of the suites, those that hold packages are replaced by what the packages
+    /// Its settings. Of the suites for apt, those that hold packages are replaced by what the packages
     /// say; aliases count where their suite has packages.
-    pub index: AptIndex,
+    pub index: Settings,
+    /// Where clients find it, without a slash at the end; an rpm repository needs one.
+    pub url: Option<String>,
+    /// The file of advisories of an rpm repository, in the store.
+    pub updateinfo: Option<Digest>,
     /// What is dropped of that which was published before; none keeps everything.
     pub keep: Option<Keep>,
     /// The packages that are to be there beside those that stay.
@@ -96,7 +102,7 @@ impl DirectoryTarget {
         Self { retention, ..self }
     }
 
-    /// What is live below `prefix`. Errors: [`PublishError::Foreign`] where `dists` is not of
+    /// What is live below `prefix`. Errors: [`PublishError::Foreign`] where `dists` or `repodata` is not of
     /// forge's making, [`PublishError::State`] where its state cannot be read.
     pub fn state(&self, prefix: &str) -> Result<Option<Generation>, PublishError> {
         self.place(prefix)?.state()
@@ -196,8 +202,7 @@ impl DirectoryTarget {
     }
 
     fn place(&self, prefix: &str) -> Result<Place, PublishError> {
-        let fits =
-            |name: &str| !(name.is_empty() || name.starts_with('.') || ["pool", "dists"].contains(&name));
+        let fits = |name: &str| !(name.is_empty() || name.starts_with('.') || INSIDE.contains(&name));
         match prefix.is_empty() || prefix.split('/').all(fits) {
             true => Ok(Place { prefix: prefix.to_owned(), dir: self.root.join(prefix) }),
             false => Err(PublishError::Prefix(prefix.to_owned())),

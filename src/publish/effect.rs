@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::index::apt::{Label, compare_versions};
+use crate::index::{Label, VersionOrder};
 
 /// What a publish changes for the clients of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,10 +54,11 @@ pub struct Replaced {
 }
 
 impl Effect {
-    /// What changes from `before` to `after`; `cause` tells why a package goes.
+    /// What changes from `before` to `after`, with versions in this order; `cause` tells why a package goes.
     pub fn between(
         before: &BTreeSet<Label>,
         after: &BTreeSet<Label>,
+        order: VersionOrder,
         cause: impl Fn(&Label) -> String,
     ) -> Self {
         let mut suites: BTreeMap<(&str, &str), SuiteEffect> = BTreeMap::new();
@@ -67,7 +68,7 @@ impl Effect {
                 architecture: architecture.to_owned(),
                 ..SuiteEffect::default()
             });
-            effect.add(&versions, &cause);
+            effect.add(&versions, order, &cause);
         }
         Self { suites: suites.into_values().collect() }
     }
@@ -96,13 +97,12 @@ impl SuiteEffect {
         self.added.is_empty() && self.replaced.is_empty() && self.dropped.is_empty()
     }
 
-    fn add(&mut self, versions: &Versions<'_>, cause: &impl Fn(&Label) -> String) {
+    fn add(&mut self, versions: &Versions<'_>, order: VersionOrder, cause: &impl Fn(&Label) -> String) {
         let Versions { gone, stay, come } = versions;
         self.kept += stay.len();
-        let earlier = gone.iter().chain(stay).max_by(|a, b| compare_versions(&a.version, &b.version));
-        let newest = come.iter().max_by(|a, b| compare_versions(&a.version, &b.version));
-        let upgrade =
-            earlier.zip(newest).filter(|(from, to)| compare_versions(&from.version, &to.version).is_lt());
+        let earlier = gone.iter().chain(stay).max_by(|a, b| order(&a.version, &b.version));
+        let newest = come.iter().max_by(|a, b| order(&a.version, &b.version));
+        let upgrade = earlier.zip(newest).filter(|(from, to)| order(&from.version, &to.version).is_lt());
         self.replaced.extend(upgrade.map(|(from, to)| Replaced {
             name: to.name.clone(),
             from: from.version.clone(),
@@ -148,6 +148,7 @@ fn by_name<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::apt::compare_versions;
 
     fn labels(all: &[(&str, &str, &str)]) -> BTreeSet<Label> {
         let label = |(suite, name, version): &(&str, &str, &str)| Label {
@@ -177,7 +178,8 @@ mod tests {
             ("x", "d", "1"),
             ("y", "c", "1"),
         ]);
-        let effect = Effect::between(&before, &after, |label| format!("{} is old", label.version));
+        let effect =
+            Effect::between(&before, &after, compare_versions, |label| format!("{} is old", label.version));
         let changed = |name: &str, version: &str, cause: Option<&str>| Changed {
             name: name.into(),
             version: version.into(),
@@ -201,6 +203,6 @@ mod tests {
         assert_eq!(effect.suites, [x, y]);
         assert_eq!(effect.counts(), [3, 1, 2, 3]);
         assert!(!effect.is_empty());
-        assert!(Effect::between(&after, &after, |_| String::new()).is_empty());
+        assert!(Effect::between(&after, &after, compare_versions, |_| String::new()).is_empty());
     }
 }

@@ -1,9 +1,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::KeyError;
-use crate::index::IndexError;
+use crate::index::{IndexError, RepositoryKind};
+use crate::keys::KeyError;
 use crate::store::StoreError;
+
+/// Names that a repository has inside it.
+pub(super) const INSIDE: [&str; 5] = ["dists", "gen", "packages", "pool", "repodata"];
 
 /// Why nothing was published, or not all of it. What clients see is whole in any case.
 #[derive(Debug, thiserror::Error)]
@@ -82,10 +85,28 @@ pub enum PublishError {
     /// No index can be made of the packages.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// Another kind of repository is there.
+    #[error(
+        "'{prefix}' holds an {before} repository, and an {after} repository cannot take its place: publish it under another prefix"
+    )]
+    Kind {
+        /// The repository.
+        prefix: String,
+        /// What is there.
+        before: RepositoryKind,
+        /// What was to be.
+        after: RepositoryKind,
+    },
+    /// An rpm repository has no URL.
+    #[error(
+        "clients of the rpm repository '{0}' are told its URL, and none is given; say in the publish node where they find it"
+    )]
+    NoUrl(String),
     /// The prefix cannot name a directory below the root.
     #[error(
         "'{0}' cannot be a repository's prefix; expected names like 'apt/27', each once, none of them \
-         'pool' or 'dists' or beginning with a dot, or '' for the root"
+         beginning with a dot or one of those inside a repository ({inside}), or '' for the root",
+        inside = INSIDE.join(", ")
     )]
     Prefix(String),
 }

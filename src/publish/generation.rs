@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::content::{Content, aliases, seen};
 use crate::digest::Digest;
-use crate::index::apt::{CatalogEntry, Label};
+use crate::index::{CatalogEntry, Label, RepositoryKind, Settings};
 
 /// The version of the state file's format.
 const FORMAT: u32 = 2;
@@ -15,15 +15,17 @@ pub struct Generation {
     format: u32,
     /// Its name: the date and the beginning of the content's digest.
     pub id: String,
+    /// Which clients it is for.
+    pub kind: RepositoryKind,
     /// The key of the content that was asked for.
     pub content: Digest,
-    /// The date in its Release files, in seconds since 1970; it grows with each generation.
+    /// The date in its Release files, or the revision of its `repomd.xml`, in seconds since 1970; it grows with each generation.
     pub date: u64,
     /// The fingerprints of the primary keys that signed it; none if it is unsigned.
     pub fingerprints: Vec<String>,
     /// The digest of the public keyring published with it.
     pub keyring: Option<Digest>,
-    /// The `Origin` of its Release files, which clients hold it to.
+    /// The `Origin` of its Release files, which clients hold it to; empty for rpm.
     pub origin: String,
     /// The `Label` of its Release files, likewise.
     pub label: String,
@@ -31,8 +33,9 @@ pub struct Generation {
     pub aliases: BTreeMap<String, String>,
     /// What the other suites hold.
     pub packages: Vec<PublishedPackage>,
-    /// Its by-hash files, below `dists/`. Those that its own Release files list have no time;
-    /// the others are kept for clients with an older Release, which was live until that time.
+    /// Its files that are named by digest, below what its link leads to. Those that its own
+    /// metadata lists have no time; the others are kept for clients with older metadata, which was
+    /// live until that time.
     pub by_hash: BTreeMap<String, Option<u64>>,
     /// Earlier generations that are still there, and until when each was live.
     pub earlier: BTreeMap<String, u64>,
@@ -85,15 +88,20 @@ impl Generation {
         }
         by_hash.extend(own_by_hash.map(|path| (path, None)));
         let digest = content.digest();
+        let (origin, label) = match &content.index {
+            Settings::Apt(apt) => (apt.origin.clone(), apt.label.clone()),
+            Settings::Rpm(_) => Default::default(),
+        };
         Self {
             format: FORMAT,
+            kind: content.index.kind(),
             id: format!("{}-{}", compact(date), digest.short()),
             content: digest,
             date,
             fingerprints: Vec::new(),
             keyring: None,
-            origin: content.index.origin.clone(),
-            label: content.index.label.clone(),
+            origin,
+            label,
             aliases: aliases(&content.index),
             packages: content.packages.clone(),
             by_hash,
@@ -143,7 +151,8 @@ mod tests {
 
     fn next(live: Option<&Generation>, path: &str, now: u64) -> Generation {
         let index = AptIndex { description: path.to_owned(), ..fixture::index(Vec::new()) };
-        let content = Content { index, packages: Vec::new(), effect: Effect::default() };
+        let (index, effect) = (Settings::Apt(index), Effect::default());
+        let content = Content { index, url: None, updateinfo: None, packages: Vec::new(), effect };
         Generation::after(live, &content, std::iter::once(path.to_owned()), now, 100)
     }
 

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::PublishedPackage;
 use crate::buildfile::Keep;
-use crate::index::apt::{Label, compare_versions};
+use crate::index::{Label, VersionOrder};
 
 const DAY: u64 = 86_400;
 
@@ -13,6 +13,7 @@ pub(super) fn dropped(
     live: &[PublishedPackage],
     wanted: &BTreeSet<Label>,
     keep: Option<Keep>,
+    order: VersionOrder,
     now: u64,
 ) -> BTreeMap<Label, String> {
     let Some(keep) = keep else { return BTreeMap::new() };
@@ -25,7 +26,7 @@ pub(super) fn dropped(
         groups.entry(group(label)).or_default().push(label);
     }
     groups.values_mut().for_each(|labels| {
-        labels.sort_by(|a, b| compare_versions(&b.version, &a.version).then_with(|| a.cmp(b)));
+        labels.sort_by(|a, b| order(&b.version, &a.version).then_with(|| a.cmp(b)));
     });
     let judge = |package: &PublishedPackage| {
         let label = package.label();

@@ -18,10 +18,8 @@ mod error;
 mod files;
 mod generation;
 mod keep;
-mod keygen;
-mod keys;
+mod layout;
 mod prepare;
-mod sign;
 #[cfg(test)]
 mod tests;
 
@@ -29,5 +27,3 @@ pub use directory::{DirectoryTarget, Outcome, Progress, Repository};
 pub use effect::{Changed, Effect, Replaced, SuiteEffect};
 pub use error::PublishError;
 pub use generation::{Generation, PublishedPackage};
-pub use keygen::generate_key;
-pub use keys::{Fault, KeyError, KeySource, Secret, SigningKeys};

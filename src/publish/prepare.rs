@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use super::content::Content;
 use super::directory::{Progress, Repository};
 use super::files::{self, copy_object, link_or_copy, replace_link, write_file};
-use super::{Generation, PublishError, PublishedPackage, SigningKeys};
+use super::{Generation, PublishError, PublishedPackage};
 use crate::digest::Digest;
-use crate::index::apt;
+use crate::index::RepositoryKind;
+use crate::keys::SigningKeys;
 use crate::store::{Kind, LocalStore, StoreError, Tree};
 
 /// Where a generation keeps the records of its packages, each under its digest.
@@ -30,23 +31,27 @@ impl Place {
         self.generations().join(id)
     }
 
-    fn dists(&self) -> PathBuf {
-        self.dir.join("dists")
-    }
-
     /// Where files wait to be put in their place by one step.
     fn incoming(&self) -> PathBuf {
         self.generations().join("incoming")
     }
 
-    /// The live generation.
+    /// The live generation, of either kind.
     pub fn state(&self) -> Result<Option<Generation>, PublishError> {
-        let link = self.dists();
+        for kind in RepositoryKind::ALL {
+            if let Some(live) = self.state_behind(&self.dir.join(kind.link()))? {
+                return Ok(Some(live));
+            }
+        }
+        Ok(None)
+    }
+
+    fn state_behind(&self, link: &Path) -> Result<Option<Generation>, PublishError> {
         let foreign = || PublishError::Foreign {
-            path: link.clone(),
+            path: link.to_owned(),
             expected: "a symbolic link into .generations, or nothing",
         };
-        let target = match fs::read_link(&link) {
+        let target = match fs::read_link(link) {
             Ok(target) => target,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(foreign()),
@@ -126,8 +131,9 @@ impl Room {
     ) -> Result<Prepared, PublishError> {
         let live = self.live.as_ref();
         let tree = self.indices(&content, Generation::next_date(live, now), store)?;
-        let own = tree.entries().iter().filter_map(|entry| entry.path.strip_prefix("dists/"));
-        let own = own.filter(|path| path.contains("/by-hash/")).map(str::to_owned);
+        let kind = content.index.kind();
+        let own = tree.entries().iter().filter_map(|entry| kind.named_by_digest(&entry.path));
+        let own = own.map(str::to_owned);
         let mut generation = Generation::after(live, &content, own, now, retention);
         Seal { fingerprints: generation.fingerprints, keyring: generation.keyring } = Seal::of(keys)?;
         self.remove_leftovers(&generation)?;
@@ -136,9 +142,8 @@ impl Room {
         prepared.fill_pool(&tree, store, progress)?;
         prepared.write_indices(&tree, store)?;
         prepared.write_records(store)?;
-        for (suite, release) in releases(&tree) {
-            prepared.write_signatures(suite, &store.get(release)?, keys, now)?;
-        }
+        prepared.write_mirrorlist()?;
+        prepared.write_signatures(&tree, keys, now, store)?;
         prepared.write_keys(keys)?;
         prepared.write_state()?;
         files::flush_filesystem(&prepared.room.place.dir)?;
@@ -149,20 +154,16 @@ impl Room {
     fn indices(&self, content: &Content, date: u64, store: &LocalStore) -> Result<Tree, PublishError> {
         let live = self.live.iter().flat_map(|live| &live.packages);
         let here: HashSet<Digest> = live.map(|package| package.entry.record).collect();
-        let indexed = |package: &PublishedPackage| {
-            let record = package.entry.record;
-            let bytes = match here.contains(&record) {
-                true => self.record(record)?,
-                false => store.get(record)?,
-            };
-            let mut indexed = package.entry.indexed(&bytes)?;
-            if !content.index.contents {
-                indexed.paths = Vec::new();
-            }
-            Ok::<_, PublishError>(indexed)
+        let bytes = |record: Digest| match here.contains(&record) {
+            true => self.record(record),
+            false => Ok(store.get(record)?),
         };
-        let packages = content.packages.iter().map(indexed).collect::<Result<Vec<_>, _>>()?;
-        Ok(apt::build(&content.index, &packages, date, store)?)
+        let mut packages = Vec::with_capacity(content.packages.len());
+        for PublishedPackage { entry, .. } in &content.packages {
+            packages.push((entry, bytes(entry.record)?));
+        }
+        let updateinfo = content.updateinfo.map(|object| store.get(object)).transpose()?;
+        Ok(content.index.build(&packages, updateinfo.as_deref(), date, store)?)
     }
 
     /// A record of the live generation, checked against its digest.
@@ -195,21 +196,6 @@ impl Room {
         let paths = entries.collect::<Result<Vec<_>, _>>().map_err(PublishError::io("list", &room))?;
         Ok(paths.into_iter().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
     }
-}
-
-/// The Release file of each suite.
-fn releases(tree: &Tree) -> Vec<(&str, Digest)> {
-    let files = tree.entries().iter().filter_map(|entry| match entry.kind {
-        Kind::File { object, .. } => Some((suite_of_release(&entry.path)?, object)),
-        _ => None,
-    });
-    files.collect()
-}
-
-/// The suite, for `dists/<suite>/Release`.
-fn suite_of_release(path: &str) -> Option<&str> {
-    let suite = path.strip_prefix("dists/")?.strip_suffix("/Release")?;
-    (!suite.contains('/')).then_some(suite)
 }
 
 /// Whose signatures a generation carries.
@@ -265,6 +251,10 @@ impl Prepared {
         self.room.place.generation(&self.generation.id)
     }
 
+    fn kind(&self) -> RepositoryKind {
+        self.generation.kind
+    }
+
     fn fill_pool(
         &self,
         tree: &Tree,
@@ -274,7 +264,8 @@ impl Prepared {
         let live = || self.room.live.iter().flat_map(|live| &live.packages);
         let known: HashMap<&str, Digest> = live().map(|one| (one.path.as_str(), one.entry.object)).collect();
         let places: HashMap<Digest, &str> = live().map(|one| (one.entry.object, one.path.as_str())).collect();
-        let files: Vec<_> = tree.entries().iter().filter(|entry| entry.path.starts_with("pool/")).collect();
+        let files: Vec<_> =
+            tree.entries().iter().filter(|entry| self.kind().is_package(&entry.path)).collect();
         for (at, entry) in files.iter().enumerate() {
             if let Kind::File { object, size } = entry.kind {
                 // What the live generation names was compared when it came.
@@ -316,12 +307,13 @@ impl Prepared {
         if same { Ok(()) } else { Err(PublishError::PoolConflict { path: place }) }
     }
 
-    /// The files below `dists/`, and those that clients of earlier generations may still ask for.
+    /// The metadata, and what of earlier generations' metadata their clients may still ask for.
     fn write_indices(&self, tree: &Tree, store: &LocalStore) -> Result<(), PublishError> {
         let mut written: HashMap<Digest, PathBuf> = HashMap::new();
-        for entry in tree.entries().iter().filter(|entry| entry.path.starts_with("dists/")) {
+        for entry in tree.entries() {
             let Kind::File { object, .. } = entry.kind else { continue };
-            let path = self.dir().join(&entry.path);
+            let Some(place) = self.kind().place(&entry.path) else { continue };
+            let path = self.dir().join(place);
             match written.get(&object) {
                 Some(same) => link_or_copy(same, &path)?,
                 None => {
@@ -331,10 +323,10 @@ impl Prepared {
             }
         }
         let Some(live) = &self.room.live else { return Ok(()) };
-        let live = self.room.place.generation(&live.id).join("dists");
-        let dists = self.dir().join("dists");
+        let live = self.room.place.generation(&live.id).join(self.kind().linked());
+        let own = self.dir().join(self.kind().linked());
         let mut earlier = self.generation.by_hash.iter().filter(|(_, until)| until.is_some());
-        earlier.try_for_each(|(path, _)| link_or_copy(&live.join(path), &dists.join(path)))
+        earlier.try_for_each(|(path, _)| link_or_copy(&live.join(path), &own.join(path)))
     }
 
     /// What the next publish makes the indices from.
@@ -356,18 +348,49 @@ impl Prepared {
         Ok(())
     }
 
+    /// The one place where clients of a list of mirrors find the metadata: this generation's own,
+    /// so that all of it and its signature are of one publish.
+    fn write_mirrorlist(&self) -> Result<(), PublishError> {
+        if self.kind() == RepositoryKind::Apt {
+            return Ok(());
+        }
+        let no_url = || PublishError::NoUrl(self.room.place.prefix.clone());
+        let url = self.content.url.as_ref().ok_or_else(no_url)?;
+        let mirror = format!("{url}/gen/{}/\n", self.generation.id);
+        write_file(&self.dir().join("mirrorlist"), mirror.as_bytes())
+    }
+
     fn write_signatures(
         &self,
-        suite: &str,
-        release: &[u8],
+        tree: &Tree,
         keys: Option<&SigningKeys>,
         now: u64,
+        store: &LocalStore,
     ) -> Result<(), PublishError> {
         let Some(keys) = keys else { return Ok(()) };
-        let dir = self.dir().join("dists").join(suite);
-        let text = String::from_utf8_lossy(release);
-        write_file(&dir.join("InRelease"), keys.sign_cleartext(&text, now)?.as_bytes())?;
-        write_file(&dir.join("Release.gpg"), keys.sign_detached(release, now)?.as_bytes())
+        for entry in tree.entries() {
+            let Kind::File { object, .. } = entry.kind else { continue };
+            let Some(path) = self.kind().place(&entry.path).map(|place| self.dir().join(place)) else {
+                continue;
+            };
+            match path.file_name().and_then(|name| name.to_str()) {
+                Some("Release") => {
+                    let text = store.get(object)?;
+                    let cleartext = keys.sign_cleartext(&String::from_utf8_lossy(&text), now)?;
+                    write_file(&path.with_file_name("InRelease"), cleartext.as_bytes())?;
+                    write_file(
+                        &path.with_file_name("Release.gpg"),
+                        keys.sign_detached(&text, now)?.as_bytes(),
+                    )?;
+                }
+                Some("repomd.xml") => {
+                    let signature = keys.sign_detached(&store.get(object)?, now)?;
+                    write_file(&path.with_file_name("repomd.xml.asc"), signature.as_bytes())?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn write_keys(&self, keys: Option<&SigningKeys>) -> Result<(), PublishError> {
@@ -389,16 +412,19 @@ impl Prepared {
     pub fn commit(mut self) -> Result<Self, PublishError> {
         let place = self.room.place.clone();
         let staging = place.incoming().join("link");
-        // Through `dists`, the names of the keys follow the commit; before the first one they dangle.
+        let kind = self.kind();
+        // Through the link, the names of the keys follow the commit; before the first one they dangle.
         let keys: &[&str] = if self.generation.keyring.is_some() { &["key.asc", "key.gpg"] } else { &[] };
-        for key in keys {
-            let (target, link) = (Path::new("dists/..").join(key), place.dir.join(key));
-            if fs::read_link(&link).ok().as_ref() != Some(&target) {
-                replace_link(&target, &link, &staging)?;
+        let keys = keys.iter().map(|key| (*key, format!("{}/../{key}", kind.link())));
+        let followers = kind.followers().iter().map(|(name, target)| (*name, (*target).to_owned()));
+        for (name, target) in keys.chain(followers) {
+            let link = place.dir.join(name);
+            if fs::read_link(&link).ok().as_deref() != Some(Path::new(&target)) {
+                replace_link(Path::new(&target), &link, &staging)?;
             }
         }
-        let target = Path::new(".generations").join(&self.generation.id).join("dists");
-        replace_link(&target, &place.dists(), &staging)?;
+        let target = Path::new(".generations").join(&self.generation.id).join(kind.linked());
+        replace_link(&target, &place.dir.join(kind.link()), &staging)?;
         self.committed = true;
         files::flush_dir(&place.dir)?;
         Ok(self)

@@ -216,6 +216,22 @@ image "x" {
     package_that_asks_no_image: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; depends "auto" }"#;
     unknown_maintainer_script: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; script "post-inst" "true"; compression "xs" }"#;
     index_without_anything: r#"index "x""#;
+    index_of_an_unknown_format: r#"index "x" format="yum" { packages "pk" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    rpm_index_with_settings_of_apt: r#"index "x" format="rpm" { packages "pk"; suite "s"; component "c"; alias "a" of="s"; contents #false; label "l"; compresion "gz" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    apt_index_with_advisories: r#"index "x" { packages "pk"; suite "s"; updateinfo "u.xml" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    unknown_compression_of_an_rpm_index: r#"index "x" format="rpm" { packages "pk"; compression "zst" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    rpm_index_of_other_packages: r#"index "x" format="rpm" { packages "pk" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    rpm_repository_without_url: r#"publish "x" to="public" { index "yum"; sign key-file="k" }
+index "yum" format="rpm" { packages "pk" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    url_that_is_none: r#"publish "x" to="public" { index "apt"; sign key-file="k"; url "packages.example.org" }
+index "apt" { packages "pk"; suite "s" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
     keep_without_anything: r#"index "x" { packages "p"; suite "s"; keep }
 package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
     keep_of_no_version: r#"index "x" { packages "p"; suite "s"; keep versions=0; keep days=3 }

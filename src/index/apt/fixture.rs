@@ -8,21 +8,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite, stanzas};
 use crate::index::IndexCompression;
-use crate::store::{Ingest, Kind, LocalStore};
-
-/// A directory with a store and room for packages.
-pub(crate) struct Fixture {
-    pub dir: tempfile::TempDir,
-    pub store: LocalStore,
-}
+pub(crate) use crate::index::fixture::{Fixture, run};
+use crate::store::{Ingest, Kind};
 
 impl Fixture {
-    pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = LocalStore::open(dir.path().join("cache")).unwrap();
-        Self { dir, store }
-    }
-
     /// Builds a `.deb` that installs one file with `content`, and reads it back.
     pub fn deb(
         &self,
@@ -74,15 +63,6 @@ impl Fixture {
             paths: paths.lines().filter(|path| !path.ends_with('/')).map(str::to_owned).collect(),
         }
     }
-}
-
-/// Runs a command that must succeed and gives what it printed.
-pub(crate) fn run(command: &mut Command) -> String {
-    let output =
-        command.stderr(Stdio::piped()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{error}", output.status);
-    String::from_utf8(output.stdout).unwrap()
 }
 
 pub(crate) fn suite(codename: &str) -> Suite {

@@ -13,7 +13,7 @@ mod tests;
 mod version;
 
 pub use build::{AptIndex, Holds, PoolLayout, Suite, build};
-pub use catalog::{CatalogEntry, Label, catalog, read_catalog};
+pub use catalog::catalog;
 pub use package::IndexedPackage;
 pub use stanza::{Stanza, StanzaError, stanzas};
 pub use version::compare_versions;

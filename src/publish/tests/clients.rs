@@ -238,11 +238,11 @@ fn what_agrees_is_not_published_again_and_a_new_key_is() {
     check_whole(&world.site(), &world.site().join("key.gpg"));
 }
 
-fn rotated(world: &World) -> crate::publish::SigningKeys {
+fn rotated(world: &World) -> crate::keys::SigningKeys {
     let second = world.path("second.asc");
     fs::write(&second, new_key()).unwrap();
     let sources = [world.path("key.asc"), second].map(super::support::source);
-    crate::publish::SigningKeys::load(&sources, NOW).unwrap()
+    crate::keys::SigningKeys::load(&sources, NOW).unwrap()
 }
 
 #[test]
