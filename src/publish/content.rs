@@ -5,7 +5,7 @@ use super::directory::Repository;
 use super::keep::dropped;
 use super::{Effect, Generation, PublishError, PublishedPackage};
 use crate::digest::{Describe, Digest, Visitor, key_of};
-use crate::index::{AptIndex, CatalogEntry, Holds, Label, Settings, Suite};
+use crate::index::{AptIndex, CatalogEntry, Holds, Label, RepositoryKind, Settings, Suite};
 
 /// What a repository is to hold: the packages of an index, and what stays of those that are live.
 pub(super) struct Content {
@@ -90,8 +90,11 @@ impl Merged {
         wanted: &BTreeSet<Label>,
         now: u64,
     ) -> Result<Self, PublishError> {
-        let Repository { prefix, index, keep, .. } = repository;
+        let Repository { prefix, index, keep, url, .. } = repository;
         check_identity(prefix, live, index)?;
+        if index.kind() == RepositoryKind::Rpm && url.is_none() {
+            return Err(PublishError::NoUrl(prefix.clone()));
+        }
         let before = live.map_or(&[][..], |live| &live.packages);
         let dropped = dropped(before, wanted, *keep, index.order(), now);
         let stays = before.iter().map(PublishedPackage::label).filter(|label| !dropped.contains_key(label));

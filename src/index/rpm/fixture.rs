@@ -20,18 +20,24 @@ impl Fixture {
         let spec = format!(
             "Name: {name}\nVersion: {version}\nRelease: {release}\nSummary: test package\nLicense: MIT\n\
              BuildArch: noarch\n%description\nA longer text.\n%install\n\
-             mkdir -p %{{buildroot}}/usr/share/{name}\ncat > %{{buildroot}}/usr/share/{name}/file <<'END'\n\
-             {content}\nEND\n%files\n/usr/share/{name}\n"
+             mkdir -p %{{buildroot}}/usr/share/{name}\n\
+             cp %{{_topdir}}/content %{{buildroot}}/usr/share/{name}/file\n%files\n/usr/share/{name}\n"
         );
-        self.read_rpm(&self.rpmbuild(&spec)[0])
+        // Without a source package, whose digest would be in it and differ each time.
+        self.read_rpm(&self.build("-bb", &spec, content)[0])
     }
 
-    /// Builds the packages of a spec file, sorted by their paths.
+    /// Builds the packages of a spec file, its source package among them, sorted by their paths.
     pub fn rpmbuild(&self, spec: &str) -> Vec<PathBuf> {
+        self.build("-ba", spec, "")
+    }
+
+    fn build(&self, what: &str, spec: &str, content: &str) -> Vec<PathBuf> {
         let top = tempfile::tempdir_in(self.dir.path()).unwrap().keep();
         fs::write(top.join("package.spec"), spec).unwrap();
+        fs::write(top.join("content"), content).unwrap();
         let mut rpmbuild = Command::new("rpmbuild");
-        rpmbuild.args(["-ba", "--quiet", "package.spec"]).current_dir(&top);
+        rpmbuild.args([what, "--quiet", "package.spec"]).current_dir(&top);
         let top_dir = format!("_topdir {}", top.display());
         for define in [
             top_dir.as_str(),
@@ -46,7 +52,7 @@ impl Fixture {
         let mut all: Vec<PathBuf> = ["RPMS", "SRPMS"]
             .iter()
             .flat_map(|dir| walkdir::WalkDir::new(top.join(dir)))
-            .map(|entry| entry.unwrap().into_path())
+            .filter_map(|entry| Some(entry.ok()?.into_path()))
             .filter(|path| path.extension().is_some_and(|extension| extension == "rpm"))
             .collect();
         all.sort();

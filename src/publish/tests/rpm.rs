@@ -170,7 +170,7 @@ fn dnf_installs_by_the_list_of_mirrors_and_upgrades_to_the_next_generation() {
     check_whole(&site.dir(), &site.dir().join("key.gpg"));
     let dnf = site.mirrored("dnf");
     dnf.ok(&["install", "hello-forge"]);
-    assert_eq!(dnf.installed_file("hello-forge"), "1.0-1\n");
+    assert_eq!(dnf.installed_file("hello-forge"), "1.0-1");
     let log = site.server.log();
     let first = site.world.target.state("rpm/el9").unwrap().unwrap().id;
     for asked in ["/mirrorlist", "/repodata/repomd.xml", "/repodata/repomd.xml.asc", "-primary.xml.zst"] {
@@ -189,7 +189,7 @@ fn dnf_installs_by_the_list_of_mirrors_and_upgrades_to_the_next_generation() {
     let told: Vec<&str> = all.lines().filter(|line| line.starts_with("1.0")).collect();
     assert_eq!(told, ["1.0", "1.0^git1", "1.0~rc1"], "what was published before stays installable");
     dnf.ok(&["downgrade", "hello-forge-1.0-1"]);
-    assert_eq!(dnf.installed_file("hello-forge"), "1.0-1\n");
+    assert_eq!(dnf.installed_file("hello-forge"), "1.0-1");
 }
 
 #[test]
