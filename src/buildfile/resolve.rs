@@ -175,6 +175,7 @@ impl Resolver<'_> {
             Body::Package(package) => self.package(package, &target.over),
             Body::Index(index) => self.index(index, &target.over),
             Body::Publish(publish) => self.publish(publish),
+            Body::Key(_) => {}
         }
     }
 
@@ -243,11 +244,35 @@ impl Resolver<'_> {
             }
         }
         self.tests(&index.requires);
+        if let Some((dimension, span)) = &index.newest {
+            self.newest(index, dimension, span, over);
+        }
         match &index.format {
             IndexFormat::Apt(apt) => {
                 self.templates([&apt.origin, &apt.label, &apt.description], over, &[]);
             }
             IndexFormat::Rpm(rpm) => self.templates(&rpm.updateinfo, over, &[]),
+        }
+    }
+
+    /// Versions have a newest one, and some package must have a version to be judged by.
+    fn newest(&mut self, index: &Index, dimension: &Dimension, span: &Span, over: &[Dimension]) {
+        if !self.dimension(dimension, span) {
+            return;
+        }
+        let packages = || index.packages.iter().filter_map(|one| self.buildfile.target(&one.name));
+        let fault = if self.buildfile.axis(&dimension.axis).is_some_and(|axis| !axis.is_open()) {
+            Some(("no axis of versions", "the values of an axis from=\"…\" have a newest one"))
+        } else if dimension.is_told_by(over) {
+            Some(("spanned by the index itself", "drop it from over=\"…\", or drop newest"))
+        } else if packages().next().is_some() && !packages().any(|one| dimension.is_told_by(&one.over)) {
+            Some(("spanned by none of the packages", "name a dimension that one of them spans"))
+        } else {
+            None
+        };
+        if let Some((reason, help)) = fault {
+            let message = format!("'{}' is {reason}", dimension.text());
+            self.report.push(Diagnostic::error(span, message, "the newest of what?").help(help));
         }
     }
 
@@ -258,6 +283,9 @@ impl Resolver<'_> {
                 self.templates([at], &index.over, &[]);
                 self.url(publish, reference, &index.body);
             }
+        }
+        for key in &publish.keys {
+            self.reference(key, "key", |body| matches!(body, Body::Key(_)));
         }
         self.tests(&publish.requires);
     }

@@ -5,6 +5,7 @@ mod done;
 mod estimate;
 mod event;
 mod index;
+mod key;
 mod last_run;
 mod perform;
 mod run;

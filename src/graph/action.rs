@@ -11,6 +11,7 @@ const REGISTRY: &str = "registry 1";
 const SCRIPT: &str = "script 1";
 const PACKAGE: &str = "package 1";
 const INDEX: &str = "index 2";
+const KEY: &str = "key 1";
 const PUBLISH: &str = "publish 2";
 
 /// The closed description of one piece of work: a node whose inputs are known by content.
@@ -112,6 +113,14 @@ impl Describe for Action<'_> {
             Work::Index(index) => {
                 v.field("builtin", INDEX);
                 self.index(v, index);
+            }
+            Work::Key(key) => {
+                v.field("builtin", KEY);
+                v.field("name", &key.name);
+                if let Some(certificate) = &key.certificate {
+                    v.field("fingerprint", &certificate.fingerprints.join(" "));
+                    v.field("certificate", &certificate.digest.to_string());
+                }
             }
             Work::Publish(publish) => {
                 v.field("builtin", PUBLISH);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::build::{Builder, Joins, node_name};
 use super::fault;
 use super::products::plain_node;
+use super::whole::value_of;
 use super::*;
 use crate::buildfile::{self, AptSettings, Body, IndexFormat, RpmSettings, Target, Template};
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, RpmIndex, Settings, Suite};
@@ -24,6 +25,13 @@ impl Builder<'_> {
             let used = index.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
             let span = index.packages.first().map_or(&target.span, |package| &package.span);
             return self.lacks(span, &name, &used.join("', '"));
+        }
+        let agreeing = self.newest(target, index, agreeing, &cell);
+        if agreeing.is_empty() {
+            return;
+        }
+        if let IndexFormat::Apt(apt) = &index.format {
+            self.check_aliases(index, apt);
         }
         let format = match index.format {
             IndexFormat::Apt(_) => "deb",
@@ -47,6 +55,36 @@ impl Builder<'_> {
             may_lack,
             ..plain_node(target, name, cell, Work::Index(Box::new(work)))
         });
+    }
+
+    /// Of the packages, those in the newest value of the dimension that the index names, and those
+    /// that do not span it; none where the selection leaves the newest out.
+    fn newest(
+        &self,
+        target: &Target,
+        index: &buildfile::Index,
+        agreeing: Vec<NodeId>,
+        cell: &Cell,
+    ) -> Vec<NodeId> {
+        let Some((dimension, _)) = &index.newest else { return agreeing };
+        let value = |node: &NodeId| value_of(self.axes, &self.graph.node(*node).cell, dimension);
+        let selected: Vec<String> = agreeing.iter().filter_map(value).collect();
+        let newest = self.newest_value(target, index, dimension, cell, &selected);
+        if newest.as_ref().is_none_or(|newest| !selected.contains(newest)) {
+            return Vec::new();
+        }
+        let fits = |node: &NodeId| value(node).is_none_or(|value| Some(value) == newest);
+        agreeing.into_iter().filter(fits).collect()
+    }
+
+    /// An alias of a suite that no package could ever be in is a slip; one that is merely not
+    /// selected is not.
+    fn check_aliases(&mut self, index: &buildfile::Index, apt: &AptSettings) {
+        for alias in &apt.aliases {
+            if !self.may_have_suite(index, &apt.suite, &alias.of.name) {
+                self.report.push_new(fault::no_suite(&alias.of));
+            }
+        }
     }
 
     fn format_of(&self, node: NodeId) -> Option<&'static str> {
@@ -149,9 +187,9 @@ fn suite_list(apt: &AptSettings, suites: &[String], there: impl Fn(&str) -> bool
         let holds = Holds::Packages { component: apt.component.clone(), architectures: Vec::new() };
         Suite { codename: (*name).clone(), suite: None, version: None, holds }
     });
-    let aliases = apt.aliases.iter().filter(|(_, of)| there(of)).map(|(alias, of)| {
-        let holds = Holds::AliasOf(of.clone());
-        Suite { codename: alias.clone(), suite: None, version: None, holds }
+    let aliases = apt.aliases.iter().filter(|alias| there(&alias.of.name)).map(|alias| {
+        let holds = Holds::AliasOf(alias.of.name.clone());
+        Suite { codename: alias.name.clone(), suite: None, version: None, holds }
     });
     own.chain(aliases).collect()
 }

@@ -6,9 +6,11 @@ mod fault;
 mod fill;
 mod images;
 mod index;
+mod key;
 mod node;
 mod products;
 mod render;
+mod whole;
 mod work;
 
 pub use action::Action;
@@ -16,6 +18,6 @@ pub use build::build;
 pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
-    AptIndexWork, ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, Publication,
-    PublishWork, RegistryImage, Root, RpmIndexWork, Script, Work,
+    AptIndexWork, ArchiveSource, BootstrapImage, DockerImage, IndexWork, KeyWork, PackageWork, Placement,
+    Publication, PublishWork, RegistryImage, Root, RpmIndexWork, Script, Work,
 };

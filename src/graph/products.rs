@@ -135,7 +135,7 @@ impl Builder<'_> {
         let work = Work::Publish(Box::new(PublishWork {
             to: self.buildfile.dir.join(&publish.to),
             repositories,
-            keys: publish.keys.iter().map(|key| key.below(&self.buildfile.dir)).collect(),
+            keys: self.keys_of(&publish.keys),
             retention_days: publish.retention_days,
         }));
         let may_lack = self.optional(&inputs);

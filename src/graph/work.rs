@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::buildfile::{Keep, KeySource};
+use crate::buildfile::{Keep, Key};
 use crate::index::{AptIndex, RpmIndex, Settings};
+use crate::keys::Certificate;
 use crate::package::Deb;
 use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage};
 
@@ -29,6 +30,8 @@ pub enum Work {
     Index(Box<IndexWork>),
     /// Puts repositories where clients find them.
     Publish(Box<PublishWork>),
+    /// Gives the public part of a key.
+    Key(Box<KeyWork>),
 }
 
 impl Work {
@@ -42,6 +45,7 @@ impl Work {
             // The catalog is for publishing alone; in a Buildfile an index has one output.
             Self::Index(_) => vec!["repository", "catalog"],
             Self::Publish(_) => Vec::new(),
+            Self::Key(_) => vec!["public"],
         }
     }
 
@@ -214,9 +218,20 @@ pub struct PublishWork {
     /// What is published of each input, which is the catalog of an index.
     pub repositories: Vec<Publication>,
     /// Keys to sign with.
-    pub keys: Vec<KeySource>,
+    pub keys: Vec<Key>,
     /// For how many days an index that was live stays readable.
     pub retention_days: u64,
+}
+
+/// The public part of a key.
+#[derive(Clone, Debug)]
+pub struct KeyWork {
+    /// What its files are called, without an ending.
+    pub name: String,
+    /// Where the key is.
+    pub key: Key,
+    /// What is public of it; a node without this has a fault.
+    pub certificate: Option<Certificate>,
 }
 
 /// One repository to be published.

@@ -62,8 +62,7 @@ impl Content {
 impl Describe for Content {
     fn describe(&self, visitor: &mut dyn Visitor) {
         self.index.describe(visitor);
-        // apt clients are told nothing of it.
-        if let (Settings::Rpm(_), Some(url)) = (&self.index, &self.url) {
+        if let Some(url) = &self.url {
             visitor.field("url", url);
         }
         if let Some(updateinfo) = self.updateinfo {

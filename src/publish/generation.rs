@@ -37,6 +37,8 @@ pub struct Generation {
     /// metadata lists have no time; the others are kept for clients with older metadata, which was
     /// live until that time.
     pub by_hash: BTreeMap<String, Option<u64>>,
+    /// The files by which machines subscribe, at the repository's root.
+    pub subscriptions: Vec<String>,
     /// Earlier generations that are still there, and until when each was live.
     pub earlier: BTreeMap<String, u64>,
 }
@@ -105,6 +107,7 @@ impl Generation {
             aliases: aliases(&content.index),
             packages: content.packages.clone(),
             by_hash,
+            subscriptions: Vec::new(),
             earlier,
         }
     }

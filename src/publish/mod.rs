@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `pool/` | package files, created once and never changed |
 //! | `dists` | symbolic link to `.generations/<id>/dists`; replacing it is the commit |
+//! | `*.sources`, `*.repo` | what subscribes a machine to it, likewise |
 //! | `key.asc`, `key.gpg` | the public keys, through `dists`, so they change with it |
 //! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json`, and `records/`, from which indices are made again |
 //! | `.generations/lock` | held by whoever publishes |
@@ -20,6 +21,7 @@ mod generation;
 mod keep;
 mod layout;
 mod prepare;
+mod subscription;
 #[cfg(test)]
 mod tests;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::content::Content;
 use super::directory::{Progress, Repository};
 use super::files::{self, copy_object, link_or_copy, replace_link, write_file};
+use super::subscription::subscriptions;
 use super::{Generation, PublishError, PublishedPackage};
 use crate::digest::Digest;
 use crate::index::RepositoryKind;
@@ -135,6 +136,8 @@ impl Room {
         let own = tree.entries().iter().filter_map(|entry| kind.named_by_digest(&entry.path));
         let own = own.map(str::to_owned);
         let mut generation = Generation::after(live, &content, own, now, retention);
+        let subscriptions = self.subscriptions(&content, keys)?;
+        generation.subscriptions = subscriptions.iter().map(|(name, _)| name.clone()).collect();
         Seal { fingerprints: generation.fingerprints, keyring: generation.keyring } = Seal::of(keys)?;
         self.remove_leftovers(&generation)?;
 
@@ -145,6 +148,9 @@ impl Room {
         prepared.write_mirrorlist()?;
         prepared.write_signatures(&tree, keys, now, store)?;
         prepared.write_keys(keys)?;
+        for (name, text) in subscriptions {
+            write_file(&prepared.dir().join(name), text.as_bytes())?;
+        }
         prepared.write_state()?;
         files::flush_filesystem(&prepared.room.place.dir)?;
         Ok(prepared)
@@ -164,6 +170,16 @@ impl Room {
         }
         let updateinfo = content.updateinfo.map(|object| store.get(object)).transpose()?;
         Ok(content.index.build(&packages, updateinfo.as_deref(), date, store)?)
+    }
+
+    /// Nobody subscribes to what is not signed.
+    fn subscriptions(
+        &self,
+        content: &Content,
+        keys: Option<&SigningKeys>,
+    ) -> Result<Vec<(String, String)>, PublishError> {
+        let Some(keys) = keys else { return Ok(Vec::new()) };
+        Ok(subscriptions(content, &self.place.prefix, &keys.public_armored()?))
     }
 
     /// A record of the live generation, checked against its digest.
@@ -413,11 +429,13 @@ impl Prepared {
         let place = self.room.place.clone();
         let staging = place.incoming().join("link");
         let kind = self.kind();
-        // Through the link, the names of the keys follow the commit; before the first one they dangle.
+        // Through the link, these names follow the commit; before the first one they dangle.
         let keys: &[&str] = if self.generation.keyring.is_some() { &["key.asc", "key.gpg"] } else { &[] };
-        let keys = keys.iter().map(|key| (*key, format!("{}/../{key}", kind.link())));
+        let subscriptions = self.generation.subscriptions.iter().map(String::as_str);
+        let own = keys.iter().copied().chain(subscriptions);
+        let own = own.map(|name| (name, format!("{}/../{name}", kind.link())));
         let followers = kind.followers().iter().map(|(name, target)| (*name, (*target).to_owned()));
-        for (name, target) in keys.chain(followers) {
+        for (name, target) in own.chain(followers) {
             let link = place.dir.join(name);
             if fs::read_link(&link).ok().as_deref() != Some(Path::new(&target)) {
                 replace_link(Path::new(&target), &link, &staging)?;
@@ -430,8 +448,13 @@ impl Prepared {
         Ok(self)
     }
 
-    /// Removes generations that are past retention. The commit stands, whatever happens here.
+    /// Removes generations that are past retention, and names that lead nowhere any more. The
+    /// commit stands, whatever happens here.
     pub fn collect(&self, progress: &mut dyn FnMut(Progress<'_>)) {
+        let earlier = self.room.live.iter().flat_map(|live| &live.subscriptions);
+        for name in earlier.filter(|name| !self.generation.subscriptions.contains(name)) {
+            let _ = fs::remove_file(self.room.place.dir.join(name));
+        }
         let keep = |path: &Path| {
             let id = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             id == self.generation.id || self.generation.earlier.contains_key(id)

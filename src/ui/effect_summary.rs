@@ -105,3 +105,51 @@ impl Where<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::{Changed, Effect, Replaced};
+
+    fn suite(name: &str, architecture: &str, is_changed: bool) -> SuiteEffect {
+        let cause = |of: &str| Some(format!("{of}[distro={name}]: never built"));
+        let replaced =
+            Replaced { name: "tool".into(), from: "1.2".into(), to: "1.3".into(), cause: cause("tool") };
+        let dropped = Changed {
+            name: "tool".into(),
+            version: "1.0".into(),
+            cause: Some("keep versions=2: 2 are newer".into()),
+        };
+        SuiteEffect {
+            suite: name.into(),
+            architecture: architecture.into(),
+            added: Vec::new(),
+            replaced: is_changed.then_some(replaced).into_iter().collect(),
+            dropped: is_changed.then_some(dropped).into_iter().collect(),
+            kept: 3,
+        }
+    }
+
+    fn repository(number: usize) -> RepositoryEffect {
+        let suites = ["bookworm", "focal", "jammy", "noble", "resolute", "trixie"];
+        let of = |name| ["amd64", "arm64"].map(|architecture| suite(name, architecture, number < 2));
+        let effect = Effect { suites: suites.into_iter().flat_map(of).collect() };
+        RepositoryEffect { repository: format!("public/apt/{number}"), effect }
+    }
+
+    #[test]
+    fn forty_repositories_are_told_in_a_few_lines() {
+        let mut text = String::new();
+        write_effects(&mut text, &(0..40).map(repository).collect::<Vec<_>>());
+        let told = |number: usize| {
+            format!(
+                "public/apt/{number}: 0 added, 12 replaced, 12 dropped, 36 kept\n  \
+                 ~ tool 1.2 → 1.3    bookworm focal jammy noble and 2 more (amd64 arm64)\n      \
+                 tool[distro=bookworm]: never built; and 5 alike\n  \
+                 - tool 1.0    bookworm focal jammy noble and 2 more (amd64 arm64)\n      \
+                 keep versions=2: 2 are newer\n"
+            )
+        };
+        assert_eq!(text, told(0) + &told(1) + "38 repositories stay as they are, 1368 packages\n");
+    }
+}

@@ -245,10 +245,12 @@ package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; co
 package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
     rpm_index_of_other_packages: r#"index "x" format="rpm" { packages "pk" }
 package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
-    rpm_repository_without_url: r#"publish "x" to="public" { index "yum"; sign key-file="k" }
+    rpm_repository_without_url: r#"key "k" { file "k" }
+publish "x" to="public" { index "yum"; sign "k" }
 index "yum" format="rpm" { packages "pk" }
 package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
-    url_that_is_none: r#"publish "x" to="public" { index "apt"; sign key-file="k"; url "packages.example.org" }
+    url_that_is_none: r#"key "k" { file "k" }
+publish "x" to="public" { index "apt"; sign "k"; url "packages.example.org" }
 index "apt" { packages "pk"; suite "s" }
 package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
     keep_without_anything: r#"index "x" { packages "p"; suite "s"; keep }
@@ -259,9 +261,35 @@ package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; fil
     publish_without_key: r#"publish "x" to="public" { index "apt"; sign }
 index "apt" { packages "p"; suite "s" }
 package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
-    publish_with_two_keys: r#"publish "x" to="public" { index "apt"; sign key-file="a" key-env="B" }
+    publish_with_an_unknown_key: r#"publish "x" to="public" { index "apt"; sign "archiv" }
+key "archive" { file "archive.asc" }
 index "apt" { packages "p"; suite "s" }
 package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
+    publish_with_what_is_no_key: r#"publish "x" to="public" { index "apt"; sign "apt" }
+index "apt" { packages "p"; suite "s" }
+package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
+    key_from_two_places: r#"key "x" { file "a"; env "B" }"#;
+    key_from_nowhere: r#"key "x" { passphrase-env "B" }"#;
+    newest_of_what_is_no_version: r#"
+package "p" over="distro" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }
+index "x" { packages "p"; suite "s"; newest "distro" }
+"#;
+    newest_of_what_no_package_spans: r#"
+package "p" over="distro" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }
+index "x" { packages "p"; suite "s"; newest "otp.major" }
+"#;
+    newest_of_what_the_index_spans: r#"
+package "p" over="otp" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }
+index "x" over="otp.major" { packages "p"; suite "s"; newest "otp.major" }
+"#;
+    newest_of_an_unknown_attribute: r#"
+package "p" over="otp" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }
+index "x" { packages "p"; suite "s"; newest "otp.mayor" }
+"#;
+    alias_of_no_suite: r#"
+package "pk" over="distro" arch="all" { where distro.format="deb"; version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "x"; files "x" to="/" }
+index "x" { packages "pk"; suite "{distro.codename}"; alias "stable" of="bookwurm" }
+"#;
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Actions run in this machine's own tree (targets without an image), so that all these tests
 //! need is bubblewrap; `real` and `images` need all that `tests/run` installs.
 
+mod apt;
 mod disk;
 mod events;
 mod failures;
@@ -11,6 +12,7 @@ mod interrupt;
 mod keys;
 mod killed;
 mod language;
+mod latest;
 mod live;
 mod matrix;
 mod optional;

@@ -65,9 +65,12 @@ test "readable" {
     use "apt" at="/srv/apt"
     run "[ $(find /srv/apt -name '*.deb' | wc -l) = 6 ]; grep -q joined-tools /srv/apt/dists/trixie/main/binary-*/Packages"
 }
+key "archive" {
+    file "keys/archive.asc"
+}
 publish "site" to="public" {
     index "apt" at="apt"
-    sign key-file="keys/archive.asc"
+    sign "archive"
     requires "readable"
 }
 "#,

@@ -1,15 +1,17 @@
 //! Indices: what they gather, and what an index of each format says besides.
 
 use super::super::reader::{Reader, Text};
-use super::{constant, filter, names, over, references, second, single, target};
-use crate::buildfile::{AptSettings, Body, Diagnostic, Index, IndexFormat, Keep, RpmSettings, Target};
+use super::{constant, dimension, filter, names, over, reference, references, second, single, target};
+use crate::buildfile::{
+    Alias, AptSettings, Body, Diagnostic, Dimension, Index, IndexFormat, Keep, RpmSettings, Span, Target,
+};
 
 const FORMATS: [&str; 2] = ["apt", "rpm"];
 /// What an index of any format takes.
-const COMMON: [&str; 5] = ["compression", "keep", "packages", "requires", "where"];
+const COMMON: [&str; 6] = ["compression", "keep", "newest", "packages", "requires", "where"];
 /// What belongs to apt alone.
 const APT: [&str; 7] = ["alias", "component", "contents", "description", "label", "origin", "suite"];
-const INDEX: [&str; 13] = [
+const INDEX: [&str; 14] = [
     "alias",
     "component",
     "compression",
@@ -17,6 +19,7 @@ const INDEX: [&str; 13] = [
     "description",
     "keep",
     "label",
+    "newest",
     "origin",
     "packages",
     "requires",
@@ -34,7 +37,7 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
     let mut packages = Vec::new();
     let mut requires = Vec::new();
     let mut filters = Vec::new();
-    let mut kept = None;
+    let (mut kept, mut newest) = (None, None);
     let mut own = Vec::new();
     for child in reader.children(&INDEX) {
         match child.name() {
@@ -43,6 +46,8 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
             "requires" => requires.extend(references(child, "names of tests")),
             "keep" if kept.is_some() => second(child),
             "keep" => kept = keep(child),
+            "newest" if newest.is_some() => second(child),
+            "newest" => newest = single(child, "a dimension such as \"otp.major\"").map(newest_of),
             _ => own.push(child),
         }
     }
@@ -56,7 +61,7 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
         name?,
         over,
         filters,
-        Body::Index(Box::new(Index { packages, requires, keep: kept, format: settings })),
+        Body::Index(Box::new(Index { packages, requires, newest, keep: kept, format: settings })),
     )
 }
 
@@ -69,6 +74,10 @@ fn format(reader: &mut Reader<'_>) -> Option<&'static str> {
         reader.push(Diagnostic::error(&text.span, message, "unknown format").suggest(&text.value, FORMATS));
     }
     known
+}
+
+fn newest_of(text: Text) -> (Dimension, Span) {
+    (dimension(&text.value), text.span)
 }
 
 /// The newest version of a name always stays, so that a publish of a part of the matrix empties
@@ -168,9 +177,9 @@ fn check_compression(reader: &Reader<'_>, text: &Text, known: [&'static str; 3])
     }
 }
 
-fn alias(mut reader: Reader<'_>) -> Option<(String, String)> {
+fn alias(mut reader: Reader<'_>) -> Option<Alias> {
     let name = reader.required("the alias");
     let of = reader.required_property("of");
     reader.finish();
-    Some((name?.value, of?.value))
+    Some(Alias { name: name?.value, of: reference(of?) })
 }

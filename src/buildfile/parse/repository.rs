@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::reader::{Reader, Text};
 use super::{constant, names, over, reference, references, target};
-use crate::buildfile::{Body, Diagnostic, KeySource, Publish, Reference, Target, Template};
+use crate::buildfile::{Body, Diagnostic, Publish, Reference, Target, Template};
 
 const PUBLISH: [&str; 5] = ["index", "requires", "retention", "sign", "url"];
 
@@ -24,7 +24,7 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
     for mut child in reader.children(&PUBLISH) {
         match child.name() {
             "index" => publish.repositories.extend(repository(child)),
-            "sign" => publish.keys.extend(key(child)),
+            "sign" => publish.keys.extend(references(child, "the name of a key")),
             "requires" => publish.requires.extend(references(child, "names of tests")),
             "retention" => {
                 publish.retention_days = child.number("days").unwrap_or(publish.retention_days);
@@ -40,7 +40,7 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
         reader.push(Diagnostic::error(&span, "a publish node publishes indices", "names none").help(help));
     }
     if !has("sign") {
-        let help = "add for example: sign key-file=\"keys/archive.asc\"; `forge key new` makes one";
+        let help = "add for example: sign \"archive\"; a key node of that name says where the key is";
         reader.push(Diagnostic::error(&span, "a repository is signed", "has no sign node").help(help));
     }
     reader.finish();
@@ -70,23 +70,4 @@ fn repository(mut reader: Reader<'_>) -> Option<(Reference, Template)> {
     let at = reader.template("at").unwrap_or_else(|| constant("", &reader));
     reader.finish();
     Some((reference(index?), at))
-}
-
-fn key(mut reader: Reader<'_>) -> Option<KeySource> {
-    let file = reader.property("key-file");
-    let env = reader.property("key-env");
-    let key = match (file, env) {
-        (Some(file), None) => Some(KeySource::File(PathBuf::from(file.value))),
-        (None, Some(env)) => Some(KeySource::Env(env.value)),
-        (file, env) => {
-            let help = "key-file=\"path\" names a file, key-env=\"NAME\" an environment variable";
-            let message = "a key comes from one place";
-            let span = env.map_or(reader.span(), |env| env.span);
-            let label = if file.is_some() { "and from key-file" } else { "from which?" };
-            reader.push(Diagnostic::error(&span, message, label).help(help));
-            None
-        }
-    };
-    reader.finish();
-    key
 }

@@ -193,6 +193,23 @@ fn dnf_installs_by_the_list_of_mirrors_and_upgrades_to_the_next_generation() {
 }
 
 #[test]
+fn dnf_subscribes_by_the_published_repo_file() {
+    let site = Site::new();
+    site.publish(&[site.world.fixture.rpm("hello-forge", "1.0-1", "one")], NOW);
+    let dnf = site.dnf("dnf", "");
+    let repos = site.world.path("dnf/repos");
+    fs::create_dir(&repos).unwrap();
+    fs::copy(site.dir().join("rpm-el9.repo"), repos.join("forge.repo")).unwrap();
+    let path = site.world.path("dnf/dnf.conf");
+    let settings = fs::read_to_string(&path).unwrap();
+    let settings = settings.split("[forge]").next().unwrap();
+    fs::write(&path, settings.replace("reposdir=/dev/null", &format!("reposdir={}", repos.display())))
+        .unwrap();
+    dnf.ok(&["install", "hello-forge"]);
+    assert_eq!(dnf.installed(), ["hello-forge-1.0-1"]);
+}
+
+#[test]
 fn a_client_with_an_old_list_of_mirrors_finds_its_generation_whole() {
     let site = Site::new();
     let rpm = |version| site.world.fixture.rpm("hello-forge", version, version);

@@ -49,7 +49,7 @@ impl World {
         Repository {
             prefix: prefix.to_owned(),
             index: Settings::Apt(index.clone()),
-            url: None,
+            url: Some(URL.to_owned()),
             keep: None,
             packages: self.catalog(packages),
             updateinfo: None,
