@@ -54,9 +54,11 @@ impl ImageSource {
     pub(super) fn templates(&self) -> Vec<&Template> {
         match self {
             Self::Bootstrap { suite, arch, packages } => [suite, arch].into_iter().chain(packages).collect(),
-            Self::Dockerfile { path, args, platform, .. } => {
-                [path, platform].into_iter().chain(args.iter().map(|(_, value)| value)).collect()
+            Self::Dockerfile { path, args, bases, platform, .. } => {
+                let values = args.iter().chain(bases).map(|(_, value)| value);
+                [path, platform].into_iter().chain(values).collect()
             }
+            Self::Registry { reference, platform } => vec![reference, platform],
         }
     }
 }

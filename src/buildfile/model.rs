@@ -233,6 +233,15 @@ pub enum ImageSource {
         context: Vec<String>,
         /// `--build-arg` values.
         args: Vec<(String, Template)>,
+        /// Arguments whose values are images of registries, each handed in by its digest.
+        bases: Vec<(String, Template)>,
+        /// `linux/amd64`.
+        platform: Template,
+    },
+    /// Taken from a registry.
+    Registry {
+        /// `debian:bookworm`.
+        reference: Template,
         /// `linux/amd64`.
         platform: Template,
     },

@@ -1,13 +1,15 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::words::Words;
 use super::workspace::read;
 use super::{CommandError, Global, error, exit};
 use crate::buildfile::{AxisValues, Buildfile, Diagnostic, Predicate};
-use crate::graph::{self, Graph, Work};
+use crate::graph::{self, Graph, Node, Work};
 use crate::matrix::Axes;
+use crate::runner::{Docker, Published};
 use crate::store::LocalStore;
-use crate::upstream::{AptRoot, Found, Lock, Updater};
+use crate::upstream::{AptRoot, Found, Lock, PlatformImage, Sha256, Updater};
 
 /// Look upstream for new versions and packages, and write them into the lock.
 #[derive(Debug, clap::Args)]
@@ -35,7 +37,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let updater = Updater { store: &store, apt: &apt, distdir: arguments.distdir.clone() };
     check_names(&buildfile, &words)?;
     update_upstreams(&updater, &buildfile, &words, &mut lock)?;
-    update_images(&updater, &buildfile, &words, &mut lock)?;
+    let graph = whole_graph(&buildfile, &words, &lock)?;
+    update_bootstrap_images(&updater, &graph, &words, &mut lock)?;
+    update_registry_images(&graph, &words, &mut lock)?;
     let is_news = lock != before;
     if !is_news {
         println!("no news");
@@ -97,25 +101,60 @@ fn limits<'a>(buildfile: &'a Buildfile, words: &'a Words, upstream: &str) -> Vec
     }
 }
 
-fn update_images(
+fn wanted_nodes<'a>(graph: &'a Graph, words: &Words) -> impl Iterator<Item = &'a Node> {
+    let nodes = graph.ids().map(|id| graph.node(id));
+    nodes.filter(|node| is_wanted(words, &node.target) || is_wanted(words, &node.name))
+}
+
+fn update_bootstrap_images(
     updater: &Updater<'_>,
-    buildfile: &Buildfile,
+    graph: &Graph,
     words: &Words,
     lock: &mut Lock,
 ) -> Result<(), CommandError> {
-    let graph = whole_graph(buildfile, words, lock)?;
-    for id in graph.ids() {
-        let node = graph.node(id);
+    for node in wanted_nodes(graph, words) {
         let Work::Bootstrap(image) = &node.work else { continue };
-        if !is_wanted(words, &node.target) && !is_wanted(words, &node.name) {
-            continue;
-        }
         if updater.image(&node.name, &image.suite, &image.arch, &image.wanted, lock)? {
             let packages = lock.images.get(&node.name).map_or(0, |image| image.closure.packages.len());
             println!("{}: {packages} packages of {}", node.name, image.suite);
         }
     }
     Ok(())
+}
+
+/// Asks each registry once for each name, whatever the number of platforms and nodes.
+fn update_registry_images(graph: &Graph, words: &Words, lock: &mut Lock) -> Result<(), CommandError> {
+    let images = wanted_nodes(graph, words).flat_map(|node| node.work.registry_images());
+    let images: BTreeSet<&PlatformImage> = images.map(|image| &image.image).collect();
+    let followed: Vec<_> = images.into_iter().filter(|image| image.reference.pinned().is_none()).collect();
+    if followed.is_empty() {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let docker = Docker::open().await?;
+        let mut published: Option<Published> = None;
+        for image in followed {
+            let of_name = match published.take().filter(|published| published.reference == image.reference) {
+                Some(published) => published,
+                None => docker.ask_registry(&image.reference).await?,
+            };
+            tell_and_pin(image, of_name.digest_for(&image.platform)?, lock);
+            published = Some(of_name);
+        }
+        Ok(())
+    })
+}
+
+fn tell_and_pin(image: &PlatformImage, digest: Sha256, lock: &mut Lock) {
+    let PlatformImage { reference, platform } = image;
+    match lock.registry.insert(image.clone(), digest) {
+        None => println!("{reference} {platform}: sha256:{digest}"),
+        Some(before) if before != digest => {
+            println!("{reference} {platform}: sha256:{digest}, which was sha256:{before}");
+        }
+        Some(_) => {}
+    }
 }
 
 fn whole_graph(buildfile: &Buildfile, words: &Words, lock: &Lock) -> Result<Graph, CommandError> {

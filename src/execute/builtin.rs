@@ -61,7 +61,7 @@ impl Builtin {
             Work::Package(package) => self.package(package)?,
             Work::Index(index) => self.index(index)?,
             Work::Publish(work) => self.publish(work)?,
-            Work::Script(_) | Work::Dockerfile(_) => {
+            Work::Script(_) | Work::Dockerfile(_) | Work::Registry(_) => {
                 return Err(Failure::action("this work is for a runner, not for forge itself"));
             }
         };

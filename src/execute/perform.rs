@@ -6,10 +6,11 @@ use super::Event;
 use super::builtin::{Builtin, Supplies};
 use super::done::{Done, Failure};
 use crate::digest::Digest;
-use crate::graph::{DockerImage, Input, LocalFiles, Node, Placement, Root, Script, Work};
+use crate::graph::{DockerImage, Input, LocalFiles, Node, Placement, RegistryImage, Root, Script, Work};
 use crate::plan::{LocalTrees, PlanError};
-use crate::runner::{self, Command, DockerfileBuild, Mount, Runner, WorkCopy};
+use crate::runner::{self, Command, DockerfileBuild, Mount, Runner, RunnerKind, WorkCopy};
 use crate::store::{LocalStore, StatCache};
+use crate::upstream::PinnedImage;
 
 /// Does the work of nodes: scripts by a runner, everything else in this process.
 pub struct Performer {
@@ -45,34 +46,41 @@ impl Performer {
             Work::Script(script) => {
                 let command = command(script, node, inputs, cores);
                 let outcome = self.runner.run(&command, &self.store, listener, cancel).await?;
-                Ok(self.done(outcome))
+                Ok(done(outcome, self.runner.name()))
             }
-            Work::Dockerfile(image) => {
-                let outcome = self.dockerfile(image, inputs, listener, cancel).await?;
-                Ok(self.done(outcome))
-            }
+            Work::Dockerfile(image) => self.build(dockerfile(image, inputs)?, listener, cancel).await,
+            Work::Registry(image) => self.pull(image, listener, cancel).await,
             _ => self.builtin(node, inputs, cores, events, cancel).await,
         }
     }
 
-    fn done(&self, outcome: runner::Outcome) -> Done {
-        Done { outputs: outcome.outputs, log: Some(outcome.log), runner: self.runner.name(), is_kept: true }
-    }
-
-    async fn dockerfile(
+    /// Nothing of the image runs: what fails is the registry, or the way to it.
+    async fn pull(
         &self,
-        image: &DockerImage,
-        inputs: &[Digest],
+        image: &RegistryImage,
         listener: impl FnMut(&str),
         cancel: watch::Receiver<bool>,
-    ) -> Result<runner::Outcome, Failure> {
-        let build = DockerfileBuild {
-            context: inputs[0],
-            dockerfile: image.dockerfile.clone(),
-            args: image.args.clone(),
-            platform: image.platform.clone(),
-            source_date_epoch: 1,
-        };
+    ) -> Result<Done, Failure> {
+        let (image, platform) = (pinned(image)?, image.image.platform.clone());
+        let build = DockerfileBuild::of_registry_image(image.clone(), platform, self.store.clone()).await?;
+        match self.build(build, listener, cancel).await {
+            Err(Failure::Action { log: Some(log), .. }) => {
+                let said = self.store.get(log)?;
+                let said = String::from_utf8_lossy(&said);
+                let last = said.lines().next_back().unwrap_or_default();
+                Err(Failure::Infrastructure(format!("{image} cannot be taken from its registry: {last}")))
+            }
+            other => other,
+        }
+    }
+
+    /// Images are built by a Docker Engine, whatever runs scripts.
+    async fn build(
+        &self,
+        build: DockerfileBuild,
+        listener: impl FnMut(&str),
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Done, Failure> {
         let opened;
         let docker = match &self.runner {
             Runner::Docker(docker) => docker,
@@ -81,7 +89,8 @@ impl Performer {
                 &opened
             }
         };
-        Ok(docker.build_dockerfile(&build, &self.store, listener, cancel).await?)
+        let outcome = docker.build_dockerfile(&build, &self.store, listener, cancel).await?;
+        Ok(done(outcome, RunnerKind::Docker.name()))
     }
 
     /// Builtin work waits for disks and networks: it has a thread of its own. Nobody waits for
@@ -149,6 +158,29 @@ fn take(store: &LocalStore, files: &LocalFiles, planned: Digest) -> Result<(), F
 
 fn panicked<T>(panic: tokio::task::JoinError) -> Result<T, Failure> {
     Err(Failure::action(format!("forge itself failed: {panic}")))
+}
+
+fn done(outcome: runner::Outcome, runner: &'static str) -> Done {
+    Done { outputs: outcome.outputs, log: Some(outcome.log), runner, is_kept: true }
+}
+
+fn dockerfile(image: &DockerImage, inputs: &[Digest]) -> Result<DockerfileBuild, Failure> {
+    let bases = image.bases.iter().map(|(name, base)| Ok((name.clone(), pinned(base)?)));
+    Ok(DockerfileBuild {
+        context: inputs[0],
+        dockerfile: image.dockerfile.clone(),
+        args: image.args.clone(),
+        bases: bases.collect::<Result<_, Failure>>()?,
+        platform: image.platform.clone(),
+        source_date_epoch: 1,
+    })
+}
+
+/// A node with an image that is not in the lock has a fault, and is not planned.
+fn pinned(image: &RegistryImage) -> Result<PinnedImage, Failure> {
+    let reference = &image.image.reference;
+    let missing = || Failure::action(format!("the lock has no digest of {reference}; run `forge update`"));
+    image.locked.clone().ok_or_else(missing)
 }
 
 fn command(script: &Script, node: &Node, inputs: &[Digest], cores: usize) -> Command {

@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::fault;
@@ -17,8 +17,8 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
     let expander = Expander::new(axes, &buildfile.rules);
     let (graph, report) = (Graph::default(), Report::default());
     let missing = Rc::default();
-    let lacks = Vec::new();
-    let mut builder = Builder { buildfile, axes, lock, expander, graph, report, missing, lacks };
+    let (lacks, refused) = Default::default();
+    let mut builder = Builder { buildfile, axes, lock, expander, graph, report, missing, lacks, refused };
     for axis in &buildfile.axes {
         builder.axis_has_versions(axis);
     }
@@ -65,6 +65,8 @@ pub(super) struct Builder<'a> {
     /// Holes of templates that a cell has no value for.
     missing: Rc<RefCell<Vec<Diagnostic>>>,
     lacks: Vec<Lack>,
+    /// Targets of which a cell could not be made into a node, which is told by itself.
+    pub refused: BTreeSet<String>,
 }
 
 /// A target that is used and has no cell that agrees: in `node`, and in so many others.
@@ -300,6 +302,9 @@ impl<'a> Builder<'a> {
 
     /// Notes that a node needs something of which no cell agrees with it.
     pub fn lacks(&mut self, span: &Span, node: &str, used: &str) {
+        if self.refused.contains(used) {
+            return;
+        }
         let is_it = |lack: &&mut Lack| lack.span.range == span.range && lack.used == used;
         match self.lacks.iter_mut().find(is_it) {
             Some(lack) => lack.more += 1,
@@ -347,6 +352,7 @@ impl<'a> Builder<'a> {
         match &self.graph.node(*node).work {
             Work::Bootstrap(image) => format!("linux/{}", image.arch),
             Work::Dockerfile(image) => image.platform.clone(),
+            Work::Registry(image) => image.image.platform.clone(),
             _ => String::new(),
         }
     }

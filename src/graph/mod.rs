@@ -4,6 +4,7 @@ mod action;
 mod build;
 mod fault;
 mod fill;
+mod images;
 mod index;
 mod node;
 mod products;
@@ -16,5 +17,5 @@ pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
     AptIndexWork, ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, Publication,
-    PublishWork, Root, RpmIndexWork, Script, Work,
+    PublishWork, RegistryImage, Root, RpmIndexWork, Script, Work,
 };

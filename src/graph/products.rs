@@ -32,45 +32,6 @@ fi
 "#;
 
 impl Builder<'_> {
-    pub(super) fn image(
-        &mut self,
-        target: &Target,
-        image: &buildfile::ImageSource,
-        name: String,
-        cell: Cell,
-    ) {
-        let filler = self.filler(&cell);
-        let (work, inputs, fault) = match image {
-            buildfile::ImageSource::Bootstrap { suite, arch, packages } => {
-                let (suite, arch) = (filler.text(suite), filler.text(arch));
-                let mut wanted = filler.texts(packages);
-                wanted.sort();
-                wanted.dedup();
-                let locked = self.lock.images.get(&name).filter(|locked| {
-                    let closure = &locked.closure;
-                    (&closure.suite, &closure.arch, &locked.wanted) == (&suite, &arch, &wanted)
-                });
-                let fault = locked.is_none().then(|| fault::image_not_locked(&target.span, &name));
-                let image = BootstrapImage {
-                    suite,
-                    arch,
-                    wanted,
-                    locked: locked.map(|locked| locked.closure.clone()),
-                };
-                (Work::Bootstrap(Box::new(image)), Vec::new(), fault)
-            }
-            buildfile::ImageSource::Dockerfile { path, context, args, platform } => {
-                let dockerfile = filler.text(path);
-                let globs = context.iter().cloned().chain([dockerfile.clone()]).collect();
-                let files = LocalFiles { base: self.buildfile.dir.clone(), globs };
-                let args = args.iter().map(|(name, value)| (name.clone(), filler.text(value))).collect();
-                let image = DockerImage { dockerfile, args, platform: filler.text(platform) };
-                (Work::Dockerfile(image), vec![Input::Files(files)], None)
-            }
-        };
-        self.graph.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
-    }
-
     pub(super) fn package(
         &mut self,
         target: &Target,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use crate::buildfile::{Keep, KeySource};
 use crate::index::{AptIndex, RpmIndex, Settings};
 use crate::package::Deb;
-use crate::upstream::BootstrapLock;
+use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage};
 
 /// What a node does. An input is named by its place in the node's list.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub enum Work {
     Bootstrap(Box<BootstrapImage>),
     /// Makes an image by a Docker Engine.
     Dockerfile(DockerImage),
+    /// Takes an image from a registry.
+    Registry(RegistryImage),
     /// Runs a script.
     Script(Box<Script>),
     /// Writes a package.
@@ -34,12 +36,21 @@ impl Work {
     pub fn outputs(&self) -> Vec<&str> {
         match self {
             Self::Archive(_) | Self::Files => vec!["src"],
-            Self::Bootstrap(_) | Self::Dockerfile(_) => vec!["root"],
+            Self::Bootstrap(_) | Self::Dockerfile(_) | Self::Registry(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
             Self::Package(_) | Self::Accept => vec!["package"],
             // The catalog is for publishing alone; in a Buildfile an index has one output.
             Self::Index(_) => vec!["repository", "catalog"],
             Self::Publish(_) => Vec::new(),
+        }
+    }
+
+    /// The images of registries that it is made of.
+    pub fn registry_images(&self) -> Vec<&RegistryImage> {
+        match self {
+            Self::Registry(image) => vec![image],
+            Self::Dockerfile(image) => image.bases.values().collect(),
+            _ => Vec::new(),
         }
     }
 }
@@ -77,8 +88,19 @@ pub struct DockerImage {
     pub dockerfile: String,
     /// `--build-arg` values.
     pub args: BTreeMap<String, String>,
+    /// Further ones, whose values are images of registries.
+    pub bases: BTreeMap<String, RegistryImage>,
     /// `linux/amd64`.
     pub platform: String,
+}
+
+/// An image of a registry.
+#[derive(Clone, Debug)]
+pub struct RegistryImage {
+    /// What it is called there, and its platform.
+    pub image: PlatformImage,
+    /// What the lock says it is by content; a node without this has a fault.
+    pub locked: Option<PinnedImage>,
 }
 
 /// In which tree a script runs.

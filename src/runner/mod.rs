@@ -17,7 +17,7 @@ mod tests;
 
 pub use choose::{Runner, RunnerKind};
 pub use command::{Command, Mount, Root, WorkCopy};
-pub use docker::{Docker, DockerfileBuild};
+pub use docker::{Docker, DockerfileBuild, Published};
 pub use error::{Exit, RunError};
 pub use sandbox::Sandbox;
 

@@ -206,6 +206,25 @@ image "x" {
     dockerfile "Dockerfile" platform="linux/amd64"
 }
 "#;
+    image_whose_name_is_none: r#"
+image "x" over="distro" { registry "example.org/{distro.format}:{distro}/x" platform="linux/amd64" }
+target "y" over="distro" image="x" { run "make"; output "root" }
+"#;
+    image_whose_name_lacks_a_value: r#"
+image "x" over="distro" { registry "debian:{distro.codename}" platform="linux/amd64" }
+target "y" over="distro" image="x" { run "make"; output "root" }
+"#;
+    base_whose_name_is_none: r#"
+image "x" { dockerfile "Dockerfile" platform="linux/amd64" { base "base" "debian@sha256:12" } }
+target "y" image="x" { run "make"; output "root" }
+"#;
+    registry_without_a_platform: r#"image "x" { registry "debian:bookworm" }"#;
+    argument_given_twice: r#"
+image "x" { dockerfile "Dockerfile" platform="linux/amd64" { arg "base" "a"; base "base" "debian:bookworm" } }
+"#;
+    base_without_an_image: r#"
+image "x" { dockerfile "Dockerfile" platform="linux/amd64" { base "base"; bsae "other" "debian:bookworm" } }
+"#;
     image_called_host: r#"image "host" { bootstrap "stable" arch="amd64" }"#;
     target_without_anything: r#"target "x""#;
     test_with_an_output: r#"test "x" { run "make"; output "root" }"#;

@@ -42,7 +42,7 @@ impl Docker {
         let api = client.client_version();
         if (api.major_version, api.minor_version) < OLDEST_API {
             return Err(RunError::Setup(format!(
-                "the Docker engine speaks API {api}; expected 1.41 or later (Docker 20.10); upgrade it, or use the sandbox runner"
+                "the Docker engine speaks API {api}; expected 1.41 or later (Docker 20.10); upgrade it"
             )));
         }
         let version = client.version().await.map_err(unreachable)?.version.unwrap_or_default();
@@ -106,7 +106,7 @@ fn check_is_local(host: Option<&str>) -> Result<(), RunError> {
 
 fn unreachable(error: Error) -> RunError {
     RunError::Setup(format!(
-        "the Docker engine cannot be reached: {error}; start it (`systemctl start docker`), and see that you may use its socket (group `docker`), or use the sandbox runner"
+        "the Docker engine cannot be reached: {error}; start it (`systemctl start docker`), and see that you may use its socket (group `docker`)"
     ))
 }
 

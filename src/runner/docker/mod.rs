@@ -3,9 +3,12 @@
 mod archive;
 mod build;
 mod container;
+mod credentials;
 mod engine;
 mod image;
+mod registry;
 mod run;
 
 pub use build::DockerfileBuild;
 pub use engine::Docker;
+pub use registry::Published;

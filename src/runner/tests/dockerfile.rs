@@ -20,6 +20,7 @@ fn build(fixture: &Fixture, base: &str, dockerfile: &str) -> DockerfileBuild {
         context: fixture.store.put_tree(&context).unwrap(),
         dockerfile: "docker/Dockerfile".to_owned(),
         args: [("NAME".to_owned(), "value".to_owned())].into(),
+        bases: Default::default(),
         platform: "linux/amd64".to_owned(),
         source_date_epoch: 1_700_000_000,
     }
