@@ -51,7 +51,7 @@ impl Builtin {
 
     fn indexed_package(&self, input: Digest, suite: &str) -> Result<IndexedPackage, Failure> {
         let (object, size) = self.single_file(input)?;
-        let info: DebInfo = self.read_once("deb info 1", object, |file| DebInfo::read(file))?;
+        let info: DebInfo = self.read_once("deb info 1", object, DebInfo::read)?;
         Ok(IndexedPackage {
             origin: self.file_name(input)?,
             suites: vec![suite.to_owned()],
@@ -65,7 +65,7 @@ impl Builtin {
 
     fn indexed_rpm(&self, input: Digest) -> Result<IndexedRpm, Failure> {
         let (object, _) = self.single_file(input)?;
-        let info = self.read_once("rpm info 1", object, |file| RpmInfo::read(file))?;
+        let info = self.read_once("rpm info 1", object, RpmInfo::read)?;
         Ok(IndexedRpm { origin: self.file_name(input)?, object, info })
     }
 

@@ -11,6 +11,10 @@
 //! | `key.asc`, `key.gpg` | the public keys, through `dists`, so they change with it |
 //! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json`, and `records/`, from which indices are made again |
 //! | `.generations/lock` | held by whoever publishes |
+//!
+//! An rpm repository has `packages/` for `pool/` and `repodata` for `dists`, which leads to
+//! `.generations/<id>/plain`, the metadata for clients of the root. `mirrorlist` goes through
+//! `repodata`, as the keys do, and names `gen/<id>/`; `gen` is another name of `.generations`.
 
 mod content;
 mod directory;

@@ -44,21 +44,19 @@ pub fn build(
     let packages = packages.iter().map(Checked::new).collect::<Result<Vec<_>, _>>()?;
     let (packages, mut entries) = choose(packages)?;
     updateinfo.map_or(Ok(()), check_updateinfo)?;
-    let texts: [(&str, fn(&[Checked<'_>]) -> Result<String, IndexError>); 4] = [
-        ("primary", |packages| primary(packages, "")),
-        ("primary", |packages| primary(packages, "../../")),
-        ("filelists", filelists),
-        ("other", other),
+    let texts = [
+        ("primary", primary(&packages, "")?),
+        ("primary", primary(&packages, "../../")?),
+        ("filelists", filelists(&packages)?),
+        ("other", other(&packages)?),
     ];
-    let store_text = |(kind, text): &(&'static str, fn(&[Checked<'_>]) -> Result<String, IndexError>)| {
-        Data::store(kind, text(&packages)?.as_bytes(), index.compression, store)
-    };
-    let data = texts.par_iter().map(store_text).collect::<Result<Vec<_>, _>>()?;
-    let updateinfo =
-        updateinfo.map(|text| Data::store("updateinfo", text, index.compression, store)).transpose()?;
+    let texts = texts.iter().map(|(kind, text)| (*kind, text.as_bytes()));
+    let texts: Vec<_> = texts.chain(updateinfo.map(|text| ("updateinfo", text))).collect();
+    let stored = texts.par_iter().map(|(kind, text)| Data::store(kind, text, index.compression, store));
+    let data = stored.collect::<Result<Vec<_>, _>>()?;
     let (primaries, others) = data.split_at(2);
     let mut directory = |below: &str, primary: &Data| {
-        let all = || std::iter::once(primary).chain(others).chain(&updateinfo);
+        let all = || std::iter::once(primary).chain(others);
         let text = repomd(all(), date);
         let repomd = Kind::File { object: store.put(text.as_bytes())?, size: text.len() as u64 };
         let files = all().map(|data| (data.name.as_str(), &data.file)).chain([("repomd.xml", &repomd)]);

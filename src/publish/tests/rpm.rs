@@ -11,7 +11,8 @@ use roxmltree::Document;
 use super::support::{NOW, Server, URL, World, gpgv, listing, load_key, new_key, sha256};
 use crate::index::fixture::run;
 use crate::index::rpm::fixture::rpm_index;
-use crate::index::{IndexCompression, IndexedRpm, RpmIndex};
+use crate::index::{IndexCompression, IndexedRpm, RpmIndex, rpm};
+use crate::keys::testing::Gpg;
 use crate::publish::{Outcome, PublishError, Repository};
 
 /// Every signature, every digest and every package, as clients of the list of mirrors find them
@@ -111,7 +112,10 @@ impl Dnf {
     fn installed(&self) -> Vec<String> {
         let mut rpm = Command::new("rpm");
         rpm.arg("--root").arg(self.dir.join("root")).args(["-qa", "--qf", "%{NAME}-%{VERSION}-%{RELEASE}\n"]);
-        let mut all: Vec<String> = run(&mut rpm).lines().map(str::to_owned).collect();
+        let packages = run(&mut rpm);
+        // Keys that were imported are packages for rpm.
+        let packages = packages.lines().filter(|name| !name.starts_with("gpg-pubkey-"));
+        let mut all: Vec<String> = packages.map(str::to_owned).collect();
         all.sort();
         all
     }
@@ -287,6 +291,52 @@ fn dnf_refuses_a_wrong_key_and_what_was_tampered_with() {
     fs::write(&rpm, bytes).unwrap();
     let said = site.mirrored("package").fails(&["install", "hello-forge"]);
     assert!(said.contains("hecksum"), "{said}");
+}
+
+#[test]
+fn dnf_installs_signed_packages_where_it_asks_for_signatures_and_no_others() {
+    let site = Site::new();
+    let gpg = Gpg::new();
+    gpg.make("", "rsa3072", "sign,cert", "never");
+    let public = gpg.path("public.asc");
+    gpg.run(&["--armor", "--output", &public, "--export"]);
+    let rpms = ["signed-forge", "plain-forge"].map(|name| site.world.fixture.rpm(name, "1.0-1", "one"));
+    let file = site.world.path("signed-forge-1.0-1.noarch.rpm");
+    fs::write(&file, site.world.fixture.store.get(rpms[0].object).unwrap()).unwrap();
+    let mut sign = Command::new("rpmsign");
+    sign.args(["--addsign", "--define", "__gpg /usr/bin/gpg", "--define", "_gpg_name me@example.org"])
+        .arg(&file);
+    run(sign.env("GNUPGHOME", gpg.path("")));
+    site.publish(&[site.world.fixture.read_rpm(&file), rpms[1].clone()], NOW);
+
+    let dnf = site.mirrored("dnf");
+    let settings = fs::read_to_string(dnf.dir.join("dnf.conf")).unwrap();
+    let both = format!("gpgcheck=1\ngpgkey=file://{public} file://");
+    fs::write(
+        dnf.dir.join("dnf.conf"),
+        settings.replace("\ngpgcheck=0\ngpgkey=file://", &format!("\n{both}")),
+    )
+    .unwrap();
+    dnf.ok(&["install", "signed-forge"]);
+    let said = dnf.fails(&["install", "plain-forge"]);
+    assert!(said.contains("not signed"), "{said}");
+    assert_eq!(dnf.installed(), ["signed-forge-1.0-1"]);
+}
+
+#[test]
+fn an_index_that_is_not_published_is_a_repository_too() {
+    let world = World::new();
+    let package = [world.fixture.rpm("hello-forge", "1.0-1", "one")];
+    let tree = rpm::build(&rpm_index(), &package, None, NOW, &world.fixture.store).unwrap();
+    let root = world.path("index");
+    world.fixture.store.materialize(&tree, &root, NOW).unwrap();
+    for (name, base) in [("plain", root.clone()), ("next", root.join(rpm::NEXT))] {
+        let dnf = Dnf::new(world.path(name));
+        dnf.configure(&format!("baseurl=file://{}", base.display()), Path::new("/dev/null"));
+        let settings = fs::read_to_string(dnf.dir.join("dnf.conf")).unwrap();
+        fs::write(dnf.dir.join("dnf.conf"), settings.replace("repo_gpgcheck=1", "repo_gpgcheck=0")).unwrap();
+        dnf.ok(&["install", "hello-forge"]);
+    }
 }
 
 #[test]
