@@ -4,6 +4,7 @@ mod matrix;
 pub(super) mod names;
 mod package;
 mod repository;
+mod upstream;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -109,7 +110,7 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
         is_sound
     }
     match reader.name() {
-        "upstream" => add(&mut buildfile.upstreams, matrix::upstream(reader)),
+        "upstream" => add(&mut buildfile.upstreams, upstream::upstream(reader)),
         "axis" => add(&mut buildfile.axes, matrix::axis(reader)),
         "exclude" | "include" => add(&mut buildfile.rules, matrix::rule(reader)),
         "image" => add(&mut buildfile.targets, command::image(reader)),

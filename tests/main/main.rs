@@ -18,4 +18,5 @@ mod repository;
 mod schedule;
 mod scratch;
 mod shared_store;
+mod upstream_tags;
 mod why;
