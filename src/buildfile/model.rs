@@ -121,9 +121,14 @@ impl TagForm {
         Some(Version::new(text)).filter(Version::is_regular)
     }
 
+    /// The tag of a version.
+    pub fn of(&self, version: &str) -> String {
+        format!("{}{version}{}", self.before, self.after)
+    }
+
     /// As it is written in the Buildfile.
     pub fn written(&self) -> String {
-        format!("{}{{version}}{}", self.before, self.after)
+        self.of("{version}")
     }
 }
 

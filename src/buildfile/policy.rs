@@ -101,6 +101,11 @@ impl VersionPolicy {
         sorted(&chosen)
     }
 
+    /// Whether `known` has something for everything that a selection asks for.
+    pub fn is_met(&self, known: &[Version], selection: &Selection<'_>) -> bool {
+        selection.lacking(known).is_empty() && !self.selected(known, selection).is_empty()
+    }
+
     /// What a selection asks for beyond `known`: nothing, if `known` meets it.
     pub fn missing(
         &self,
@@ -108,10 +113,12 @@ impl VersionPolicy {
         known: &[Version],
         selection: &Selection<'_>,
     ) -> Vec<Version> {
-        let lacking: Vec<Named<'_>> = selection.lacking(known);
+        if self.is_met(known, selection) {
+            return Vec::new();
+        }
+        let lacking = selection.lacking(known);
         if lacking.is_empty() {
-            let is_met = !self.selected(known, selection).is_empty();
-            return if is_met { Vec::new() } else { self.selected(versions, selection) };
+            return self.selected(versions, selection);
         }
         sorted(&lacking.iter().filter_map(|named| self.best(versions, selection, *named)).collect::<Vec<_>>())
     }

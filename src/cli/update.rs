@@ -1,19 +1,20 @@
 use std::path::PathBuf;
 
 use super::words::Words;
-use super::workspace::read;
-use super::{CommandError, Global, error, exit};
-use crate::buildfile::{AxisValues, Buildfile, Diagnostic, Predicate};
+use super::workspace::{read, tell};
+use super::{CommandError, Global, exit};
+use crate::buildfile::{AxisValues, Buildfile, Diagnostic, Selection};
 use crate::graph::{self, Graph, Work};
-use crate::matrix::Axes;
+use crate::matrix::{Axes, selection_on};
 use crate::store::LocalStore;
-use crate::upstream::{AptRoot, Found, Lock, Updater};
+use crate::ui;
+use crate::upstream::{Ask, Lock, Updater};
 
 /// Look upstream for new versions and packages, and write them into the lock.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Upstreams and images; all of them by default. Selections such as otp=27 limit which
-    /// versions are taken.
+    /// Upstreams and images; all of them by default. A selection such as otp=26.2.5.3 adds that
+    /// version.
     words: Vec<String>,
     /// Write nothing, only tell.
     #[arg(long)]
@@ -28,21 +29,37 @@ pub struct Arguments {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let words = Words::parse(&arguments.words)?;
-    let (buildfile, mut lock) = read(global)?;
-    let before = lock.clone();
+    let (buildfile, before) = read(global)?;
     let store = LocalStore::open(&global.store)?;
-    let apt = AptRoot::of_host(store.root().join("apt")).map_err(CommandError::new)?;
-    let updater = Updater { store: &store, apt: &apt, distdir: arguments.distdir.clone() };
     check_names(&buildfile, &words)?;
-    update_upstreams(&updater, &buildfile, &words, &mut lock)?;
-    update_images(&updater, &buildfile, &words, &mut lock)?;
+    let mut lock = before.clone();
+    let told = update(&buildfile, &store, arguments.distdir.clone(), &words, &mut lock)?;
+    print!("{told}");
     let is_news = lock != before;
-    if !is_news {
-        println!("no news");
-    } else if !arguments.dry_run {
-        lock.save(&buildfile.dir.join(&buildfile.lock))?;
+    match (is_news, arguments.dry_run) {
+        (false, _) => println!("no news"),
+        (true, true) => println!("{} is left as it is", buildfile.lock.display()),
+        (true, false) => {
+            lock.save(&buildfile.dir.join(&buildfile.lock))?;
+            println!("{} is written", buildfile.lock.display());
+        }
     }
     Ok(if arguments.exit_code && is_news { exit::SOMETHING_TO_DO } else { exit::OK })
+}
+
+/// Brings `lock` up to what is upstream now, for what `words` name, and tells what is new. If it
+/// fails, `lock` is of no use.
+pub fn update(
+    buildfile: &Buildfile,
+    store: &LocalStore,
+    distdir: Option<PathBuf>,
+    words: &Words,
+    lock: &mut Lock,
+) -> Result<String, CommandError> {
+    let updater = Updater::new(store, buildfile.dir.clone(), distdir, &tell);
+    let upstreams = update_upstreams(&updater, buildfile, words, lock)?;
+    let images = update_images(&updater, buildfile, words, lock)?;
+    Ok(upstreams + &images)
 }
 
 fn check_names(buildfile: &Buildfile, words: &Words) -> Result<(), CommandError> {
@@ -60,8 +77,27 @@ fn check_names(buildfile: &Buildfile, words: &Words) -> Result<(), CommandError>
     Ok(())
 }
 
-fn is_wanted(words: &Words, name: &str) -> bool {
-    words.goals.is_empty() || words.goals.iter().any(|goal| goal == name)
+/// Upstreams are meant by their names and by selections of their versions; all of them, if no
+/// word is either.
+fn is_wanted(words: &Words, buildfile: &Buildfile, name: &str) -> bool {
+    let is_of = |axis: &str| versions_axis(buildfile, name).is_some_and(|of| of == axis);
+    let is_named = words.goals.iter().any(|goal| goal == name);
+    is_named || words.selection.iter().any(|p| is_of(&p.axis)) || names_nothing(words, buildfile)
+}
+
+/// Whether no word names an upstream, an image or a version.
+fn names_nothing(words: &Words, buildfile: &Buildfile) -> bool {
+    let is_version = |axis: &str| {
+        let axis = buildfile.axis(axis);
+        axis.is_some_and(|axis| matches!(axis.values, AxisValues::Upstream(_)))
+    };
+    words.goals.is_empty() && !words.selection.iter().any(|predicate| is_version(&predicate.axis))
+}
+
+/// The axis that an upstream's versions stand on.
+fn versions_axis<'a>(buildfile: &'a Buildfile, upstream: &str) -> Option<&'a str> {
+    let is_it = |values: &AxisValues| matches!(values, AxisValues::Upstream(from) if from == upstream);
+    buildfile.axes.iter().find(|axis| is_it(&axis.values)).map(|axis| axis.name.as_str())
 }
 
 fn update_upstreams(
@@ -69,32 +105,20 @@ fn update_upstreams(
     buildfile: &Buildfile,
     words: &Words,
     lock: &mut Lock,
-) -> Result<(), CommandError> {
-    for upstream in buildfile.upstreams.iter().filter(|upstream| is_wanted(words, &upstream.name)) {
-        let limits = limits(buildfile, words, &upstream.name);
-        let holds = |version: &str| limits.iter().all(|limit| limit.condition.holds(version));
-        for news in updater.upstream(upstream, holds, lock)? {
-            match news {
-                Found::Added(version) => println!("{} {version}: new", upstream.name),
-                Found::Unavailable { version, reason } => {
-                    println!("{} {version}: listed, but not there: {reason}", upstream.name);
-                }
-            }
+) -> Result<String, CommandError> {
+    let mut told = String::new();
+    for upstream in &buildfile.upstreams {
+        if !is_wanted(words, buildfile, &upstream.name) {
+            continue;
         }
+        let axis = versions_axis(buildfile, &upstream.name);
+        let selection = axis
+            .map(|axis| selection_on(axis, buildfile, &words.selection))
+            .unwrap_or_else(Selection::default);
+        let ask = if selection.is_empty() { Ask::Policy } else { Ask::Selection(selection) };
+        told += &ui::change_summary(&updater.upstream(upstream, &ask, lock)?);
     }
-    Ok(())
-}
-
-/// What the command line, or else the profile, says of the versions on an upstream's axis.
-fn limits<'a>(buildfile: &'a Buildfile, words: &'a Words, upstream: &str) -> Vec<&'a Predicate> {
-    let from = AxisValues::Upstream(upstream.to_owned());
-    let Some(axis) = buildfile.axes.iter().find(|axis| axis.values == from) else { return Vec::new() };
-    let is_limit = |predicate: &&Predicate| predicate.axis == axis.name && predicate.attribute.is_none();
-    let own: Vec<_> = words.selection.iter().filter(is_limit).collect();
-    match own.is_empty() {
-        true => buildfile.choice.iter().map(|(predicate, _)| predicate).filter(is_limit).collect(),
-        false => own,
-    }
+    Ok(told)
 }
 
 fn update_images(
@@ -102,27 +126,32 @@ fn update_images(
     buildfile: &Buildfile,
     words: &Words,
     lock: &mut Lock,
-) -> Result<(), CommandError> {
+) -> Result<String, CommandError> {
+    let mut told = String::new();
+    let is_named = |name: &str| words.goals.iter().any(|goal| goal == name);
+    let is_all = names_nothing(words, buildfile);
+    let may_be_image = |goal: &String| buildfile.upstream(goal).is_none();
+    if !is_all && !words.goals.iter().any(may_be_image) {
+        return Ok(told);
+    }
     let graph = whole_graph(buildfile, words, lock)?;
     for id in graph.ids() {
         let node = graph.node(id);
         let Work::Bootstrap(image) = &node.work else { continue };
-        if !is_wanted(words, &node.target) && !is_wanted(words, &node.name) {
+        if !is_all && !is_named(&node.target) && !is_named(&node.name) {
             continue;
         }
+        tell(&format!("{}: resolving", node.name));
         if updater.image(&node.name, &image.suite, &image.arch, &image.wanted, lock)? {
             let packages = lock.images.get(&node.name).map_or(0, |image| image.closure.packages.len());
-            println!("{}: {packages} packages of {}", node.name, image.suite);
+            told += &format!("{}: {packages} packages of {}\n", node.name, image.suite);
         }
     }
-    Ok(())
+    Ok(told)
 }
 
 fn whole_graph(buildfile: &Buildfile, words: &Words, lock: &Lock) -> Result<Graph, CommandError> {
     let axes = Axes::resolve(buildfile, lock, &words.selection)?;
-    let (graph, warnings) = graph::build(buildfile, &axes, lock)?;
-    if words.selection.is_empty() && buildfile.choice.is_empty() {
-        warnings.iter().for_each(error::print);
-    }
-    Ok(graph)
+    // What is odd about the matrix is told by a plan.
+    Ok(graph::build(buildfile, &axes, lock)?.0)
 }

@@ -3,6 +3,7 @@ use crate::digest::{Describe, Digest, Visitor};
 
 /// Versions of what forge does itself: raised when its output changes for the same input.
 const ARCHIVE: &str = "archive 1";
+const COMMIT: &str = "commit 1";
 const FILES: &str = "files 1";
 const DOCKERFILE: &str = "dockerfile 1";
 const SCRIPT: &str = "script 1";
@@ -35,6 +36,10 @@ impl Describe for Action<'_> {
                 v.field("builtin", ARCHIVE);
                 v.field("sha256", &source.sha256);
                 v.field("strip", &source.strip.to_string());
+            }
+            Work::Commit(source) => {
+                v.field("builtin", COMMIT);
+                v.field("tree", &source.tree.to_string());
             }
             Work::Files => {
                 v.field("builtin", FILES);

@@ -6,11 +6,11 @@ use super::fault;
 use super::fill::Filler;
 use super::*;
 use crate::buildfile::{
-    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Origin, Place, Reference, Report,
-    Resources, Span, Target, Upstream,
+    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Place, Reference, Report, Span,
+    Target,
 };
 use crate::matrix::{Axes, Cell, Expander, Join};
-use crate::upstream::{Lock, LockedVersion};
+use crate::upstream::Lock;
 
 /// Expands every target over its cells and joins them by the join rule. Gives warnings beside it.
 pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, Vec<Diagnostic>), Faults> {
@@ -19,8 +19,9 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
     let missing = Rc::default();
     let lacks = Vec::new();
     let mut builder = Builder { buildfile, axes, lock, expander, graph, report, missing, lacks };
-    for axis in &buildfile.axes {
+    for (place, axis) in buildfile.axes.iter().enumerate() {
         builder.axis_has_versions(axis);
+        builder.lineage(place, axis);
     }
     for upstream in &buildfile.upstreams {
         builder.upstream(upstream);
@@ -59,7 +60,7 @@ pub(super) struct Builder<'a> {
     pub buildfile: &'a Buildfile,
     pub axes: &'a Axes,
     pub lock: &'a Lock,
-    expander: Expander<'a>,
+    pub(super) expander: Expander<'a>,
     pub graph: Graph,
     pub report: Report,
     /// Holes of templates that a cell has no value for.
@@ -81,116 +82,6 @@ pub(super) struct Joins<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn axis_has_versions(&mut self, axis: &crate::buildfile::Axis) {
-        use crate::buildfile::AxisValues;
-        let empty = self.axes.get(&axis.name).is_some_and(|(_, resolved)| resolved.points.is_empty());
-        if let (true, AxisValues::Upstream(upstream)) = (empty, &axis.values) {
-            self.report.push(fault::nothing_locked(&axis.span, upstream));
-        }
-    }
-
-    /// The nodes that unpack the archives of an upstream: `name.source`.
-    fn upstream(&mut self, upstream: &'a Upstream) {
-        let over = self.source_over(upstream);
-        let target = format!("{}.source", upstream.name);
-        match over.as_slice() {
-            [] => {
-                let version = self.single_version(upstream);
-                self.add_source(upstream, &target, Cell::new(Vec::new()), version);
-            }
-            _ => {
-                for cell in self.expander.cells_over(&over, &[]) {
-                    let version = cell.coordinates().first().map(|coordinate| coordinate.value.to_string());
-                    self.add_source(upstream, &target, cell, version);
-                }
-            }
-        }
-    }
-
-    /// The axis that an upstream's versions stand on.
-    fn source_over(&self, upstream: &Upstream) -> Vec<Dimension> {
-        use crate::buildfile::AxisValues;
-        let from = AxisValues::Upstream(upstream.name.clone());
-        let axis = self.buildfile.axes.iter().find(|axis| axis.values == from);
-        axis.map(|axis| Dimension { axis: axis.name.clone(), attribute: None }).into_iter().collect()
-    }
-
-    /// Without an axis an upstream has one version, or the newest of them.
-    fn single_version(&self, upstream: &Upstream) -> Option<String> {
-        use crate::buildfile::Version;
-        let versions: Vec<String> = match &upstream.origin {
-            Origin::Path(_) => vec!["local".to_owned()],
-            Origin::List(listed) => listed.iter().map(|version| version.version.clone()).collect(),
-            _ => self.lock.upstreams.get(&upstream.name)?.iter().map(|v| v.version.clone()).collect(),
-        };
-        versions.into_iter().max_by_key(|version| Version::new(version.as_str()))
-    }
-
-    fn add_source(&mut self, upstream: &Upstream, target: &str, cell: Cell, version: Option<String>) {
-        let name = node_name(target, &cell);
-        let (work, inputs, fault) = match (&upstream.origin, version) {
-            (Origin::Path(path), _) => {
-                let base = self.buildfile.dir.join(self.filler(&cell).text(path));
-                let files = LocalFiles { base, globs: vec!["**".to_owned()] };
-                (Work::Files, vec![Input::Files(files)], None)
-            }
-            (_, version) => {
-                let archive = version.as_deref().and_then(|version| self.archive(upstream, version));
-                let fault = match &archive {
-                    Some(source) if source.urls.is_empty() => Some(unavailable(upstream, version.as_deref())),
-                    Some(_) => None,
-                    None => Some(fault::nothing_locked(&upstream.span, &upstream.name)),
-                };
-                (Work::Archive(archive.unwrap_or_default()), Vec::new(), fault)
-            }
-        };
-        self.graph.add(Node {
-            name,
-            target: target.to_owned(),
-            keyword: "source",
-            cell,
-            work,
-            inputs,
-            requires: Vec::new(),
-            resources: Resources { cpu: 1, memory: None },
-            timeout: None,
-            span: upstream.span.clone(),
-            fault,
-        });
-    }
-
-    fn archive(&self, upstream: &Upstream, version: &str) -> Option<ArchiveSource> {
-        let locked = self.locked(&upstream.name, version);
-        let listed = match &upstream.origin {
-            Origin::List(listed) => listed.iter().find(|listed| listed.version == version),
-            _ => None,
-        };
-        let sha256 = listed.map(|l| l.sha256.clone()).or_else(|| Some(locked?.sha256.clone()))?;
-        let by_template = upstream.archives.iter().map(|template| {
-            let filled =
-                template.fill(|hole| Some(if hole.name == "version" { version } else { "" }.to_owned()));
-            filled.unwrap_or_default()
-        });
-        let urls = locked.into_iter().flat_map(|locked| locked.archives.clone()).chain(by_template).collect();
-        let size = locked.map(|locked| locked.size);
-        Some(ArchiveSource { urls, sha256, size, strip: upstream.strip })
-    }
-
-    fn locked(&self, upstream: &str, version: &str) -> Option<&'a LockedVersion> {
-        self.lock.upstreams.get(upstream)?.iter().find(|locked| locked.version == version)
-    }
-
-    /// Upstream's own date of a version, seconds since 1970.
-    pub fn date_of(&self, upstream: &str, version: &str) -> u64 {
-        let listed = match self.buildfile.upstream(upstream).map(|upstream| &upstream.origin) {
-            Some(Origin::List(listed)) => {
-                listed.iter().find(|listed| listed.version == version).map(|l| l.date)
-            }
-            _ => None,
-        };
-        listed.or_else(|| Some(self.locked(upstream, version)?.date)).unwrap_or(0)
-    }
-
     fn target(&mut self, target: &'a Target) {
         if matches!(&target.body, Body::Package(package) if package.copyright.is_none()) {
             self.report.push(fault::no_copyright(&target.span, &target.name));
@@ -323,7 +214,7 @@ impl<'a> Builder<'a> {
     pub fn date_of_node(&self, id: NodeId) -> Option<u64> {
         let node = self.graph.node(id);
         match &node.work {
-            Work::Archive(_) => {
+            Work::Archive(_) | Work::Commit(_) => {
                 let upstream = node.target.trim_end_matches(".source");
                 let version = node.cell.coordinates().first().map(|c| c.value.to_string());
                 let version = version.or_else(|| self.single_version(self.buildfile.upstream(upstream)?))?;
@@ -389,13 +280,6 @@ pub(super) fn node_name(target: &str, cell: &Cell) -> String {
         [] => target.to_owned(),
         _ => format!("{target}[{cell}]"),
     }
-}
-
-fn unavailable(upstream: &Upstream, version: Option<&str>) -> Diagnostic {
-    let version = version.unwrap_or_default();
-    let message = format!("{} {version} is listed upstream, but its archive was not there", upstream.name);
-    let help = "deselect this version, or run `forge update` when upstream has it";
-    Diagnostic::error(&upstream.span, message, "comes from here").help(help)
 }
 
 fn debian_architecture(rust: &str) -> &str {

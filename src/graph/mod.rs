@@ -7,13 +7,14 @@ mod fill;
 mod node;
 mod products;
 mod render;
+mod sources;
 mod work;
 
 pub use action::Action;
 pub use build::build;
-pub use node::{Graph, Input, LocalFiles, Node, NodeId};
+pub use node::{Graph, Input, Lineage, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
-    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork, Root, Script,
-    Work,
+    ArchiveSource, BootstrapImage, CommitSource, DockerImage, IndexWork, PackageWork, Placement, PublishWork,
+    Root, Script, Work,
 };

@@ -2,15 +2,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::buildfile::KeySource;
+use crate::digest::Digest;
 use crate::index::AptIndex;
 use crate::package::Deb;
-use crate::upstream::BootstrapLock;
+use crate::upstream::{BootstrapLock, Tag};
 
 /// What a node does. An input is named by its place in the node's list.
 #[derive(Clone, Debug)]
 pub enum Work {
     /// Unpacks an archive of an upstream.
     Archive(ArchiveSource),
+    /// Takes the files of a commit of an upstream.
+    Commit(CommitSource),
     /// Gives the files of its one input as they are.
     Files,
     /// Makes an image of packages of a Debian archive.
@@ -31,7 +34,7 @@ impl Work {
     /// The names of the outputs.
     pub fn outputs(&self) -> Vec<&str> {
         match self {
-            Self::Archive(_) | Self::Files => vec!["src"],
+            Self::Archive(_) | Self::Commit(_) | Self::Files => vec!["src"],
             Self::Bootstrap(_) | Self::Dockerfile(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
             Self::Package(_) => vec!["package"],
@@ -52,6 +55,17 @@ pub struct ArchiveSource {
     pub size: Option<u64>,
     /// Leading path components that are dropped.
     pub strip: usize,
+}
+
+/// The files of a commit.
+#[derive(Clone, Debug)]
+pub struct CommitSource {
+    /// The repository; like the tag and the commit not part of the key, since the tree says what it is.
+    pub url: String,
+    /// The tag that leads to the commit.
+    pub tag: Tag,
+    /// The digest of its tree.
+    pub tree: Digest,
 }
 
 /// An image made of packages.

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::buildfile::{Axis, AxisValues, Buildfile, Diagnostic, Faults, Origin, Predicate, Report, Version};
+use crate::buildfile::{
+    Axis, AxisValue, AxisValues, Buildfile, Diagnostic, Faults, Origin, Predicate, Report, Selection, Version,
+};
 use crate::upstream::Lock;
 
 /// All axes with the values that are selected.
@@ -48,18 +50,14 @@ impl Axes {
     /// which nothing is left.
     pub fn resolve(buildfile: &Buildfile, lock: &Lock, selection: &[Predicate]) -> Result<Self, Faults> {
         let mut report = Report::default();
-        let chosen = buildfile.choice.iter().map(|(predicate, _)| predicate);
-        let overridden: BTreeSet<&str> = selection.iter().map(|predicate| predicate.axis.as_str()).collect();
-        let predicates: Vec<&Predicate> = chosen
-            .filter(|predicate| !overridden.contains(predicate.axis.as_str()))
-            .chain(selection)
-            .collect();
         let mut axes = Vec::new();
         for axis in &buildfile.axes {
-            let all = all_points(axis, buildfile, lock);
-            let own: Vec<_> = predicates.iter().filter(|p| p.axis == axis.name).copied().collect();
-            report_unknown_values(axis, &all, &own, &mut report);
-            let points = all.iter().filter(|point| own.iter().all(|p| holds(p, point))).cloned().collect();
+            let own = selection_on(&axis.name, buildfile, selection);
+            let (all, points) = match &axis.values {
+                AxisValues::Given(values) => given_points(values, &own),
+                AxisValues::Upstream(upstream) => version_points(upstream, buildfile, lock, &own),
+            };
+            report_unknown_values(axis, &all, &own.0, &mut report);
             let is_version = matches!(axis.values, AxisValues::Upstream(_));
             axes.push(ResolvedAxis { name: axis.name.clone(), points, is_version });
         }
@@ -80,36 +78,46 @@ impl Axes {
     }
 }
 
+/// What is selected on an axis: by `selection` (the command line's), or else by the profile.
+pub fn selection_on<'a>(axis: &str, buildfile: &'a Buildfile, selection: &'a [Predicate]) -> Selection<'a> {
+    let own: Vec<&Predicate> = selection.iter().filter(|predicate| predicate.axis == axis).collect();
+    let chosen = buildfile.choice.iter().map(|(predicate, _)| predicate);
+    Selection(match own.is_empty() {
+        true => chosen.filter(|predicate| predicate.axis == axis).collect(),
+        false => own,
+    })
+}
+
 fn holds(predicate: &Predicate, point: &Point) -> bool {
     point.get(predicate.attribute.as_deref()).is_some_and(|value| predicate.condition.holds(value))
 }
 
-fn all_points(axis: &Axis, buildfile: &Buildfile, lock: &Lock) -> Vec<Point> {
-    match &axis.values {
-        AxisValues::Given(values) => values
-            .iter()
-            .map(|value| Point { name: value.name.clone(), attributes: value.attributes.clone() })
-            .collect(),
-        AxisValues::Upstream(upstream) => {
-            let mut versions = versions_of(upstream, buildfile, lock);
-            versions.sort();
-            versions.into_iter().map(version_point).collect()
-        }
-    }
+/// All points of an axis, and those that are selected.
+type Points = (Vec<Point>, Vec<Point>);
+
+fn given_points(values: &[AxisValue], selection: &Selection<'_>) -> Points {
+    let point = |value: &AxisValue| Point { name: value.name.clone(), attributes: value.attributes.clone() };
+    let all: Vec<Point> = values.iter().map(point).collect();
+    let is_selected = |point: &&Point| selection.0.iter().all(|predicate| holds(predicate, point));
+    let selected = all.iter().filter(is_selected).cloned().collect();
+    (all, selected)
 }
 
-fn versions_of(upstream: &str, buildfile: &Buildfile, lock: &Lock) -> Vec<Version> {
-    match buildfile.upstream(upstream).map(|upstream| &upstream.origin) {
-        Some(Origin::List(listed)) => listed.iter().map(|v| Version::new(v.version.as_str())).collect(),
-        Some(Origin::Path(_)) => vec![Version::new("local")],
-        _ => {
-            let locked = lock.upstreams.get(upstream);
-            locked.into_iter().flatten().map(|v| Version::new(v.version.as_str())).collect()
-        }
-    }
+fn version_points(upstream: &str, buildfile: &Buildfile, lock: &Lock, selection: &Selection<'_>) -> Points {
+    let Some(upstream) = buildfile.upstream(upstream) else { return Points::default() };
+    let versions = match &upstream.origin {
+        Origin::List(listed) => listed.iter().map(|v| Version::new(v.version.as_str())).collect(),
+        Origin::Path(_) => vec![Version::new("local")],
+        Origin::Git { .. } | Origin::AptSource { .. } => lock.selectable(&upstream.name, selection),
+    };
+    let selected = match selection.is_empty() {
+        true => upstream.policy.standing(&versions),
+        false => upstream.policy.selected(&versions, selection),
+    };
+    (versions.iter().map(version_point).collect(), selected.iter().map(version_point).collect())
 }
 
-fn version_point(version: Version) -> Point {
+fn version_point(version: &Version) -> Point {
     let attributes = [("major".to_owned(), version.major()), ("minor".to_owned(), version.minor())].into();
     Point { name: version.to_string(), attributes }
 }

@@ -36,6 +36,13 @@ impl Cell {
         &self.coordinates
     }
 
+    /// The same cell with another value at one place of its coordinates.
+    pub fn with_value(&self, place: usize, value: &str) -> Self {
+        let mut coordinates = self.coordinates.clone();
+        coordinates[place].value = value.into();
+        Self { coordinates }
+    }
+
     /// What is known here of an axis or an attribute.
     pub fn get<'a>(&'a self, axes: &'a Axes, axis: &str, attribute: Option<&str>) -> Option<&'a str> {
         let on_axis = self.coordinates.iter().filter(|coordinate| coordinate.dimension.axis == axis);

@@ -32,8 +32,10 @@ pub fn upstream(mut reader: Reader<'_>) -> Option<Upstream> {
     let mut archives = Vec::new();
     let mut strip = 1;
     let (mut checksums, mut signature) = (None, None);
-    let mut policy = VersionPolicy::default();
     let children = reader.children(&UPSTREAM);
+    // Who lists a pre-release means it.
+    let is_listed = children.iter().any(|child| child.name() == "version");
+    let mut policy = VersionPolicy { pre_releases: is_listed, ..VersionPolicy::default() };
     report_useless(&children);
     for mut child in children {
         match child.name() {
@@ -55,7 +57,7 @@ pub fn upstream(mut reader: Reader<'_>) -> Option<Upstream> {
             "keep" => policy.keep = keep(child),
             "versions" => policy.ranges.extend(ranges(child)),
             "pre-releases" => {
-                policy.pre_releases = child.required_flag().unwrap_or(false);
+                policy.pre_releases = child.required_flag().unwrap_or(policy.pre_releases);
                 child.finish();
             }
             "pin" => policy.pins.extend(named_version(child)),
@@ -128,7 +130,9 @@ fn git(mut reader: Reader<'_>) -> Option<Origin> {
         reader.push(Diagnostic::error(&tag.span, message, label).help(help));
     }
     reader.finish();
-    Some(Origin::Git { url: url?.value, tag: form? })
+    // A faulty form was told; that there is an origin is true all the same.
+    let form = form.unwrap_or(TagForm { before: tag?.value, after: String::new() });
+    Some(Origin::Git { url: url?.value, tag: form })
 }
 
 fn apt_source(mut reader: Reader<'_>) -> Option<Origin> {
