@@ -23,7 +23,7 @@ axis "os" {
 }
 target "app" over="app os" {
     source "app" into="src"
-    run "mkdir $OUT/o; sh src/build.sh > $OUT/o/said"
+    run "mkdir $OUT/o; sh src/build.sh > $OUT/o/said; echo {os} > $OUT/o/os"
     output "o"
 }
 target "docs" over="app.major" {
@@ -250,10 +250,9 @@ fn a_tag_or_an_archive_that_moved_is_never_taken() {
     world.git(&format!("tag --force app-1.0 {commit}"));
     world.scratch.ok("update");
     fs::remove_dir_all(world.path("cache")).unwrap();
-    let locked = world.sha256("app-1.0.tar.gz");
     world.archive("1.0", "echo something else\n");
     let said = world.scratch.forge("run app=1.0").ends_with(3).stderr;
-    assert!(said.contains(&locked) && said.contains(&world.sha256("app-1.0.tar.gz")), "{said}");
+    assert!(said.contains("nothing was stored. If upstream replaced the file, find out why"), "{said}");
 }
 
 #[test]
@@ -360,7 +359,7 @@ fn a_declared_signature_must_be_there_and_hold() {
     fs::remove_file(world.path("keys/upstream.asc")).unwrap();
     let said = world.scratch.forge("update").ends_with(1).error_text();
     assert!(said.contains("cannot read OpenPGP public keys from"), "{said}");
-    gpg("--kill-agent --list-keys").truncate(0);
+    tool(Command::new("gpgconf").args(["--kill", "gpg-agent"]).env("GNUPGHOME", &home));
 }
 
 #[test]
