@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::words::Words;
 use super::workspace::{read, tell};
 use super::{CommandError, Global, exit};
-use crate::buildfile::{AxisValues, Buildfile, Diagnostic, Selection};
+use crate::buildfile::{AxisValues, Buildfile, Diagnostic};
 use crate::graph::{self, Graph, Work};
 use crate::matrix::{Axes, selection_on};
 use crate::store::LocalStore;
@@ -112,9 +112,7 @@ fn update_upstreams(
             continue;
         }
         let axis = versions_axis(buildfile, &upstream.name);
-        let selection = axis
-            .map(|axis| selection_on(axis, buildfile, &words.selection))
-            .unwrap_or_else(Selection::default);
+        let selection = axis.map(|axis| selection_on(axis, buildfile, &words.selection)).unwrap_or_default();
         let ask = if selection.is_empty() { Ask::Policy } else { Ask::Selection(selection) };
         told += &ui::change_summary(&updater.upstream(upstream, &ask, lock)?);
     }

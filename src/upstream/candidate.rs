@@ -58,7 +58,7 @@ impl Updater<'_> {
         url: &str,
         form: &TagForm,
     ) -> Result<BTreeMap<Version, Candidate>, UpdateError> {
-        let failed = |source| UpdateError::Git { upstream: upstream.name.clone(), source };
+        let failed = |source| UpdateError::Git { upstream: upstream.name.clone(), source: Box::new(source) };
         let tags = self.git.tags(url).map_err(failed)?;
         let (count, example) =
             (tags.len(), tags.first().map(|tag| format!("; one of them is '{}'", tag.name)));

@@ -46,4 +46,4 @@ pub use sha256::{Sha256, Sha256ParseError};
 pub use sources::{SourceVersion, source_versions};
 pub use unpack::{UnpackError, unpack};
 pub use update::{Added, Ask, Updater, UpstreamChange};
-pub use update_error::UpdateError;
+pub use update_error::{UpdateError, VersionError};

@@ -1,11 +1,11 @@
 use super::candidate::Candidate;
 use super::fetch::file_name;
 use super::first_use::fetch_unknown;
-use super::git::Tag;
+use super::git::{GitSource, Tag};
 use super::published::{check_signature, listed_digest};
 use super::{
     Check, Expected, FetchError, Fetched, LockedArchive, LockedSource, LockedVersion, Origin, Sha256,
-    SourceVersion, UpdateError, Updater, fetch, mirror_url, newest_mtime,
+    SourceVersion, UpdateError, Updater, VersionError, fetch, mirror_url, newest_mtime,
 };
 use crate::buildfile::{self, Template, Upstream};
 
@@ -37,13 +37,17 @@ impl Updater<'_> {
     ) -> Result<Taken, UpdateError> {
         (self.tell)(&format!("{} {version}: downloading", upstream.name));
         let taking = Taking { updater: self, upstream, version };
-        match (candidate, &upstream.origin) {
+        let taken = match (candidate, &upstream.origin) {
             (Candidate::Sources(sources), _) => taking.packaged(sources),
             (Candidate::Tag(tag), buildfile::Origin::Git { url, .. }) if upstream.archives.is_empty() => {
                 taking.repository(url, tag)
             }
             (Candidate::Tag(tag), _) => taking.released(tag),
-        }
+        };
+        taken.map_err(|source| {
+            let (upstream, version) = (upstream.name.clone(), version.to_owned());
+            UpdateError::Version { upstream, version, source: Box::new(source) }
+        })
     }
 }
 
@@ -56,137 +60,91 @@ struct Taking<'a> {
 
 impl Taking<'_> {
     /// The tag's own tree.
-    fn repository(&self, url: &str, tag: &Tag) -> Result<Taken, UpdateError> {
-        let taken = self.updater.git.source(self.updater.store, url, tag);
-        let taken = taken.map_err(|source| {
-            let (upstream, version) = self.names();
-            UpdateError::Source { upstream, version, source }
-        })?;
-        let locked = self.locked(taken.date, Some(tag), LockedSource::Tree(taken.tree));
-        Ok(Taken { locked, notes: Vec::new(), absent: None })
+    fn repository(&self, url: &str, tag: &Tag) -> Result<Taken, VersionError> {
+        let GitSource { tree, date } = self.updater.git.source(self.updater.store, url, tag)?;
+        Ok(self.taken(date, Some(tag), LockedSource::Tree(tree), Vec::new()))
     }
 
     /// The archive that upstream released for the tag.
-    fn released(&self, tag: &Tag) -> Result<Taken, UpdateError> {
+    fn released(&self, tag: &Tag) -> Result<Taken, VersionError> {
         let urls: Vec<String> = self.upstream.archives.iter().map(|template| self.filled(template)).collect();
         let downloaded = match self.download(&urls) {
-            Err(UpdateError::Fetch { source: error @ FetchError::NotFound { .. }, .. }) => {
-                return Ok(self.absent(Some(tag), &error));
+            Err(VersionError::Fetch(error @ FetchError::NotFound { .. })) => {
+                return Ok(self.absent(Some(tag), &error.to_string()));
             }
             downloaded => downloaded?,
         };
-        self.checked(downloaded, urls, tag)
-    }
-
-    fn checked(&self, downloaded: Downloaded, urls: Vec<String>, tag: &Tag) -> Result<Taken, UpdateError> {
         let Downloaded { fetched, sha256, mut checks, notes } = downloaded;
         let path = self.updater.store.object_path(fetched.object);
         if let Some(signature) = &self.upstream.signature {
             let keys = self.updater.dir.join(&signature.key_file);
-            check_signature(&self.filled(&signature.url), &keys, &path, &place_of(&fetched, &urls))
-                .map_err(|source| self.published(source))?;
+            check_signature(&self.filled(&signature.url), &keys, &path, &place_of(&fetched, &urls))?;
             checks.push(Check::Signature);
         }
-        let date = newest_mtime(&path).map_err(|source| self.unreadable(source))?;
         let archive = LockedArchive { sha256, size: fetched.size, urls, checks };
-        let locked = self.locked(date, Some(tag), LockedSource::Archive(archive));
-        Ok(Taken { locked, notes, absent: None })
+        Ok(self.taken(newest_mtime(&path)?, Some(tag), LockedSource::Archive(archive), notes))
     }
 
     /// By the digest that upstream publishes, or else on trust, this once.
-    fn download(&self, urls: &[String]) -> Result<Downloaded, UpdateError> {
-        let distdir = self.updater.distdir.as_deref();
+    fn download(&self, urls: &[String]) -> Result<Downloaded, VersionError> {
+        let (store, distdir) = (self.updater.store, self.updater.distdir.as_deref());
         let mut notes = Vec::new();
         if let Some(list) = self.upstream.checksums.as_ref().map(|list| self.filled(list)) {
             let name = file_name(urls.first().map_or("", String::as_str));
-            match listed_digest(&list, &name).map_err(|source| self.published(source))? {
-                Some(sha256) => {
-                    let fetched = self.fetch_listed(urls, sha256, &list)?;
-                    return Ok(Downloaded { fetched, sha256, checks: vec![Check::Checksums], notes });
-                }
-                None => notes.push(format!("upstream publishes no checksums for it: nothing at {list}")),
+            if let Some(sha256) = listed_digest(&list, &name)? {
+                let expected = Expected { sha256, size: None };
+                let fetched = fetch(store, urls, &expected, distdir, &mut |_, _| {});
+                let fetched = fetched.map_err(|source| match source {
+                    FetchError::WrongContent { .. } => VersionError::WrongChecksum { list, source },
+                    source => source.into(),
+                })?;
+                return Ok(Downloaded { fetched, sha256, checks: vec![Check::Checksums], notes });
             }
+            notes.push(format!("upstream publishes no checksums for it: nothing at {list}"));
         }
-        let unknown = fetch_unknown(self.updater.store, urls, distdir);
-        let (sha256, fetched) = unknown.map_err(|source| self.unfetched(source))?;
+        let (sha256, fetched) = fetch_unknown(store, urls, distdir)?;
         Ok(Downloaded { fetched, sha256, checks: Vec::new(), notes })
     }
 
-    fn fetch_listed(&self, urls: &[String], sha256: Sha256, list: &str) -> Result<Fetched, UpdateError> {
-        let expected = Expected { sha256, size: None };
-        let distdir = self.updater.distdir.as_deref();
-        fetch(self.updater.store, urls, &expected, distdir, &mut |_, _| {}).map_err(|source| match source {
-            source @ FetchError::WrongContent { .. } => {
-                let (upstream, version) = self.names();
-                UpdateError::WrongChecksum { upstream, version, list: list.to_owned(), source }
-            }
-            source => self.unfetched(source),
-        })
-    }
-
     /// The archive beside a source package; the archive's signed indices tell its digest.
-    fn packaged(&self, sources: &[SourceVersion]) -> Result<Taken, UpdateError> {
-        let mut missing = None;
+    fn packaged(&self, sources: &[SourceVersion]) -> Result<Taken, VersionError> {
+        let (store, distdir) = (self.updater.store, self.updater.distdir.as_deref());
+        let mirrors = self.updater.apt()?.mirrors();
+        let mut missing = String::new();
         for source in sources {
-            let apt = self.updater.apt().map_err(|source| {
-                let upstream = self.upstream.name.clone();
-                UpdateError::Apt { upstream, source }
-            })?;
             let expected = source.expected();
-            let urls = source.urls(apt.mirrors());
-            let distdir = self.updater.distdir.as_deref();
-            match fetch(self.updater.store, &urls, &expected, distdir, &mut |_, _| {}) {
+            match fetch(store, &source.urls(mirrors), &expected, distdir, &mut |_, _| {}) {
                 Ok(fetched) => {
-                    let date = newest_mtime(&self.updater.store.object_path(fetched.object));
+                    let date = newest_mtime(&store.object_path(fetched.object))?;
                     let archive = LockedArchive {
                         sha256: expected.sha256,
                         size: fetched.size,
                         urls: vec![mirror_url(source.mirror, &source.path)],
                         checks: Vec::new(),
                     };
-                    let date = date.map_err(|source| self.unreadable(source))?;
-                    let locked = self.locked(date, None, LockedSource::Archive(archive));
-                    return Ok(Taken { locked, notes: Vec::new(), absent: None });
+                    return Ok(self.taken(date, None, LockedSource::Archive(archive), Vec::new()));
                 }
-                Err(error @ FetchError::NotFound { .. }) => missing = Some(error),
-                Err(error) => return Err(self.unfetched(error)),
+                Err(error @ FetchError::NotFound { .. }) => missing = error.to_string(),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(self.absent(None, &missing.unwrap_or(FetchError::NotFound { urls: Vec::new() })))
+        Ok(self.absent(None, &missing))
     }
 
-    fn absent(&self, tag: Option<&Tag>, error: &FetchError) -> Taken {
-        let locked = self.locked(0, tag, LockedSource::Absent);
-        Taken { locked, notes: Vec::new(), absent: Some(error.to_string()) }
+    fn absent(&self, tag: Option<&Tag>, reason: &str) -> Taken {
+        let absent = Some(reason.to_owned());
+        Taken { absent, ..self.taken(0, tag, LockedSource::Absent, Vec::new()) }
     }
 
-    fn locked(&self, date: u64, tag: Option<&Tag>, source: LockedSource) -> LockedVersion {
+    fn taken(&self, date: u64, tag: Option<&Tag>, source: LockedSource, notes: Vec<String>) -> Taken {
         let commit = tag.map(|tag| tag.commit.clone());
-        LockedVersion { version: self.version.to_owned(), date, commit, source }
+        let locked = LockedVersion { version: self.version.to_owned(), date, commit, source };
+        Taken { locked, notes, absent: None }
     }
 
     fn filled(&self, template: &Template) -> String {
         let filled = template.fill(|hole| (hole.text() == "version").then(|| self.version.to_owned()));
         filled.unwrap_or_default()
-    }
-
-    fn names(&self) -> (String, String) {
-        (self.upstream.name.clone(), self.version.to_owned())
-    }
-
-    fn unfetched(&self, source: FetchError) -> UpdateError {
-        let (upstream, version) = self.names();
-        UpdateError::Fetch { upstream, version, source }
-    }
-
-    fn published(&self, source: super::published::PublishedError) -> UpdateError {
-        let (upstream, version) = self.names();
-        UpdateError::Published { upstream, version, source }
-    }
-
-    fn unreadable(&self, source: super::ArchiveError) -> UpdateError {
-        let (upstream, version) = self.names();
-        UpdateError::Archive { upstream, version, source }
     }
 }
 

@@ -19,7 +19,7 @@ pub enum UpdateError {
         /// The upstream.
         upstream: String,
         /// What is wrong.
-        source: GitError,
+        source: Box<GitError>,
     },
     /// The repository has no tag of the form.
     #[error(
@@ -59,57 +59,15 @@ pub enum UpdateError {
         /// Why it is held.
         reason: String,
     },
-    /// The source of a version cannot be had from the repository.
+    /// A version cannot be taken.
     #[error("{upstream} {version}: {source}")]
-    Source {
+    Version {
         /// The upstream.
         upstream: String,
         /// The version.
         version: String,
         /// What is wrong.
-        source: GitError,
-    },
-    /// An archive cannot be had.
-    #[error("{upstream} {version}: {source}")]
-    Fetch {
-        /// The upstream.
-        upstream: String,
-        /// The version.
-        version: String,
-        /// What is wrong.
-        source: FetchError,
-    },
-    /// An archive is not what upstream's own list says.
-    #[error("{upstream} {version}: the archive is not what {list} says of it: {source}")]
-    WrongChecksum {
-        /// The upstream.
-        upstream: String,
-        /// The version.
-        version: String,
-        /// The list.
-        list: String,
-        /// Both digests.
-        source: FetchError,
-    },
-    /// What upstream publishes beside an archive cannot be read, or does not vouch for it.
-    #[error("{upstream} {version}: {source}")]
-    Published {
-        /// The upstream.
-        upstream: String,
-        /// The version.
-        version: String,
-        /// What is wrong.
-        source: PublishedError,
-    },
-    /// An archive cannot be read.
-    #[error("{upstream} {version}: {source}")]
-    Archive {
-        /// The upstream.
-        upstream: String,
-        /// The version.
-        version: String,
-        /// What is wrong.
-        source: ArchiveError,
+        source: Box<VersionError>,
     },
     /// The same version is something else than the lock says.
     #[error(
@@ -131,4 +89,32 @@ pub enum UpdateError {
     /// The lock cannot be read or written.
     #[error(transparent)]
     Lock(#[from] LockError),
+}
+
+/// Why one version cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum VersionError {
+    /// The Debian archive cannot be asked.
+    #[error(transparent)]
+    Apt(#[from] AptError),
+    /// The repository does not give its files.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// Its archive cannot be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Its archive is not what upstream's own list says.
+    #[error("the archive is not what {list} says of it: {source}")]
+    WrongChecksum {
+        /// The list.
+        list: String,
+        /// Both digests.
+        source: FetchError,
+    },
+    /// What upstream publishes beside the archive cannot be read, or does not vouch for it.
+    #[error(transparent)]
+    Published(#[from] PublishedError),
+    /// Its archive cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
 }

@@ -502,7 +502,7 @@ fn an_archive_that_is_not_there_costs_only_what_needs_it() {
         .lock()
         .lines()
         .filter_map(|line| line.strip_prefix("        commit "))
-        .last()
+        .next_back()
         .unwrap()
         .to_owned();
     world.git(&format!("tag --force app-2.1 {}", noted.trim_matches('"')));
