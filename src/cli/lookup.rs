@@ -67,9 +67,13 @@ fn not_found(
 ) -> CommandError {
     let message = format!("{lock} has nothing for {}, and upstream gave nothing: {error}", selection.text());
     let newest: Vec<&str> = known.iter().rev().take(8).map(|version| version.as_str()).collect();
-    let help = match newest.is_empty() {
-        true => "run again when upstream can be reached".to_owned(),
-        false => format!("run again when upstream can be reached, or select one of: {}", newest.join(", ")),
-    };
-    Diagnostic::placeless(message).help(help).into()
+    let is_final = matches!(error, UpdateError::NoSuchVersion { .. } | UpdateError::Held { .. });
+    let again = (!is_final).then(|| "run again when upstream can be reached".to_owned());
+    let others = (!newest.is_empty()).then(|| format!("select one of: {}", newest.join(", ")));
+    let help: Vec<String> = again.into_iter().chain(others).collect();
+    let diagnostic = Diagnostic::placeless(message);
+    match help.is_empty() {
+        true => diagnostic.into(),
+        false => diagnostic.help(help.join(", or ")).into(),
+    }
 }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::lookup::{Addition, complete};
@@ -58,7 +58,9 @@ impl Workspace {
         if words.selection.is_empty() && buildfile.choice.is_empty() {
             warnings.iter().for_each(error::print);
         }
-        Ok(Self { graph, store, lock: buildfile.dir.join(&buildfile.lock), additions })
+        let lock = buildfile.dir.join(&buildfile.lock);
+        let lock = lock.strip_prefix(".").map(Path::to_owned).unwrap_or(lock);
+        Ok(Self { graph, store, lock, additions })
     }
 
     /// Writes what was looked up into the lock, which may have changed since; nothing else in it does.
