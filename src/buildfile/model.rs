@@ -176,15 +176,26 @@ pub struct AxisValue {
     pub span: Span,
 }
 
-/// Takes cells out of the matrix, or takes them in again.
+/// Says something of all cells that meet it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
-    /// `exclude`, or `include` for an exception from earlier ones.
-    pub excludes: bool,
+    /// What it says.
+    pub kind: RuleKind,
     /// All of these must hold.
     pub predicates: Vec<Predicate>,
     /// Where it is written.
     pub span: Span,
+}
+
+/// What a rule says of cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleKind {
+    /// They are not in the matrix.
+    Exclude,
+    /// They are, whatever earlier rules say.
+    Include,
+    /// What gathers them may go on without those that fail.
+    Optional,
 }
 
 /// An axis, or an attribute by which an axis is grouped (`otp.major`).
@@ -261,6 +272,8 @@ pub enum ImageSource {
         suite: Template,
         /// Debian's name of the architecture.
         arch: Template,
+        /// Architectures of which it holds libraries beside its own.
+        foreign: Vec<Template>,
         /// What is installed beside the essential packages.
         packages: Vec<Template>,
     },
@@ -272,6 +285,15 @@ pub enum ImageSource {
         context: Vec<String>,
         /// `--build-arg` values.
         args: Vec<(String, Template)>,
+        /// Arguments whose values are images of registries, each handed in by its digest.
+        bases: Vec<(String, Template)>,
+        /// `linux/amd64`.
+        platform: Template,
+    },
+    /// Taken from a registry.
+    Registry {
+        /// `debian:bookworm`.
+        reference: Template,
         /// `linux/amd64`.
         platform: Template,
     },
@@ -280,8 +302,8 @@ pub enum ImageSource {
 /// Where a script runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Root {
-    /// In the tree of this image.
-    Image(Reference),
+    /// In the tree of one of these images.
+    Image(Vec<Reference>),
     /// In the host's own tree, read-only.
     Host,
 }
@@ -320,13 +342,27 @@ pub struct Resources {
     pub memory: Option<u64>,
 }
 
-/// The name of another declaration, and where it is written.
+/// The name of another declaration, and where it is written. Where one node is needed, several
+/// of these are alternatives: the first that has a cell that agrees.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
     /// What is named.
     pub name: String,
     /// Where the name is written.
     pub span: Span,
+    /// The coordinates in brackets: on these axes they stand for those of whoever names it.
+    pub fixed: Vec<Predicate>,
+}
+
+impl Reference {
+    /// As it is written: `erlang[arch=amd64]`.
+    pub fn text(&self) -> String {
+        let fixed = self.fixed.iter().map(|p| format!("{}={}", p.name(), p.condition.as_str()));
+        match self.fixed.is_empty() {
+            true => self.name.clone(),
+            false => format!("{}[{}]", self.name, fixed.collect::<Vec<_>>().join(",")),
+        }
+    }
 }
 
 /// Something a command finds in its place.
@@ -345,8 +381,8 @@ pub enum InputSource {
     Upstream(Reference),
     /// An output of another target.
     Target {
-        /// The target.
-        target: Reference,
+        /// The target, or alternatives.
+        targets: Vec<Reference>,
         /// Which of its outputs; its only one by default.
         output: Option<Reference>,
     },
@@ -406,8 +442,8 @@ pub struct Package {
     pub compression: String,
     /// What it holds.
     pub contents: Vec<Content>,
-    /// In which the dependency generator runs.
-    pub image: Option<Reference>,
+    /// In one of which the dependency generator runs; none if none is asked.
+    pub image: Vec<Reference>,
     /// Tests that must have succeeded.
     pub requires: Vec<Reference>,
 }
@@ -456,6 +492,8 @@ pub struct Index {
     pub contents: bool,
     /// Suites with the packages of another: name, and which.
     pub aliases: Vec<(String, String)>,
+    /// Tests that must have succeeded in a package's cell before it is taken.
+    pub requires: Vec<Reference>,
 }
 
 /// Puts repositories where clients find them.

@@ -3,6 +3,7 @@ mod files;
 mod matrix;
 pub(super) mod names;
 mod package;
+mod reference;
 mod repository;
 mod upstream;
 
@@ -20,9 +21,9 @@ pub use files::files;
 pub(super) use files::{ParsedFile, is_file_include};
 
 /// The nodes a Buildfile may have at its top.
-const TOP: [&str; 11] = [
-    "axis", "exclude", "image", "include", "index", "package", "profile", "publish", "target", "test",
-    "upstream",
+const TOP: [&str; 12] = [
+    "axis", "exclude", "image", "include", "index", "optional", "package", "profile", "publish", "target",
+    "test", "upstream",
 ];
 
 /// Reads the Buildfile at `path` and all it includes, with the profile of that name applied.
@@ -112,7 +113,9 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
     match reader.name() {
         "upstream" => add(&mut buildfile.upstreams, upstream::upstream(reader)),
         "axis" => add(&mut buildfile.axes, matrix::axis(reader)),
-        "exclude" | "include" => add(&mut buildfile.rules, matrix::rule(reader)),
+        "exclude" => add(&mut buildfile.rules, matrix::rule(reader, RuleKind::Exclude)),
+        "include" => add(&mut buildfile.rules, matrix::rule(reader, RuleKind::Include)),
+        "optional" => add(&mut buildfile.rules, matrix::rule(reader, RuleKind::Optional)),
         "image" => add(&mut buildfile.targets, command::image(reader)),
         "target" | "test" => add(&mut buildfile.targets, command::command(reader)),
         "package" => add(&mut buildfile.targets, package::package(reader)),
@@ -156,16 +159,6 @@ fn filter(mut reader: Reader<'_>) -> Vec<Predicate> {
     let predicates = matrix::predicates(&mut reader);
     reader.finish();
     predicates
-}
-
-fn references(mut reader: Reader<'_>, what: &str) -> Vec<Reference> {
-    let names = reader.arguments(what);
-    reader.finish();
-    names.into_iter().map(reference).collect()
-}
-
-fn reference(text: Text) -> Reference {
-    Reference { name: text.value, span: text.span }
 }
 
 fn strings(mut reader: Reader<'_>, what: &str) -> Vec<String> {

@@ -1,14 +1,16 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::words::Words;
 use super::workspace::{read, tell};
 use super::{CommandError, Global, exit};
 use crate::buildfile::{AxisValues, Buildfile, Diagnostic};
-use crate::graph::{self, Graph, Work};
+use crate::graph::{self, Graph, Node, Work};
 use crate::matrix::{Axes, selection_on};
+use crate::runner::{Docker, Published};
 use crate::store::LocalStore;
 use crate::ui;
-use crate::upstream::{Ask, Lock, Updater};
+use crate::upstream::{Ask, Lock, PlatformImage, Sha256, Updater};
 
 /// Look upstream for new versions and packages, and write them into the lock.
 #[derive(Debug, clap::Args)]
@@ -119,33 +121,76 @@ fn update_upstreams(
     Ok(told)
 }
 
+/// What images are made of, and which images of registries they are.
 fn update_images(
     updater: &Updater<'_>,
     buildfile: &Buildfile,
     words: &Words,
     lock: &mut Lock,
 ) -> Result<String, CommandError> {
-    let mut told = String::new();
-    let is_named = |name: &str| words.goals.iter().any(|goal| goal == name);
     let is_all = names_nothing(words, buildfile);
-    let may_be_image = |goal: &String| buildfile.upstream(goal).is_none();
-    if !is_all && !words.goals.iter().any(may_be_image) {
-        return Ok(told);
+    if !is_all && words.goals.iter().all(|goal| buildfile.upstream(goal).is_some()) {
+        return Ok(String::new());
     }
     let graph = whole_graph(buildfile, words, lock)?;
-    for id in graph.ids() {
-        let node = graph.node(id);
+    let is_wanted =
+        |node: &&Node| is_all || words.goals.iter().any(|goal| *goal == node.target || *goal == node.name);
+    let nodes: Vec<&Node> = graph.ids().map(|id| graph.node(id)).filter(is_wanted).collect();
+    let told = update_bootstrap_images(updater, &nodes, lock)?;
+    Ok(told + &update_registry_images(&nodes, lock)?)
+}
+
+fn update_bootstrap_images(
+    updater: &Updater<'_>,
+    nodes: &[&Node],
+    lock: &mut Lock,
+) -> Result<String, CommandError> {
+    let mut told = String::new();
+    for node in nodes {
         let Work::Bootstrap(image) = &node.work else { continue };
-        if !is_all && !is_named(&node.target) && !is_named(&node.name) {
-            continue;
-        }
         tell(&format!("{}: resolving", node.name));
-        if updater.image(&node.name, &image.suite, &image.arch, &image.wanted, lock)? {
+        if updater.image(&node.name, &image.wanted, lock)? {
             let packages = lock.images.get(&node.name).map_or(0, |image| image.closure.packages.len());
-            told += &format!("{}: {packages} packages of {}\n", node.name, image.suite);
+            told += &format!("{}: {packages} packages of {}\n", node.name, image.wanted.suite);
         }
     }
     Ok(told)
+}
+
+/// Asks each registry once for each name, whatever the number of platforms and nodes.
+fn update_registry_images(nodes: &[&Node], lock: &mut Lock) -> Result<String, CommandError> {
+    let images = nodes.iter().flat_map(|node| node.work.registry_images());
+    let images: BTreeSet<&PlatformImage> = images.map(|image| &image.image).collect();
+    let followed: Vec<_> = images.into_iter().filter(|image| image.reference.pinned().is_none()).collect();
+    let mut told = String::new();
+    if followed.is_empty() {
+        return Ok(told);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let docker = Docker::open().await?;
+        let mut published: Option<Published> = None;
+        for image in followed {
+            let of_name = match published.take().filter(|published| published.reference == image.reference) {
+                Some(published) => published,
+                None => docker.ask_registry(&image.reference).await?,
+            };
+            told += &pin(image, of_name.digest_for(&image.platform)?, lock);
+            published = Some(of_name);
+        }
+        Ok(told)
+    })
+}
+
+fn pin(image: &PlatformImage, digest: Sha256, lock: &mut Lock) -> String {
+    let PlatformImage { reference, platform } = image;
+    match lock.registry.insert(image.clone(), digest) {
+        None => format!("{reference} {platform}: sha256:{digest}\n"),
+        Some(before) if before != digest => {
+            format!("{reference} {platform}: sha256:{digest}, which was sha256:{before}\n")
+        }
+        Some(_) => String::new(),
+    }
 }
 
 fn whole_graph(buildfile: &Buildfile, words: &Words, lock: &Lock) -> Result<Graph, CommandError> {

@@ -13,6 +13,8 @@ use crate::upstream::Lock;
 
 /// Everything that is read before a plan can be made.
 pub struct Workspace {
+    /// The values that are selected.
+    pub axes: Axes,
     /// All nodes of the selection.
     pub graph: Graph,
     /// The local store.
@@ -60,7 +62,7 @@ impl Workspace {
         }
         let lock = buildfile.dir.join(&buildfile.lock);
         let lock = lock.strip_prefix(".").map(Path::to_owned).unwrap_or(lock);
-        Ok(Self { graph, store, lock, additions })
+        Ok(Self { axes, graph, store, lock, additions })
     }
 
     /// Writes what was looked up into the lock, which may have changed since; nothing else in it does.

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -60,11 +59,12 @@ impl Builtin {
             Work::Archive(source) => self.archive(source)?,
             Work::Commit(source) => self.commit(source)?,
             Work::Files => self.output("src", self.inputs[0]),
+            Work::Accept => self.output("package", self.inputs[0]),
             Work::Bootstrap(image) => self.bootstrap(image)?,
             Work::Package(package) => self.package(package)?,
             Work::Index(index) => self.index(index)?,
             Work::Publish(work) => self.publish(work)?,
-            Work::Script(_) | Work::Dockerfile(_) => {
+            Work::Script(_) | Work::Dockerfile(_) | Work::Registry(_) => {
                 return Err(Failure::action("this work is for a runner, not for forge itself"));
             }
         };
@@ -194,8 +194,7 @@ impl Builtin {
 
     fn indexed_package(&self, input: Digest, suite: &str) -> Result<IndexedPackage, Failure> {
         let (object, size) = self.single_file(input)?;
-        let mut file = self.store.open_object(object)?;
-        let info = DebInfo::read(file.by_ref()).map_err(Failure::action)?;
+        let info = self.deb_info(object)?;
         let origin = self.store.tree(input)?.entries().first().map(|entry| entry.path.clone());
         Ok(IndexedPackage {
             origin: origin.unwrap_or_default(),
@@ -206,6 +205,17 @@ impl Builtin {
             sha256: info.sha256,
             paths: info.paths.iter().map(|path| path.display().to_string()).collect(),
         })
+    }
+
+    /// What a package says of itself is read once: it is the same for ever.
+    fn deb_info(&self, object: Digest) -> Result<DebInfo, Failure> {
+        const KIND: &str = "deb info 1";
+        if let Some(info) = self.store.fact(KIND, object) {
+            return Ok(info);
+        }
+        let info = DebInfo::read(self.store.open_object(object)?).map_err(Failure::action)?;
+        self.store.put_fact(KIND, object, &info)?;
+        Ok(info)
     }
 
     fn publish(&self, work: &PublishWork) -> Result<BTreeMap<String, Digest>, Failure> {

@@ -6,13 +6,16 @@ mod estimate;
 mod event;
 mod last_run;
 mod perform;
+mod platforms;
 mod run;
 mod schedule;
 mod state;
+mod task;
 
 pub use builtin::Supplies;
 pub use estimate::Estimates;
 pub use event::{Event, Outcome};
 pub use last_run::LastRun;
 pub use perform::Performer;
+pub use platforms::unrunnable;
 pub use run::{Executor, RunReport, Settings};

@@ -5,16 +5,18 @@ use tokio::sync::{mpsc, watch};
 use super::Event;
 use super::builtin::{Builtin, Supplies};
 use super::done::{Done, Failure};
+use super::platforms::foreign_platform;
 use crate::digest::Digest;
-use crate::graph::{DockerImage, Input, LocalFiles, Node, Placement, Root, Script, Work};
+use crate::graph::{DockerImage, Input, LocalFiles, Node, Placement, RegistryImage, Root, Script, Work};
 use crate::plan::{LocalTrees, PlanError};
-use crate::runner::{self, Command, DockerfileBuild, Mount, Runner, WorkCopy};
+use crate::runner::{self, Command, DockerfileBuild, Mount, RunnerKind, Runners, WorkCopy};
 use crate::store::{LocalStore, StatCache};
+use crate::upstream::PinnedImage;
 
 /// Does the work of nodes: scripts by a runner, everything else in this process.
 pub struct Performer {
     /// Where scripts run.
-    pub runner: Runner,
+    pub runners: Runners,
     /// Where inputs come from and outputs go.
     pub store: Arc<LocalStore>,
     /// What builtin work takes from outside.
@@ -22,9 +24,14 @@ pub struct Performer {
 }
 
 impl Performer {
-    /// The runner's name.
+    /// The name of the runner of most scripts.
     pub fn runner_name(&self) -> &'static str {
-        self.runner.name()
+        self.runners.usual().name()
+    }
+
+    /// Whether the programs of a node are of another processor than this machine's, and run here.
+    pub fn is_emulated(&self, node: &Node) -> bool {
+        foreign_platform(node, |platform| self.runners.is_elsewhere(platform)).is_some()
     }
 
     /// Does the work of `node`, whose inputs are the trees `inputs`, on `cores` cores.
@@ -36,7 +43,7 @@ impl Performer {
         events: &mpsc::UnboundedSender<Event>,
         cancel: watch::Receiver<bool>,
     ) -> Result<Done, Failure> {
-        self.take_local_files(node, inputs)?;
+        self.take_local_files(node, inputs).await?;
         let name = node.name.clone();
         let listener = move |line: &str| {
             let _ = events.send(Event::NodeLine { node: name.clone(), line: line.to_owned() });
@@ -44,44 +51,44 @@ impl Performer {
         match &node.work {
             Work::Script(script) => {
                 let command = command(script, node, inputs, cores);
-                let outcome = self.runner.run(&command, &self.store, listener, cancel).await?;
-                Ok(self.done(outcome))
+                let (outcome, kind) = self.runners.run(&command, &self.store, listener, cancel).await?;
+                Ok(done(outcome, kind))
             }
-            Work::Dockerfile(image) => {
-                let outcome = self.dockerfile(image, inputs, listener, cancel).await?;
-                Ok(self.done(outcome))
-            }
+            Work::Dockerfile(image) => self.build(dockerfile(image, inputs)?, listener, cancel).await,
+            Work::Registry(image) => self.pull(image, listener, cancel).await,
             _ => self.builtin(node, inputs, cores, events, cancel).await,
         }
     }
 
-    fn done(&self, outcome: runner::Outcome) -> Done {
-        Done { outputs: outcome.outputs, log: Some(outcome.log), runner: self.runner.name(), is_kept: true }
-    }
-
-    async fn dockerfile(
+    /// Nothing of the image runs: what fails is the registry, or the way to it.
+    async fn pull(
         &self,
-        image: &DockerImage,
-        inputs: &[Digest],
+        image: &RegistryImage,
         listener: impl FnMut(&str),
         cancel: watch::Receiver<bool>,
-    ) -> Result<runner::Outcome, Failure> {
-        let build = DockerfileBuild {
-            context: inputs[0],
-            dockerfile: image.dockerfile.clone(),
-            args: image.args.clone(),
-            platform: image.platform.clone(),
-            source_date_epoch: 1,
-        };
-        let opened;
-        let docker = match &self.runner {
-            Runner::Docker(docker) => docker,
-            Runner::Sandbox(_) => {
-                opened = runner::Docker::open().await?;
-                &opened
+    ) -> Result<Done, Failure> {
+        let (image, platform) = (pinned(image)?, image.image.platform.clone());
+        let build = DockerfileBuild::of_registry_image(image.clone(), platform, self.store.clone()).await?;
+        match self.build(build, listener, cancel).await {
+            Err(Failure::Action { log: Some(log), .. }) => {
+                let said = self.store.get(log)?;
+                let said = String::from_utf8_lossy(&said);
+                let last = said.lines().next_back().unwrap_or_default();
+                Err(Failure::Infrastructure(format!("{image} cannot be taken from its registry: {last}")))
             }
-        };
-        Ok(docker.build_dockerfile(&build, &self.store, listener, cancel).await?)
+            other => other,
+        }
+    }
+
+    /// Images are built by a Docker Engine, whatever runs scripts.
+    async fn build(
+        &self,
+        build: DockerfileBuild,
+        listener: impl FnMut(&str),
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Done, Failure> {
+        let outcome = self.runners.build(&build, &self.store, listener, cancel).await?;
+        Ok(done(outcome, RunnerKind::Docker))
     }
 
     /// Builtin work waits for disks and networks: it has a thread of its own. Nobody waits for
@@ -106,38 +113,72 @@ impl Performer {
         let work = tokio::task::spawn_blocking(move || builtin.run());
         tokio::select! {
             biased;
-            done = work => {
-                done.unwrap_or_else(|panic| Err(Failure::action(format!("forge itself failed: {panic}"))))
-            }
+            done = work => done.unwrap_or_else(panicked),
             Ok(_) = cancel.wait_for(|&cancelled| cancelled) => Err(Failure::Cancelled),
         }
     }
 
     /// Local files become objects before anything sees them.
-    fn take_local_files(&self, node: &Node, inputs: &[Digest]) -> Result<(), Failure> {
-        for (input, digest) in node.inputs.iter().zip(inputs) {
-            if let Input::Files(files) = input
-                && !self.store.holds_tree(*digest)
-            {
-                self.take(files, *digest)?;
-            }
+    async fn take_local_files(&self, node: &Node, inputs: &[Digest]) -> Result<(), Failure> {
+        let pairs = node.inputs.iter().zip(inputs.iter().copied());
+        let local: Vec<(LocalFiles, Digest)> = pairs
+            .filter_map(|(input, digest)| match input {
+                Input::Files(files) => Some((files.clone(), digest)),
+                Input::Node { .. } => None,
+            })
+            .collect();
+        if local.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let store = self.store.clone();
+        let work = move || local.iter().try_for_each(|(files, planned)| take(&store, files, *planned));
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(panicked)
     }
+}
 
-    fn take(&self, files: &LocalFiles, planned: Digest) -> Result<(), Failure> {
-        let stats = StatCache::load(&self.store);
-        let tree = LocalTrees::new(&stats)
-            .get(files)
-            .map_err(|error: PlanError| Failure::Surroundings(error.to_string()))?;
-        match tree.store(&self.store)? == planned {
-            true => Ok(()),
-            false => Err(Failure::Surroundings(format!(
-                "a file below {} was edited since the plan was made; run again",
-                files.base.display()
-            ))),
-        }
+/// Puts local files into the store, if they still are what was planned with.
+fn take(store: &LocalStore, files: &LocalFiles, planned: Digest) -> Result<(), Failure> {
+    if store.holds_tree(planned) {
+        return Ok(());
     }
+    let stats = StatCache::load(store);
+    let tree = LocalTrees::new(&stats)
+        .get(files)
+        .map_err(|error: PlanError| Failure::Surroundings(error.to_string()))?;
+    match tree.store(store)? == planned {
+        true => Ok(()),
+        false => Err(Failure::Surroundings(format!(
+            "a file below {} was edited since the plan was made; run again",
+            files.base.display()
+        ))),
+    }
+}
+
+fn panicked<T>(panic: tokio::task::JoinError) -> Result<T, Failure> {
+    Err(Failure::action(format!("forge itself failed: {panic}")))
+}
+
+fn done(outcome: runner::Outcome, kind: RunnerKind) -> Done {
+    Done { outputs: outcome.outputs, log: Some(outcome.log), runner: kind.name(), is_kept: true }
+}
+
+fn dockerfile(image: &DockerImage, inputs: &[Digest]) -> Result<DockerfileBuild, Failure> {
+    let bases = image.bases.iter().map(|(name, base)| Ok((name.clone(), pinned(base)?)));
+    Ok(DockerfileBuild {
+        context: inputs[0],
+        dockerfile: image.dockerfile.clone(),
+        args: image.args.clone(),
+        bases: bases.collect::<Result<_, Failure>>()?,
+        platform: image.platform.clone(),
+        source_date_epoch: 1,
+    })
+}
+
+/// A node with an image that is not in the lock has a fault, and is not planned.
+fn pinned(image: &RegistryImage) -> Result<PinnedImage, Failure> {
+    let reference = &image.image.reference;
+    let missing = || Failure::action(format!("the lock has no digest of {reference}; run `forge update`"));
+    image.locked.clone().ok_or_else(missing)
 }
 
 fn command(script: &Script, node: &Node, inputs: &[Digest], cores: usize) -> Command {

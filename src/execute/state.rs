@@ -1,4 +1,4 @@
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, Input, NodeId};
 use crate::plan::Plan;
 
 /// How far a node is.
@@ -18,6 +18,15 @@ pub enum State {
     Failed,
     /// Something it needs failed.
     Skipped,
+}
+
+/// What a failure does to others.
+#[derive(Debug, Default)]
+pub struct Fallout {
+    /// Nodes that cannot be run.
+    pub skipped: Vec<NodeId>,
+    /// Nodes that were waiting for it, and go on without it.
+    pub ready: Vec<NodeId>,
 }
 
 /// The states of all nodes. Every change goes through [`States::set`].
@@ -72,34 +81,52 @@ impl States {
     /// The node has its outputs. Gives the nodes that are ready by this.
     pub fn finish(&mut self, node: NodeId, graph: &Graph) -> Vec<NodeId> {
         self.set(node, State::Done);
-        let mut ready = Vec::new();
-        for user in graph.users(node) {
-            match self.get(user) {
-                State::Waiting(1) => {
-                    self.set(user, State::Ready);
-                    ready.push(user);
-                }
-                State::Waiting(needs) => self.set(user, State::Waiting(needs - 1)),
-                _ => {}
-            }
-        }
-        ready
+        graph.users(node).filter(|user| self.need_settled(*user)).collect()
     }
 
-    /// The node failed. Gives everything that cannot be run for this.
-    pub fn fail(&mut self, node: NodeId, graph: &Graph) -> Vec<NodeId> {
+    /// The node failed. Tells what cannot be run for this, and what is ready without it.
+    pub fn fail(&mut self, node: NodeId, graph: &Graph) -> Fallout {
         self.set(node, State::Failed);
-        let mut skipped = Vec::new();
-        let mut open: Vec<NodeId> = graph.users(node).collect();
-        while let Some(user) = open.pop() {
-            if matches!(self.get(user), State::Waiting(_)) {
-                self.set(user, State::Skipped);
-                skipped.push(user);
-                open.extend(graph.users(user));
+        let mut fallout = Fallout::default();
+        let mut lost = vec![node];
+        while let Some(node) = lost.pop() {
+            for user in graph.users(node) {
+                if !matches!(self.get(user), State::Waiting(_)) {
+                    continue;
+                }
+                if !self.does_without(user, node, graph) {
+                    self.set(user, State::Skipped);
+                    fallout.skipped.push(user);
+                    lost.push(user);
+                } else if self.need_settled(user) {
+                    fallout.ready.push(user);
+                }
             }
         }
-        skipped.sort();
-        skipped
+        fallout.skipped.sort();
+        fallout
+    }
+
+    /// One of the needs of `user` is settled. Gives whether it was the last.
+    fn need_settled(&mut self, user: NodeId) -> bool {
+        match self.get(user) {
+            State::Waiting(1) => self.set(user, State::Ready),
+            State::Waiting(needs) => self.set(user, State::Waiting(needs - 1)),
+            _ => return false,
+        }
+        self.get(user) == State::Ready
+    }
+
+    /// Nothing can be gathered where nothing is left.
+    fn does_without(&self, user: NodeId, lost: NodeId, graph: &Graph) -> bool {
+        let user = graph.node(user);
+        let mut inputs = user.inputs.iter().filter_map(Input::node);
+        user.may_lack.contains(&lost) && inputs.any(|input| !self.is_lost(input))
+    }
+
+    /// Whether a node will give nothing in this run.
+    pub fn is_lost(&self, node: NodeId) -> bool {
+        matches!(self.get(node), State::Failed | State::Skipped)
     }
 
     /// The node was interrupted: it is neither done nor failed.

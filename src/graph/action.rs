@@ -5,7 +5,9 @@ use crate::digest::{Describe, Digest, Visitor};
 const ARCHIVE: &str = "archive 1";
 const COMMIT: &str = "commit 1";
 const FILES: &str = "files 1";
+const ACCEPT: &str = "accept 1";
 const DOCKERFILE: &str = "dockerfile 1";
+const REGISTRY: &str = "registry 1";
 const SCRIPT: &str = "script 1";
 const PACKAGE: &str = "package 1";
 const INDEX: &str = "index 1";
@@ -45,6 +47,10 @@ impl Describe for Action<'_> {
                 v.field("builtin", FILES);
                 self.input(v, "files", 0);
             }
+            Work::Accept => {
+                v.field("builtin", ACCEPT);
+                self.input(v, "package", 0);
+            }
             Work::Bootstrap(image) => image.locked.iter().for_each(|closure| closure.describe(v)),
             Work::Dockerfile(image) => {
                 v.field("builtin", DOCKERFILE);
@@ -54,6 +60,21 @@ impl Describe for Action<'_> {
                 v.enter("arg");
                 image.args.iter().for_each(|(name, value)| v.field(name, value));
                 v.leave();
+                // By name and digest: this is what the Dockerfile is given, and may read.
+                v.enter("base");
+                for (name, base) in &image.bases {
+                    base.locked.iter().for_each(|locked| v.field(name, &locked.to_string()));
+                }
+                v.leave();
+            }
+            // Whatever it is called: the digest says what it is.
+            Work::Registry(image) => {
+                v.field("builtin", REGISTRY);
+                v.field("platform", &image.image.platform);
+                image
+                    .locked
+                    .iter()
+                    .for_each(|locked| v.field("digest", &format!("sha256:{}", locked.digest())));
             }
             Work::Script(script) => {
                 v.field("builtin", SCRIPT);

@@ -40,6 +40,13 @@ impl Filler<'_> {
         templates.iter().map(text).collect()
     }
 
+    /// The same, if the cell has a value for every hole.
+    pub fn filled(&self, template: &Template) -> Option<String> {
+        let lacking = self.missing.borrow().len();
+        let text = self.text(template);
+        (self.missing.borrow().len() == lacking).then_some(text)
+    }
+
     fn fill(&self, template: &Template, own: impl Fn(&Hole) -> Option<String>) -> String {
         let filled = template.fill(|hole| {
             let of_cell = || self.cell.get(self.axes, &hole.name, hole.attribute.as_deref());

@@ -4,6 +4,8 @@ mod action;
 mod build;
 mod fault;
 mod fill;
+mod images;
+mod joins;
 mod node;
 mod products;
 mod render;
@@ -16,5 +18,5 @@ pub use node::{Graph, Input, Lineage, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
     ArchiveSource, BootstrapImage, CommitSource, DockerImage, IndexWork, PackageWork, Placement, PublishWork,
-    Root, Script, Work,
+    RegistryImage, Root, Script, Work, machine_platform,
 };

@@ -30,6 +30,8 @@ pub struct Node {
     pub inputs: Vec<Input>,
     /// Tests that must have succeeded before it starts.
     pub requires: Vec<NodeId>,
+    /// Nodes among the inputs that it does without if they fail.
+    pub may_lack: Vec<NodeId>,
     /// What it takes of the machine.
     pub resources: Resources,
     /// When it is killed.
@@ -38,6 +40,27 @@ pub struct Node {
     pub span: Span,
     /// Why it cannot be planned: something that the lock should say is not there.
     pub fault: Option<Diagnostic>,
+}
+
+impl Node {
+    /// The same work without the inputs from nodes that are `lost`.
+    pub fn without(&self, lost: impl Fn(NodeId) -> bool) -> Self {
+        let is_kept = |input: &Input| !input.node().is_some_and(&lost);
+        let kept: Vec<bool> = self.inputs.iter().map(is_kept).collect();
+        let mut node = self.clone();
+        retain(&mut node.inputs, &kept);
+        match &mut node.work {
+            Work::Index(index) => retain(&mut index.suites, &kept),
+            Work::Publish(publish) => retain(&mut publish.prefixes, &kept),
+            _ => debug_assert!(kept.iter().all(|kept| *kept), "only what gathers does without"),
+        }
+        node
+    }
+}
+
+fn retain<T>(items: &mut Vec<T>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    items.retain(|_| kept.next().is_some_and(|kept| *kept));
 }
 
 /// Something a node takes.
@@ -107,17 +130,25 @@ pub struct Graph {
 impl Graph {
     /// Adds a node whose inputs are in the graph already.
     pub fn add(&mut self, node: Node) -> NodeId {
+        let target = node.target.clone();
+        let id = self.add_beyond(node);
+        self.by_target.entry(target).or_default().push(id);
+        id
+    }
+
+    /// Adds one that is not selected: it is there because another needs it, and none of those
+    /// that its target's name stands for.
+    pub fn add_beyond(&mut self, node: Node) -> NodeId {
         let of_inputs = node.inputs.iter().filter_map(Input::node);
         let mut needs: Vec<NodeId> = of_inputs.chain(node.requires.iter().copied()).collect();
         needs.sort();
         needs.dedup();
-        let (name, target) = (node.name.clone(), node.target.clone());
+        let name = node.name.clone();
         let id = self.graph.add_node(node);
         for need in needs {
             self.graph.add_edge(need, id, ());
         }
         self.by_name.insert(name, id);
-        self.by_target.entry(target).or_default().push(id);
         id
     }
 
@@ -141,7 +172,7 @@ impl Graph {
         self.by_name.get(name).copied()
     }
 
-    /// The nodes of a target.
+    /// The selected nodes of a target.
     pub fn of_target(&self, target: &str) -> &[NodeId] {
         self.by_target.get(target).map_or(&[], Vec::as_slice)
     }

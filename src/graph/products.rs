@@ -1,16 +1,18 @@
 //! Nodes that write packages, gather them and publish them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::build::{Builder, Joins, node_name};
+use super::build::{Builder, node_name};
+use super::joins::Joins;
 use super::*;
 use super::{fault, fill::Filler};
 use crate::buildfile::{self, Diagnostic, Resources, Span, Target};
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, Suite};
 use crate::matrix::Cell;
 use crate::package::{Compression, Deb, DebVersion, MaintainerScript, Priority, Relation};
+use crate::upstream::Wanted;
 
 /// Finds what the shared libraries of a payload need, in the words of the distribution's own
 /// generator. The payload's own libraries are searched first, so it does not ask for itself.
@@ -23,7 +25,7 @@ mkdir "$OUT/substvars"
 set --
 while IFS= read -r file; do
     # Objects and archives of a toolchain are ELF as well; only what is loaded has needs.
-    LC_ALL=C objdump -p "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
+    LC_ALL=C readelf -d "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
 done < binaries
 if [ $# -gt 0 ]; then
     dpkg-shlibdeps -O -S/forge/payload --ignore-missing-info --warnings=0 "$@" > "$OUT/substvars/substvars"
@@ -32,59 +34,20 @@ else
 fi
 "#;
 
-impl Builder<'_> {
-    pub(super) fn image(
-        &mut self,
-        target: &Target,
-        image: &buildfile::ImageSource,
-        name: String,
-        cell: Cell,
-    ) {
-        let filler = self.filler(&cell);
-        let (work, inputs, fault) = match image {
-            buildfile::ImageSource::Bootstrap { suite, arch, packages } => {
-                let (suite, arch) = (filler.text(suite), filler.text(arch));
-                let mut wanted = filler.texts(packages);
-                wanted.sort();
-                wanted.dedup();
-                let locked = self.lock.images.get(&name).filter(|locked| {
-                    let closure = &locked.closure;
-                    (&closure.suite, &closure.arch, &locked.wanted) == (&suite, &arch, &wanted)
-                });
-                let fault = locked.is_none().then(|| fault::image_not_locked(&target.span, &name));
-                let image = BootstrapImage {
-                    suite,
-                    arch,
-                    wanted,
-                    locked: locked.map(|locked| locked.closure.clone()),
-                };
-                (Work::Bootstrap(Box::new(image)), Vec::new(), fault)
-            }
-            buildfile::ImageSource::Dockerfile { path, context, args, platform } => {
-                let dockerfile = filler.text(path);
-                let globs = context.iter().cloned().chain([dockerfile.clone()]).collect();
-                let files = LocalFiles { base: self.buildfile.dir.clone(), globs };
-                let args = args.iter().map(|(name, value)| (name.clone(), filler.text(value))).collect();
-                let image = DockerImage { dockerfile, args, platform: filler.text(platform) };
-                (Work::Dockerfile(image), vec![Input::Files(files)], None)
-            }
-        };
-        self.graph.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
-    }
-
+impl<'a> Builder<'a> {
     pub(super) fn package(
         &mut self,
         target: &Target,
         package: &buildfile::Package,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let filler = self.filler(&cell);
         let mut inputs = Vec::new();
         let mut contents = Vec::new();
         for content in &package.contents {
-            let Some(input) = self.input(target, &content.from, &name, &cell, joins) else { continue };
+            let Some(input) = self.input(&content.from, &name, &cell, joins) else { continue };
             let (path, to) = (filler.text(&content.path), filler.text(&content.to));
             contents.push((inputs.len(), trimmed(&path), trimmed(&to)));
             inputs.push(input);
@@ -100,19 +63,38 @@ impl Builder<'_> {
             inputs.len() - 1
         });
         deb.conffiles = filler.texts(&package.conffiles);
-        let generator = package.image.as_ref().filter(|_| package.wants_generated_depends());
-        let substvars = generator.and_then(|image| {
-            let Some(image) = joins.best(&image.name, &cell) else {
-                self.lacks(&image.span, &name, &image.name);
-                return None;
-            };
-            let node = self.generator(target, &cell, image, &inputs, &contents);
+        let generator = package.wants_generated_depends().then(|| self.one(&package.image, &cell, joins));
+        if generator == Some(None) {
+            self.lacks(&package.image, &name);
+        }
+        let substvars = generator.flatten().map(|image| {
+            let own = deb.architecture.to_string();
+            self.check_has_libraries(target, &own, image);
+            let node = self.generator(target, &cell, image, &own, &inputs, &contents);
             inputs.push(Input::Node { node, output: "substvars".to_owned() });
-            Some(inputs.len() - 1)
+            inputs.len() - 1
         });
         let requires = self.gathered(&package.requires, &cell, joins);
         let work = Work::Package(Box::new(PackageWork { deb, contents, substvars, copyright }));
-        self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+        self.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+    }
+
+    /// A bootstrap image must have libraries of the package's architecture: what they are called
+    /// and who has them is told by their packages.
+    fn check_has_libraries(&mut self, target: &Target, architecture: &str, image: NodeId) {
+        let node = self.graph.node(image);
+        let Work::Bootstrap(bootstrap) = &node.work else { return };
+        let Wanted { arch, foreign, .. } = &bootstrap.wanted;
+        if architecture != "all" && architecture != arch && !foreign.iter().any(|own| own == architecture) {
+            let message = format!(
+                "\"auto\" of '{}' asks '{}' for the libraries of {architecture}, and it holds those of {arch} alone",
+                target.name, node.target
+            );
+            let help =
+                format!("name an image of {architecture}, or add to this one: foreign \"{architecture}\"");
+            let diagnostic = Diagnostic::error(&target.span, message, "declared here").help(help);
+            self.report.push_new(diagnostic.also(&node.span.clone(), "the image"));
+        }
     }
 
     /// The step that asks the distribution's dependency generator: `package.depends`.
@@ -121,11 +103,18 @@ impl Builder<'_> {
         target: &Target,
         cell: &Cell,
         image: NodeId,
+        architecture: &str,
         inputs: &[Input],
         contents: &[(usize, String, String)],
     ) -> NodeId {
         let image = Input::Node { node: image, output: "root".to_owned() };
         let platform = self.platform(Some(&image));
+        // dpkg's tools look for the libraries of the image's own architecture, unless they are told.
+        let is_own = architecture == "all" || architecture == debian_architecture(&platform);
+        let env = match is_own {
+            true => BTreeMap::new(),
+            false => [("DEB_HOST_ARCH".to_owned(), architecture.to_owned())].into(),
+        };
         let mut taken = vec![image];
         let mut placements = Vec::new();
         for (input, _, _) in contents {
@@ -136,7 +125,7 @@ impl Builder<'_> {
         let script = Script {
             text: GENERATOR.to_owned(),
             root: Root::Input(0),
-            env: Default::default(),
+            env,
             placements,
             outputs: vec!["substvars".to_owned()],
             network: false,
@@ -147,30 +136,29 @@ impl Builder<'_> {
         let name = node_name(&step, cell);
         let work = Work::Script(Box::new(script));
         let node = plain_node(target, name, cell.clone(), work);
-        self.graph.add(Node { target: step, keyword: "target", inputs: taken, ..node })
+        self.add(Node { target: step, keyword: "target", inputs: taken, ..node })
     }
 
     pub(super) fn index(
         &mut self,
         target: &Target,
-        index: &buildfile::Index,
+        index: &'a buildfile::Index,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let filler = self.filler(&cell);
         let mut inputs = Vec::new();
         let mut suites = Vec::new();
         let mut date = 1;
-        for node in self.gathered(&index.packages, &cell, joins) {
+        let packages = self.gathered(&index.packages, &cell, joins);
+        for node in self.accepted(target, index, packages) {
             suites.push(self.filler(&self.graph.node(node).cell).text(&index.suite));
             date = date.max(self.date_of_node(node).unwrap_or(1));
             inputs.push(Input::Node { node, output: "package".to_owned() });
         }
         if inputs.is_empty() {
-            let used = index.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
-            let span = index.packages.first().map_or(&target.span, |package| &package.span);
-            return self.lacks(span, &name, &used.join("', '"));
+            return self.lacks(&index.packages, &name);
         }
         let settings = AptIndex {
             origin: filler.text(&index.origin),
@@ -183,7 +171,46 @@ impl Builder<'_> {
             pool: PoolLayout::PerSuite,
         };
         let work = Work::Index(Box::new(IndexWork { index: settings, suites, date }));
-        self.graph.add(Node { inputs, ..plain_node(target, name, cell, work) });
+        let may_lack = self.optional(&inputs);
+        self.add(Node { inputs, may_lack, ..plain_node(target, name, cell, work) });
+    }
+
+    /// The packages as this index takes them: each once the tests of its cell have succeeded.
+    fn accepted(
+        &mut self,
+        index: &Target,
+        settings: &'a buildfile::Index,
+        packages: Vec<NodeId>,
+    ) -> Vec<NodeId> {
+        if settings.requires.is_empty() {
+            return packages;
+        }
+        packages.into_iter().map(|package| self.accept(index, settings, package)).collect()
+    }
+
+    /// The step that stands between a package and the index: `package.for-index`.
+    fn accept(&mut self, index: &Target, settings: &'a buildfile::Index, package: NodeId) -> NodeId {
+        let Node { target: used, cell, .. } = self.graph.node(package).clone();
+        let Some(used) = self.buildfile.target(&used) else { return package };
+        let step = format!("{}.for-{}", used.name, index.name);
+        let name = node_name(&step, &cell);
+        if let Some(step) = self.graph.by_name(&name) {
+            return step;
+        }
+        let mut requires = Vec::new();
+        for test in &settings.requires {
+            let join = self.join(test, used);
+            requires.extend(self.all(&test.name, &cell, &join));
+        }
+        let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
+        let node = plain_node(index, name, cell, Work::Accept);
+        self.add(Node { target: step, keyword: "package", inputs, requires, ..node })
+    }
+
+    /// The nodes among the inputs that the Buildfile lets go on without.
+    fn optional(&self, inputs: &[Input]) -> Vec<NodeId> {
+        let nodes = inputs.iter().filter_map(Input::node);
+        nodes.filter(|node| self.expander.is_optional(&self.graph.node(*node).cell)).collect()
     }
 
     pub(super) fn publish(
@@ -192,12 +219,12 @@ impl Builder<'_> {
         publish: &buildfile::Publish,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let mut inputs = Vec::new();
         let mut prefixes = Vec::new();
         for (index, at) in &publish.repositories {
-            for node in joins.all(&index.name, &cell) {
+            for node in self.gathered(std::slice::from_ref(index), &cell, joins) {
                 prefixes.push(self.filler(&self.graph.node(node).cell).text(at));
                 inputs.push(Input::Node { node, output: "repository".to_owned() });
             }
@@ -214,11 +241,12 @@ impl Builder<'_> {
             keys: publish.keys.iter().map(|key| key.below(&self.buildfile.dir)).collect(),
             retention_days: publish.retention_days,
         }));
-        self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+        let may_lack = self.optional(&inputs);
+        self.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
     }
 }
 
-fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
+pub(super) fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
     Node {
         name,
         target: target.name.clone(),
@@ -227,10 +255,22 @@ fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
         work,
         inputs: Vec::new(),
         requires: Vec::new(),
+        may_lack: Vec::new(),
         resources: Resources { cpu: 1, memory: None },
         timeout: None,
         span: target.span.clone(),
         fault: None,
+    }
+}
+
+/// Debian's name of what is `linux/arm64` to a Docker Engine.
+fn debian_architecture(platform: &str) -> &str {
+    match platform.strip_prefix("linux/").unwrap_or(platform) {
+        "386" => "i386",
+        "arm" | "arm/v7" => "armhf",
+        "arm/v5" | "arm/v6" => "armel",
+        "ppc64le" => "ppc64el",
+        other => other.split('/').next().unwrap_or(other),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The nodes that give the source of an upstream: `name.source`.
 
 use super::build::{Builder, node_name};
+use super::joins::source_name;
 use super::*;
 use crate::buildfile::{
     Axis, AxisValues, Diagnostic, Dimension, Origin, Resources, Selection, Upstream, Version,
@@ -13,7 +14,7 @@ type Source = (Work, Vec<Input>, Option<Diagnostic>);
 
 impl<'a> Builder<'a> {
     pub(super) fn axis_has_versions(&mut self, axis: &Axis) {
-        let is_empty = self.axes.get(&axis.name).is_some_and(|(_, resolved)| resolved.points.is_empty());
+        let is_empty = self.axes.get(&axis.name).is_some_and(|(_, axis)| axis.selected_places().is_empty());
         if let (true, AxisValues::Upstream(upstream)) = (is_empty, &axis.values) {
             self.report.push(match self.lock.available(upstream).len() {
                 0 => fault::nothing_locked(&axis.span, upstream),
@@ -39,21 +40,11 @@ impl<'a> Builder<'a> {
         self.graph.add_lineage(Lineage { axis: place, upstream: name.clone(), place: place_of, versions });
     }
 
-    /// One node for each version on the upstream's axis, or one in all.
+    /// One node for each version that is selected on the upstream's axis, or one in all.
     pub(super) fn upstream(&mut self, upstream: &'a Upstream) {
         let over = self.source_over(upstream);
-        let target = format!("{}.source", upstream.name);
-        match over.as_slice() {
-            [] => {
-                let version = self.single_version(upstream);
-                self.add_source(upstream, &target, Cell::new(Vec::new()), version);
-            }
-            _ => {
-                for cell in self.expander.cells_over(&over, &[]) {
-                    let version = cell.coordinates().first().map(|coordinate| coordinate.value.to_string());
-                    self.add_source(upstream, &target, cell, version);
-                }
-            }
+        for cell in self.expander.cells_over(&over, &[]) {
+            self.add_source(upstream, cell);
         }
     }
 
@@ -74,28 +65,33 @@ impl<'a> Builder<'a> {
         upstream.policy.standing(&versions).last().map(Version::to_string)
     }
 
-    fn add_source(&mut self, upstream: &Upstream, target: &str, cell: Cell, version: Option<String>) {
-        let name = node_name(target, &cell);
+    /// The node that gives the version of this cell.
+    pub(super) fn add_source(&mut self, upstream: &Upstream, cell: Cell) {
+        let target = source_name(upstream);
+        let name = node_name(&target, &cell);
+        let of_cell = cell.coordinates().first().map(|coordinate| coordinate.value.to_string());
+        let version = of_cell.or_else(|| self.single_version(upstream));
         let (work, inputs, fault) = match (&upstream.origin, version) {
             (Origin::Path(path), _) => {
                 let base = self.buildfile.dir.join(self.filler(&cell).text(path));
                 let files = LocalFiles { base, globs: vec!["**".to_owned()] };
                 (Work::Files, vec![Input::Files(files)], None)
             }
-            (_, Some(version)) => self.source(upstream, &version),
+            (_, Some(version)) => self.of_version(upstream, &version),
             (_, None) => {
                 let fault = fault::nothing_locked(&upstream.span, &upstream.name);
                 (Work::Archive(ArchiveSource::default()), Vec::new(), Some(fault))
             }
         };
-        self.graph.add(Node {
+        self.add(Node {
             name,
-            target: target.to_owned(),
+            target,
             keyword: "source",
             cell,
             work,
             inputs,
             requires: Vec::new(),
+            may_lack: Vec::new(),
             resources: Resources { cpu: 1, memory: None },
             timeout: None,
             span: upstream.span.clone(),
@@ -103,7 +99,7 @@ impl<'a> Builder<'a> {
         });
     }
 
-    fn source(&self, upstream: &Upstream, version: &str) -> Source {
+    fn of_version(&self, upstream: &Upstream, version: &str) -> Source {
         let by_template: Vec<String> = upstream
             .archives
             .iter()

@@ -5,7 +5,7 @@ use crate::buildfile::KeySource;
 use crate::digest::Digest;
 use crate::index::AptIndex;
 use crate::package::Deb;
-use crate::upstream::{BootstrapLock, Tag};
+use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Tag, Wanted};
 
 /// What a node does. An input is named by its place in the node's list.
 #[derive(Clone, Debug)]
@@ -16,10 +16,14 @@ pub enum Work {
     Commit(CommitSource),
     /// Gives the files of its one input as they are.
     Files,
+    /// Gives a package as it is, once the tests that it requires have succeeded.
+    Accept,
     /// Makes an image of packages of a Debian archive.
     Bootstrap(Box<BootstrapImage>),
     /// Makes an image by a Docker Engine.
     Dockerfile(DockerImage),
+    /// Takes an image from a registry.
+    Registry(RegistryImage),
     /// Runs a script.
     Script(Box<Script>),
     /// Writes a package.
@@ -35,13 +39,45 @@ impl Work {
     pub fn outputs(&self) -> Vec<&str> {
         match self {
             Self::Archive(_) | Self::Commit(_) | Self::Files => vec!["src"],
-            Self::Bootstrap(_) | Self::Dockerfile(_) => vec!["root"],
+            Self::Bootstrap(_) | Self::Dockerfile(_) | Self::Registry(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
-            Self::Package(_) => vec!["package"],
+            Self::Package(_) | Self::Accept => vec!["package"],
             Self::Index(_) => vec!["repository"],
             Self::Publish(_) => Vec::new(),
         }
     }
+
+    /// The images of registries that it is made of.
+    pub fn registry_images(&self) -> Vec<&RegistryImage> {
+        match self {
+            Self::Registry(image) => vec![image],
+            Self::Dockerfile(image) => image.bases.values().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Work {
+    /// The platform of the programs that it runs, or makes an image of: `linux/amd64`.
+    pub fn platform(&self) -> Option<String> {
+        match self {
+            Self::Bootstrap(image) => Some(format!("linux/{}", image.wanted.arch)),
+            Self::Dockerfile(image) => Some(image.platform.clone()),
+            Self::Registry(image) => Some(image.image.platform.clone()),
+            Self::Script(script) => Some(script.platform.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The platform of the machine that this runs on, in the words of Docker.
+pub fn machine_platform() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("linux/{architecture}")
 }
 
 /// An archive and how it is unpacked.
@@ -71,12 +107,8 @@ pub struct CommitSource {
 /// An image made of packages.
 #[derive(Clone, Debug)]
 pub struct BootstrapImage {
-    /// The suite.
-    pub suite: String,
-    /// Debian's name of the architecture.
-    pub arch: String,
-    /// What is installed beside the essential packages.
-    pub wanted: Vec<String>,
+    /// What it is asked to hold.
+    pub wanted: Wanted,
     /// What the lock says it is made of; a node without this has a fault.
     pub locked: Option<BootstrapLock>,
 }
@@ -88,8 +120,19 @@ pub struct DockerImage {
     pub dockerfile: String,
     /// `--build-arg` values.
     pub args: BTreeMap<String, String>,
+    /// Further ones, whose values are images of registries.
+    pub bases: BTreeMap<String, RegistryImage>,
     /// `linux/amd64`.
     pub platform: String,
+}
+
+/// An image of a registry.
+#[derive(Clone, Debug)]
+pub struct RegistryImage {
+    /// What it is called there, and its platform.
+    pub image: PlatformImage,
+    /// What the lock says it is by content; a node without this has a fault.
+    pub locked: Option<PinnedImage>,
 }
 
 /// In which tree a script runs.

@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::buildfile::{
-    Axis, AxisValue, AxisValues, Buildfile, Diagnostic, Faults, Origin, Predicate, Report, Selection, Version,
+    Axis, AxisValues, Buildfile, Diagnostic, Faults, Origin, Predicate, Report, Selection, Version,
 };
 use crate::upstream::Lock;
 
-/// All axes with the values that are selected.
+/// All axes with their values, and which of these are selected.
 #[derive(Clone, Debug)]
 pub struct Axes {
     axes: Vec<ResolvedAxis>,
@@ -16,8 +16,10 @@ pub struct Axes {
 pub struct ResolvedAxis {
     /// Its name.
     pub name: String,
-    /// Its selected values: versions oldest first, others as declared.
+    /// All its values: versions oldest first, others as declared.
     pub points: Vec<Point>,
+    /// Whether the value at each place is selected.
+    pub selected: Vec<bool>,
     /// Whether the values are versions.
     pub is_version: bool,
 }
@@ -32,6 +34,11 @@ pub struct Point {
 }
 
 impl Point {
+    /// Whether it meets a condition on its axis.
+    pub fn meets(&self, predicate: &Predicate) -> bool {
+        self.get(predicate.attribute.as_deref()).is_some_and(|value| predicate.condition.holds(value))
+    }
+
     /// The value itself, or one of its attributes.
     pub fn get(&self, attribute: Option<&str>) -> Option<&str> {
         match attribute {
@@ -41,8 +48,20 @@ impl Point {
     }
 }
 
+impl ResolvedAxis {
+    /// The places of the values that are right, in order.
+    pub fn places(&self, is_right: impl Fn(&Point) -> bool) -> Vec<usize> {
+        (0..self.points.len()).filter(|at| is_right(&self.points[*at])).collect()
+    }
+
+    /// The places of the selected values, in order.
+    pub fn selected_places(&self) -> Vec<usize> {
+        (0..self.points.len()).filter(|at| self.selected[*at]).collect()
+    }
+}
+
 impl Axes {
-    /// The axes of `buildfile`, limited to what `selection` (the command line's) and the
+    /// The axes of `buildfile`, with the selection set to what `selection` (the command line's) and the
     /// profile's choices leave. A selection on an axis stands for the profile's choice on it.
     ///
     /// # Errors
@@ -53,13 +72,11 @@ impl Axes {
         let mut axes = Vec::new();
         for axis in &buildfile.axes {
             let own = selection_on(&axis.name, buildfile, selection);
-            let (all, points) = match &axis.values {
-                AxisValues::Given(values) => given_points(values, &own),
-                AxisValues::Upstream(upstream) => version_points(upstream, buildfile, lock, &own),
-            };
+            let all = all_points(axis, buildfile, lock, &own);
             report_unknown_values(axis, &all, &own.0, &mut report);
+            let selected = selected(axis, buildfile, &all, &own);
             let is_version = matches!(axis.values, AxisValues::Upstream(_));
-            axes.push(ResolvedAxis { name: axis.name.clone(), points, is_version });
+            axes.push(ResolvedAxis { name: axis.name.clone(), points: all, selected, is_version });
         }
         for predicate in selection {
             report_unknown_axis(predicate, buildfile, &mut report);
@@ -88,33 +105,48 @@ pub fn selection_on<'a>(axis: &str, buildfile: &'a Buildfile, selection: &'a [Pr
     })
 }
 
-fn holds(predicate: &Predicate, point: &Point) -> bool {
-    point.get(predicate.attribute.as_deref()).is_some_and(|value| predicate.condition.holds(value))
+fn all_points(axis: &Axis, buildfile: &Buildfile, lock: &Lock, selection: &Selection<'_>) -> Vec<Point> {
+    match &axis.values {
+        AxisValues::Given(values) => values
+            .iter()
+            .map(|value| Point { name: value.name.clone(), attributes: value.attributes.clone() })
+            .collect(),
+        AxisValues::Upstream(upstream) => {
+            let mut versions = versions_of(upstream, buildfile, lock, selection);
+            versions.sort();
+            versions.iter().map(version_point).collect()
+        }
+    }
 }
 
-/// All points of an axis, and those that are selected.
-type Points = (Vec<Point>, Vec<Point>);
-
-fn given_points(values: &[AxisValue], selection: &Selection<'_>) -> Points {
-    let point = |value: &AxisValue| Point { name: value.name.clone(), attributes: value.attributes.clone() };
-    let all: Vec<Point> = values.iter().map(point).collect();
-    let is_selected = |point: &&Point| selection.0.iter().all(|predicate| holds(predicate, point));
-    let selected = all.iter().filter(is_selected).cloned().collect();
-    (all, selected)
+fn versions_of(
+    upstream: &str,
+    buildfile: &Buildfile,
+    lock: &Lock,
+    selection: &Selection<'_>,
+) -> Vec<Version> {
+    match buildfile.upstream(upstream).map(|upstream| &upstream.origin) {
+        Some(Origin::List(listed)) => listed.iter().map(|v| Version::new(v.version.as_str())).collect(),
+        Some(Origin::Path(_)) => vec![Version::new("local")],
+        _ => lock.selectable(upstream, selection),
+    }
 }
 
-fn version_points(upstream: &str, buildfile: &Buildfile, lock: &Lock, selection: &Selection<'_>) -> Points {
-    let Some(upstream) = buildfile.upstream(upstream) else { return Points::default() };
-    let versions = match &upstream.origin {
-        Origin::List(listed) => listed.iter().map(|v| Version::new(v.version.as_str())).collect(),
-        Origin::Path(_) => vec![Version::new("local")],
-        Origin::Git { .. } | Origin::AptSource { .. } => lock.selectable(&upstream.name, selection),
+/// Whether the value at each place is selected; of versions also whether they are to stand there.
+fn selected(axis: &Axis, buildfile: &Buildfile, all: &[Point], selection: &Selection<'_>) -> Vec<bool> {
+    let upstream = match &axis.values {
+        AxisValues::Given(_) => None,
+        AxisValues::Upstream(upstream) => buildfile.upstream(upstream),
     };
-    let selected = match selection.is_empty() {
+    let Some(upstream) = upstream else {
+        return all.iter().map(|point| selection.0.iter().all(|predicate| point.meets(predicate))).collect();
+    };
+    let versions: Vec<Version> = all.iter().map(|point| Version::new(point.name.as_str())).collect();
+    let chosen = match selection.is_empty() {
         true => upstream.policy.standing(&versions),
         false => upstream.policy.selected(&versions, selection),
     };
-    (versions.iter().map(version_point).collect(), selected.iter().map(version_point).collect())
+    versions.iter().map(|version| chosen.contains(version)).collect()
 }
 
 fn version_point(version: &Version) -> Point {
@@ -144,7 +176,7 @@ fn report_unknown_values(axis: &Axis, all: &[Point], predicates: &[&Predicate], 
         predicates.iter().flat_map(|predicate| unknown_names(axis, all, predicate)).collect();
     let is_sound = faults.is_empty();
     faults.into_iter().for_each(|fault| report.push(fault));
-    if is_sound && !all.iter().any(|point| predicates.iter().all(|predicate| holds(predicate, point))) {
+    if is_sound && !all.iter().any(|point| predicates.iter().all(|predicate| point.meets(predicate))) {
         report.push(nothing_left(axis, predicates));
     }
 }

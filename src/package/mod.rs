@@ -4,7 +4,7 @@ mod deb;
 mod error;
 
 pub use deb::{
-    Architecture, Compression, Deb, DebInfo, DebVersion, MaintainerScript, PackageName, Priority, Relation,
-    Substvars,
+    Architecture, Compression, Deb, DebControl, DebInfo, DebVersion, MaintainerScript, PackageName, Priority,
+    Relation, Substvars,
 };
 pub use error::PackageError;

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Destination, Plan, PlanError};
-use crate::graph::{Graph, Input, NodeId, Work};
+use crate::graph::{Graph, Input, Node, NodeId, Work};
 
 /// What a plan would change in one repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ fn wanted_packages(graph: &Graph, index: NodeId) -> BTreeSet<String> {
     let node = graph.node(index);
     let Work::Index(work) = &node.work else { return BTreeSet::new() };
     let packages = node.inputs.iter().zip(&work.suites).filter_map(|(input, suite)| match input {
-        Input::Node { node, .. } => match &graph.node(*node).work {
+        Input::Node { node, .. } => match &graph.node(package_behind(graph, *node)).work {
             Work::Package(package) => {
                 let deb = &package.deb;
                 Some(format!("{suite}: {} {} ({})", deb.name, deb.version, deb.architecture))
@@ -55,4 +55,12 @@ fn wanted_packages(graph: &Graph, index: NodeId) -> BTreeSet<String> {
         Input::Files(_) => None,
     });
     packages.collect()
+}
+
+/// The package itself, where a step stands before it that only lets it through.
+fn package_behind(graph: &Graph, node: NodeId) -> NodeId {
+    match graph.node(node) {
+        Node { work: Work::Accept, inputs, .. } => inputs.first().and_then(Input::node).unwrap_or(node),
+        _ => node,
+    }
 }

@@ -67,7 +67,7 @@ pub fn explain(
     };
     if explanation.key.is_some() {
         let outputs = |need| plan.step(need).and_then(|step| step.outputs.as_ref());
-        let inputs = input_digests(graph, id, files, outputs)?;
+        let inputs = input_digests(graph.node(id), files, outputs)?;
         explanation.action = fields_of(&Action::new(node, &inputs));
         if *verdict != Verdict::Hit
             && let Some((key, earlier)) = nearest_earlier(store, &node.name, &explanation.action)

@@ -4,7 +4,7 @@ use super::explain::{difference, nearest_earlier};
 use super::{Cause, Destination, LocalTrees, Plan, PlanError, Step, Verdict};
 use crate::buildfile::Version;
 use crate::digest::{Digest, fields_of, key_of};
-use crate::graph::{Action, Graph, Input, NodeId, Work};
+use crate::graph::{Action, Graph, Input, Node, NodeId, Work};
 use crate::store::{ActionResult, LocalStore};
 
 /// Outputs of a node by name.
@@ -54,8 +54,9 @@ impl Planner<'_> {
             let outline = self.outline(node, outputs)?;
             return Ok(Step { node, key: None, outline, verdict: Verdict::Unknown(need), outputs: None });
         }
-        let inputs = input_digests(self.graph, node, self.files, |need| outputs[need.index()].as_ref())?;
-        let Assessment { key, verdict, outputs } = self.assess(node, &inputs)?;
+        let known = |need: NodeId| outputs[need.index()].as_ref();
+        let inputs = input_digests(self.graph.node(node), self.files, known)?;
+        let Assessment { key, verdict, outputs } = self.assess(self.graph.node(node), &inputs)?;
         Ok(Step { node, key: Some(key), outline: key, verdict, outputs })
     }
 
@@ -85,8 +86,7 @@ impl Planner<'_> {
     }
 
     /// The key of a node and what the store knows under it.
-    pub fn assess(&self, id: NodeId, inputs: &[Digest]) -> Result<Assessment, PlanError> {
-        let node = self.graph.node(id);
+    pub fn assess(&self, node: &Node, inputs: &[Digest]) -> Result<Assessment, PlanError> {
         let key = key_of(&Action::new(node, inputs));
         let miss = |verdict| Ok(Assessment { key, verdict, outputs: None });
         if let Work::Publish(publish) = &node.work {
@@ -104,7 +104,7 @@ impl Planner<'_> {
             Some(_) => miss(Verdict::Run(Cause::ObjectsGone)),
             None => match self.store.failure(key) {
                 Some(failure) => miss(Verdict::FailedBefore(failure.error)),
-                None => miss(Verdict::Run(self.cause(id, inputs))),
+                None => miss(Verdict::Run(self.cause(node, inputs))),
             },
         }
     }
@@ -113,21 +113,19 @@ impl Planner<'_> {
         result.outputs.values().all(|tree| self.store.contains(*tree))
     }
 
-    fn cause(&self, id: NodeId, inputs: &[Digest]) -> Cause {
-        let node = self.graph.node(id);
+    fn cause(&self, node: &Node, inputs: &[Digest]) -> Cause {
         let fields = fields_of(&Action::new(node, inputs));
         match nearest_earlier(self.store, &node.name, &fields) {
             Some((_, earlier)) => match difference(self.store, self.files, &earlier.action, &fields) {
                 same if same.is_empty() => Cause::ResultGone,
                 changes => Cause::Changed(changes),
             },
-            None => self.new_version(id).unwrap_or(Cause::New),
+            None => self.new_version(node).unwrap_or(Cause::New),
         }
     }
 
     /// The version that makes a node new, if an earlier one of the same major was built before.
-    fn new_version(&self, id: NodeId) -> Option<Cause> {
-        let node = self.graph.node(id);
+    fn new_version(&self, node: &Node) -> Option<Cause> {
         node.cell.coordinates().iter().enumerate().find_map(|(place, coordinate)| {
             let is_whole = coordinate.dimension.attribute.is_none();
             let lineage = self.graph.lineage(coordinate.axis).filter(|_| is_whole)?;
@@ -162,12 +160,11 @@ impl Planner<'_> {
 
 /// The trees of a node's inputs, in their order. Every needed node must have given its outputs.
 pub fn input_digests<'o>(
-    graph: &Graph,
-    node: NodeId,
+    node: &Node,
     files: &LocalTrees<'_>,
     outputs: impl Fn(NodeId) -> Option<&'o Outputs>,
 ) -> Result<Vec<Digest>, PlanError> {
-    let inputs = graph.node(node).inputs.iter();
+    let inputs = node.inputs.iter();
     inputs
         .map(|input| match input {
             Input::Files(local) => Ok(files.get(local)?.digest),

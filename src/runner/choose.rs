@@ -16,12 +16,19 @@ pub enum RunnerKind {
     Docker,
 }
 
-impl fmt::Display for RunnerKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl RunnerKind {
+    /// Its name, as results record it.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Sandbox => "sandbox",
             Self::Docker => "docker",
-        })
+        }
+    }
+}
+
+impl fmt::Display for RunnerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -98,10 +105,7 @@ impl Runner {
 
     /// Its name, as results record it.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Sandbox(_) => "sandbox",
-            Self::Docker(_) => "docker",
-        }
+        self.kind().name()
     }
 
     fn describe(&self) -> String {

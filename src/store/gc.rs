@@ -133,7 +133,12 @@ impl LocalStore {
             return Ok(None);
         };
         let mut report = GcReport::default();
-        let kept = self.drop_old_results(age, &mut report)?;
+        let mut kept = self.drop_old_results(age, &mut report)?;
+        for room in ["failures", "history", "facts"] {
+            self.drop_old_records(room, age)?;
+        }
+        let failures = self.records("failures").filter_map(|(key, _)| self.failure(key)?.log);
+        kept.extend(failures);
         self.drop_old_checkouts(age, &mut report)?;
         self.drop_unnamed_objects(&kept, &mut report)?;
         self.drop_key_locks();
@@ -153,6 +158,17 @@ impl LocalStore {
             }
         }
         Ok(kept)
+    }
+
+    /// What a record tells is found out again where it is needed.
+    fn drop_old_records(&self, room: &str, age: Duration) -> Result<(), StoreError> {
+        for (name, metadata) in self.records(room) {
+            if is_older(&metadata, age) {
+                let path = self.sharded(room, name);
+                fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            }
+        }
+        Ok(())
     }
 
     fn name_objects(&self, result: &ActionResult, named: &mut HashSet<Digest>) {
@@ -255,6 +271,23 @@ mod tests {
         assert!(store.contains(object) && store.result(key).is_some() && !store.contains(loose));
         let report = store.gc(Duration::ZERO).unwrap().unwrap();
         assert_eq!((report.results, report.objects), (1, 2));
+    }
+
+    #[test]
+    fn gc_keeps_the_log_of_a_young_failure_and_takes_old_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _, object) = store_with_result(dir.path());
+        let (key, log) = (Digest::of(b"failed"), store.put(b"log").unwrap());
+        store.put_failure(key, "node", "exit 1", Some(log)).unwrap();
+        store.put_fact("length", object, &5).unwrap();
+        store.gc(Duration::from_secs(3600)).unwrap().unwrap();
+        assert!(store.contains(log) && store.failure(key).is_some());
+        assert_eq!(store.fact("length", object), Some(5));
+        assert_eq!(store.history("node").entries.len(), 1);
+        store.gc(Duration::ZERO).unwrap().unwrap();
+        assert!(!store.contains(log) && store.failure(key).is_none());
+        assert_eq!(store.fact::<u64>("length", object), None);
+        assert!(store.history("node").entries.is_empty());
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl LocalStore {
     /// Opens the store below `root`, making it where it is absent.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        for room in ["objects", "results", "failures", "history", "trees", "scratch", "locks"] {
+        for room in ["objects", "results", "failures", "history", "facts", "trees", "scratch", "locks"] {
             let path = root.join(room);
             fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
         }

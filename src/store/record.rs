@@ -124,6 +124,21 @@ impl LocalStore {
         self.write_record(&self.root().join(name), note)
     }
 
+    fn fact_path(&self, kind: &str, object: Digest) -> PathBuf {
+        self.sharded("facts", Digest::of(format!("{kind} of {object}").as_bytes()))
+    }
+
+    /// What was found out of an object before, such as what a package says of itself. `kind` has
+    /// to change whenever the same object would give something else.
+    pub fn fact<T: serde::de::DeserializeOwned>(&self, kind: &str, object: Digest) -> Option<T> {
+        self.read_record(&self.fact_path(kind, object))
+    }
+
+    /// Remembers what was found out of an object.
+    pub fn put_fact<T: Serialize>(&self, kind: &str, object: Digest, fact: &T) -> Result<(), StoreError> {
+        self.write_record(&self.fact_path(kind, object), fact)
+    }
+
     /// What is remembered of a node.
     pub fn history(&self, node: &str) -> History {
         self.read_record(&self.history_path(node)).unwrap_or_default()

@@ -18,6 +18,9 @@ pub fn run_summary(graph: &Graph, report: &RunReport, duration_ms: u64) -> Strin
         for (dimension, values) in by_axis(graph, report) {
             line(&mut text, format!("  by {dimension}: {}", values.join(", ")));
         }
+        if let Some(lacking) = lacking(graph, report) {
+            line(&mut text, lacking);
+        }
         line(&mut text, "  to run these and what waited for them: forge run --failed".to_owned());
     }
     let mut counts = vec![format!("{} run", report.built), format!("{} known", report.hits)];
@@ -30,6 +33,13 @@ pub fn run_summary(graph: &Graph, report: &RunReport, duration_ms: u64) -> Strin
     let end = if report.interrupted { "interrupted" } else { "ended" };
     line(&mut text, format!("{end} after {}: {}", human_duration(duration_ms), counts.join(", ")));
     text
+}
+
+/// What others went on without, as the Buildfile's `optional` rules allow.
+fn lacking(graph: &Graph, report: &RunReport) -> Option<String> {
+    let names: Vec<&str> = report.lacking.iter().map(|id| graph.node(*id).name.as_str()).collect();
+    let end = if report.goal_lost { "" } else { "; all else that was asked for is done" };
+    (!names.is_empty()).then(|| format!("  gone without, as it is optional: {}{end}", names.join(", ")))
 }
 
 /// For each dimension on which some cells failed and others did not: how many of how many.

@@ -1,10 +1,9 @@
 use std::fs::{self, File};
-use std::io::{self, BufReader, Cursor, Read};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::archive::{Decoded, decode};
 use super::{BootstrapError, LockedPackage};
+use crate::package::DebControl;
 use crate::store::StoreError;
 
 /// An apt repository of chosen packages in one directory (sources.list(5): "exact path").
@@ -24,7 +23,8 @@ impl FlatRepository {
         fs::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
         let (mut index, mut newest) = (String::new(), 0);
         for (package, file) in packages {
-            let deb = Deb::read(file).map_err(|source| BootstrapError::BadPackage {
+            let bytes = File::open(file).map_err(StoreError::io("open", file))?;
+            let control = DebControl::read(bytes).map_err(|source| BootstrapError::BadPackage {
                 name: package.name.clone(),
                 version: package.version.clone(),
                 source,
@@ -33,57 +33,12 @@ impl FlatRepository {
             let link = dir.join(&name);
             symlink(file, &link).map_err(StoreError::io("link", &link))?;
             let LockedPackage { size, sha256, .. } = package;
-            index += deb.control.trim();
+            index += control.stanza.trim();
             index += &format!("\nFilename: ./{name}\nSize: {size}\nSHA256: {sha256}\n\n");
-            newest = newest.max(deb.time);
+            newest = newest.max(control.built);
         }
         let path = dir.join("Packages");
         fs::write(&path, index).map_err(StoreError::io("write", &path))?;
         Ok(Self { dir, newest })
     }
-}
-
-/// What a binary package tells of itself (deb(5)).
-struct Deb {
-    /// Its control paragraph.
-    control: String,
-    /// When it was built, in seconds since 1970.
-    time: u64,
-}
-
-impl Deb {
-    fn read(path: &Path) -> io::Result<Self> {
-        let mut members = ar::Archive::new(BufReader::new(File::open(path)?));
-        let mut time = 0;
-        while let Some(member) = members.next_entry() {
-            let mut member = member?;
-            time = time.max(member.header().mtime());
-            if member.header().identifier().starts_with(b"control.tar") {
-                let mut bytes = Vec::new();
-                member.read_to_end(&mut bytes)?;
-                return Ok(Self { control: control_of(bytes)?, time });
-            }
-        }
-        Err(malformed("it has no control.tar"))
-    }
-}
-
-fn control_of(tar: Vec<u8>) -> io::Result<String> {
-    let plain = match decode(Cursor::new(tar))? {
-        Decoded::Plain(plain) => plain,
-        Decoded::Unknown(_) => return Err(malformed("its control.tar is compressed in an unknown way")),
-    };
-    for entry in tar::Archive::new(plain).entries()? {
-        let mut entry = entry?;
-        if matches!(&*entry.path_bytes(), b"./control" | b"control") {
-            let mut control = String::new();
-            entry.read_to_string(&mut control)?;
-            return Ok(control);
-        }
-    }
-    Err(malformed("its control.tar has no control file"))
-}
-
-fn malformed(reason: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason)
 }

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 
-use super::{BootstrapLock, LockedPackage, LockedRelease, LockedVersion, MirrorKind, Sha256};
+use super::{
+    BootstrapLock, ImageReference, LockedPackage, LockedRelease, LockedVersion, MirrorKind, PinnedImage,
+    PlatformImage, ReferenceError, Sha256, Wanted,
+};
 use crate::buildfile::{Selection, Version};
 
 /// `forge.lock`: upstream versions with their archives and digests, and what images are made of.
@@ -18,6 +21,8 @@ pub struct Lock {
     pub upstreams: BTreeMap<String, Vec<LockedVersion>>,
     /// Bootstrap images by the name of their node.
     pub images: BTreeMap<String, LockedImage>,
+    /// The digests of images in registries.
+    pub registry: BTreeMap<PlatformImage, Sha256>,
 }
 
 /// What a bootstrap image is made of.
@@ -94,10 +99,20 @@ impl Lock {
                 "image" => {
                     lock.images.insert(name, LockedImage::read(node).map_err(malformed)?);
                 }
+                "registry" => {
+                    let (image, digest) = read_registry_image(node).map_err(malformed)?;
+                    lock.registry.insert(image, digest);
+                }
                 other => return Err(malformed(format!("there is a node '{other}'"))),
             }
         }
         Ok(lock)
+    }
+
+    /// What `image` is by content: as it says itself, or as was found when it was updated.
+    pub fn pinned(&self, image: &PlatformImage) -> Option<PinnedImage> {
+        let reference = &image.reference;
+        reference.pinned().or_else(|| Some(reference.pin(*self.registry.get(image)?)))
     }
 
     /// Writes the lock, whole or not at all.
@@ -157,18 +172,27 @@ impl Lock {
         for (name, image) in &self.images {
             document.nodes_mut().push(image.node(name));
         }
+        document.nodes_mut().extend(self.registry.iter().map(registry_node));
         document.autoformat();
         format!("// Written by forge: what the next plan builds on. Commit it.\n{document}")
     }
 }
 
 impl LockedImage {
+    /// Whether this is what was asked for when it was resolved.
+    pub fn is_of(&self, wanted: &Wanted) -> bool {
+        let closure = &self.closure;
+        let locked = (&closure.suite, &closure.arch, &closure.foreign, &self.wanted);
+        locked == (&wanted.suite, &wanted.arch, &wanted.foreign, &wanted.packages)
+    }
+
     fn read(node: &KdlNode) -> Result<Self, String> {
-        let wanted = string(node, "wanted")?.split_whitespace().map(str::to_owned).collect();
+        let wanted = words(node, "wanted")?;
         let of_kind = |kind| node.iter_children().filter(move |child| child.name().value() == kind);
         let closure = BootstrapLock {
             suite: string(node, "suite")?,
             arch: string(node, "arch")?,
+            foreign: words(node, "foreign")?,
             releases: of_kind("release").map(read_release).collect::<Result<_, _>>()?,
             packages: of_kind("package").map(read_package).collect::<Result<_, _>>()?,
         };
@@ -179,6 +203,9 @@ impl LockedImage {
         let mut node = named("image", name);
         put(&mut node, "suite", self.closure.suite.as_str());
         put(&mut node, "arch", self.closure.arch.as_str());
+        if !self.closure.foreign.is_empty() {
+            put(&mut node, "foreign", self.closure.foreign.join(" "));
+        }
         put(&mut node, "wanted", self.wanted.join(" "));
         let releases = self.closure.releases.iter().map(release_node);
         let packages = self.closure.packages.iter().map(package_node);
@@ -222,6 +249,22 @@ fn package_node(package: &LockedPackage) -> KdlNode {
     node
 }
 
+fn read_registry_image(node: &KdlNode) -> Result<(PlatformImage, Sha256), String> {
+    let digest = string(node, "digest")?;
+    let hex = digest.strip_prefix("sha256:").ok_or_else(|| format!("'{digest}' is no sha256:…"))?;
+    let digest = hex.parse().map_err(|error: super::Sha256ParseError| error.to_string())?;
+    let reference: Result<ImageReference, ReferenceError> = string(node, 0)?.parse();
+    let reference = reference.map_err(|error| error.to_string())?;
+    Ok((PlatformImage { reference, platform: string(node, "platform")? }, digest))
+}
+
+fn registry_node((image, digest): (&PlatformImage, &Sha256)) -> KdlNode {
+    let mut node = named("registry", &image.reference.to_string());
+    put(&mut node, "platform", image.platform.as_str());
+    put(&mut node, "digest", format!("sha256:{digest}"));
+    node
+}
+
 fn sha256(node: &KdlNode) -> Result<Sha256, String> {
     string(node, "sha256")?.parse().map_err(|error: super::Sha256ParseError| error.to_string())
 }
@@ -239,6 +282,14 @@ fn put(node: &mut KdlNode, property: &str, value: impl Into<KdlValue>) {
 pub(super) fn string(node: &KdlNode, key: impl Into<kdl::NodeKey>) -> Result<String, String> {
     let value = node.get(key).and_then(KdlValue::as_string);
     value.map(str::to_owned).ok_or_else(|| format!("a node '{}' lacks a text", node.name().value()))
+}
+
+/// The words of a property; none if it is not there.
+fn words(node: &KdlNode, property: &str) -> Result<Vec<String>, String> {
+    match node.get(property) {
+        None => Ok(Vec::new()),
+        Some(_) => Ok(string(node, property)?.split_whitespace().map(str::to_owned).collect()),
+    }
 }
 
 fn number(node: &KdlNode, property: &str) -> Result<u64, String> {
@@ -282,6 +333,7 @@ mod tests {
         let closure = BootstrapLock {
             suite: "bookworm".into(),
             arch: "amd64".into(),
+            foreign: vec!["arm64".into()],
             releases: vec![release],
             packages: vec![package],
         };
@@ -289,11 +341,49 @@ mod tests {
         let lock = Lock {
             upstreams: [("otp".to_owned(), vec![version])].into(),
             images: [("toolchain[distro=debian-12]".to_owned(), image)].into(),
+            registry: ["linux/arm64", "linux/amd64"]
+                .map(|platform| (debian(platform), Sha256::of(b"manifest")))
+                .into(),
         };
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("forge.lock");
         lock.save(&path).unwrap();
         assert_eq!(Lock::load(&path).unwrap(), lock);
+    }
+
+    fn debian(platform: &str) -> PlatformImage {
+        let reference = "debian:bookworm".parse().unwrap();
+        PlatformImage { reference, platform: platform.to_owned() }
+    }
+
+    #[test]
+    fn an_image_is_pinned_for_a_platform_or_by_itself() {
+        let digest = Sha256::of(b"manifest");
+        let lock = Lock { registry: [(debian("linux/amd64"), digest)].into(), ..Lock::default() };
+        let expected = format!("registry debian:bookworm platform=\"linux/amd64\" digest=sha256:{digest}\n");
+        assert!(lock.to_text().ends_with(&expected), "{}", lock.to_text());
+        let pinned = lock.pinned(&debian("linux/amd64")).unwrap();
+        assert_eq!(pinned.to_string(), format!("debian@sha256:{digest}"));
+        assert_eq!(lock.pinned(&debian("linux/arm64")), None);
+        let reference = format!("debian@sha256:{digest}").parse().unwrap();
+        let itself = PlatformImage { reference, platform: "linux/arm64".into() };
+        assert_eq!(lock.pinned(&itself).unwrap().digest(), digest);
+    }
+
+    #[test]
+    fn a_damaged_digest_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("forge.lock");
+        for (text, reason) in [
+            ("registry \"debian\" platform=\"linux/amd64\" digest=\"sha256:12\"", "64 hexadecimal digits"),
+            ("registry \"debian\" platform=\"linux/amd64\" digest=\"12\"", "no sha256:"),
+            ("registry \"debian\" platform=\"linux/amd64\"", "lacks a text"),
+            ("registry \"De bian\" platform=\"x\" digest=\"sha256:12\"", "64 hexadecimal digits"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = Lock::load(&path).unwrap_err().to_string();
+            assert!(error.contains("damaged") && error.contains(reason), "{error}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::candidate::Candidate;
 use super::git::Git;
-use super::{AptError, AptRoot, Lock, LockedImage, LockedVersion, UpdateError, resolve};
+use super::{AptError, AptRoot, Lock, LockedImage, LockedVersion, UpdateError, Wanted, resolve};
 use crate::buildfile::{Keep, NamedVersion, Selection, Upstream, Version, VersionPolicy, nearest};
 use crate::store::LocalStore;
 
@@ -158,25 +158,15 @@ impl<'a> Updater<'a> {
     }
 
     /// Resolves what an image is made of now. Gives whether that is news.
-    pub fn image(
-        &self,
-        node: &str,
-        suite: &str,
-        arch: &str,
-        wanted: &[String],
-        lock: &mut Lock,
-    ) -> Result<bool, UpdateError> {
+    pub fn image(&self, node: &str, wanted: &Wanted, lock: &mut Lock) -> Result<bool, UpdateError> {
         let failed = |source| UpdateError::Apt { upstream: node.to_owned(), source };
-        let closure = resolve(self.apt().map_err(failed)?, suite, arch, wanted, &[]).map_err(failed)?;
+        let closure = resolve(self.apt().map_err(failed)?, wanted).map_err(failed)?;
         let before = lock.images.get(node);
         // Another day's release file that gives the same packages is no news.
-        let is_same = before.is_some_and(|before| {
-            before.wanted == wanted
-                && before.closure.packages == closure.packages
-                && before.closure.suite == suite
-        });
+        let is_same =
+            before.is_some_and(|before| before.is_of(wanted) && before.closure.packages == closure.packages);
         if !is_same {
-            lock.images.insert(node.to_owned(), LockedImage { wanted: wanted.to_vec(), closure });
+            lock.images.insert(node.to_owned(), LockedImage { wanted: wanted.packages.clone(), closure });
         }
         Ok(!is_same)
     }

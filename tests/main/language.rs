@@ -233,6 +233,48 @@ image "x" {
     dockerfile "Dockerfile" platform="linux/amd64"
 }
 "#;
+    bracket_left_open: r#"target "x" { use "erlang[arch=amd64" at="/x"; run "make"; output "root" }"#;
+    fixed_by_no_condition: r#"target "x" { use "erlang[arch]" at="/x"; run "make"; output "root" }"#;
+    fixed_on_an_unknown_axis: r#"target "x" { use "erlang[arc=amd64]" at="/x"; run "make"; output "root" }"#;
+    fixed_to_an_unknown_value: r#"target "x" { use "erlang[arch=amd46]" at="/x"; run "make"; output "root" }"#;
+    fixed_on_an_axis_that_is_not_spanned: r#"target "x" image="toolchain[otp=27]" { run "make"; output "root" }"#;
+    fixed_where_no_cell_is: r#"
+        exclude otp="26.2.5" distro="debian-13"
+        target "x" { use "erlang[otp=26,distro=debian-13]" at="/x"; run "make"; output "root" }
+    "#;
+    unknown_alternative: r#"target "x" { use "erlang" "erlang-cros" at="/x"; run "make"; output "root" }
+        target "erlang-cross" { run "make"; output "root" }"#;
+    no_alternative_agrees: r#"
+        target "native" over="arch" { where arch="amd64"; run "make"; output "root" }
+        target "cross" over="arch" { where arch="amd64"; run "make"; output "root" }
+        target "x" over="arch" { use "native" "cross" at="/x"; run "make"; output "root" }
+    "#;
+    no_image_in_alternatives: r#"target "x" image=" " { run "make"; output "root" }"#;
+    image_without_the_libraries_of_a_package: r#"
+        image "tools" { bootstrap "bookworm" arch="amd64" { foreign "armhf" } }
+        package "hello" over="arch" image="tools" arch="{arch}" {
+            version "1"; maintainer "M <m@x.org>"; summary "s"; depends "auto"; copyright "c"; files "c" to="/"
+        }
+    "#;
+    image_whose_name_is_none: r#"
+image "x" over="distro" { registry "example.org/{distro.format}:{distro}/x" platform="linux/amd64" }
+target "y" over="distro" image="x" { run "make"; output "root" }
+"#;
+    image_whose_name_lacks_a_value: r#"
+image "x" over="distro" { registry "debian:{distro.codename}" platform="linux/amd64" }
+target "y" over="distro" image="x" { run "make"; output "root" }
+"#;
+    base_whose_name_is_none: r#"
+image "x" { dockerfile "Dockerfile" platform="linux/amd64" { base "base" "debian@sha256:12" } }
+target "y" image="x" { run "make"; output "root" }
+"#;
+    registry_without_a_platform: r#"image "x" { registry "debian:bookworm" }"#;
+    argument_given_twice: r#"
+image "x" { dockerfile "Dockerfile" platform="linux/amd64" { arg "base" "a"; base "base" "debian:bookworm" } }
+"#;
+    base_without_an_image: r#"
+image "x" { dockerfile "Dockerfile" platform="linux/amd64" { base "base"; bsae "other" "debian:bookworm" } }
+"#;
     image_called_host: r#"image "host" { bootstrap "stable" arch="amd64" }"#;
     target_without_anything: r#"target "x""#;
     test_with_an_output: r#"test "x" { run "make"; output "root" }"#;

@@ -1,19 +1,27 @@
 //! forge as a person has it: the real binary, in a directory of its own, with real sandboxes.
 //!
 //! Actions run in this machine's own tree (targets without an image), so that all these tests
-//! need is bubblewrap; `first_light` needs all that `tests/run` installs.
+//! need is bubblewrap; `real`, `engines` and `images` need all that `tests/run` installs.
 
+mod arm64;
 mod disk;
+#[path = "../../src/runner/tests/engine.rs"]
+mod engine;
+mod engines;
 mod events;
 mod failures;
-mod first_light;
+mod images;
 mod interrupt;
 mod keys;
 mod killed;
 mod language;
 mod live;
 mod matrix;
+mod optional;
 mod plan;
+mod product;
+mod real;
+mod registry;
 mod repository;
 mod schedule;
 mod scratch;

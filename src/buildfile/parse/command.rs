@@ -1,9 +1,8 @@
 //! Targets, tests and images.
 
-use super::super::reader::{Reader, bytes, duration};
-use super::{
-    constant, filter, names, over, reference, references, second, single, strings, target, templates,
-};
+use super::super::reader::{Reader, Text, bytes, duration};
+use super::reference::{alternatives, arguments, named, references};
+use super::{constant, filter, names, over, second, single, strings, target, templates};
 use crate::buildfile::{
     Body, Command, Diagnostic, ImageSource, Input, InputSource, Place, Resources, Root, Target, Template,
 };
@@ -11,7 +10,8 @@ use crate::buildfile::{
 const COMMAND: [&str; 10] =
     ["env", "files", "output", "requires", "resources", "run", "source", "timeout", "use", "where"];
 const TEST: [&str; 9] = ["env", "files", "requires", "resources", "run", "source", "timeout", "use", "where"];
-const IMAGE: [&str; 3] = ["bootstrap", "dockerfile", "where"];
+const IMAGE: [&str; 4] = ["bootstrap", "dockerfile", "registry", "where"];
+const DOCKERFILE: [&str; 3] = ["arg", "base", "context"];
 
 pub fn command(mut reader: Reader<'_>) -> Option<Target> {
     let is_test = reader.name() == "test";
@@ -25,7 +25,7 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
         is_test,
         root: image.map_or(Root::Host, |image| match image.value.as_str() {
             "host" => Root::Host,
-            _ => Root::Image(reference(image)),
+            _ => Root::Image(alternatives(&image, &reader)),
         }),
         script: constant("", &reader),
         env: Vec::new(),
@@ -94,7 +94,7 @@ fn source(mut reader: Reader<'_>) -> Option<Input> {
     let upstream = reader.required("the name of an upstream");
     let place = place(&mut reader);
     reader.finish();
-    Some(Input { from: InputSource::Upstream(reference(upstream?)), place: place? })
+    Some(Input { from: InputSource::Upstream(named(upstream?)), place: place? })
 }
 
 fn files(mut reader: Reader<'_>) -> Option<Input> {
@@ -105,11 +105,12 @@ fn files(mut reader: Reader<'_>) -> Option<Input> {
 }
 
 fn uses(mut reader: Reader<'_>) -> Option<Input> {
-    let target = reader.required("the name of a target");
-    let output = reader.property("output").map(reference);
+    let targets = arguments(&mut reader, "the name of a target");
+    let output = reader.property("output").map(named);
     let place = place(&mut reader);
     reader.finish();
-    Some(Input { from: InputSource::Target { target: reference(target?), output }, place: place? })
+    let place = place.filter(|_| !targets.is_empty())?;
+    Some(Input { from: InputSource::Target { targets, output }, place })
 }
 
 fn place(reader: &mut Reader<'_>) -> Option<Place> {
@@ -152,11 +153,12 @@ pub fn image(mut reader: Reader<'_>) -> Option<Target> {
     let mut sources = Vec::new();
     let mut count = 0;
     for child in reader.children(&IMAGE) {
-        count += usize::from(child.name() == "bootstrap" || child.name() == "dockerfile");
+        count += usize::from(IMAGE.contains(&child.name()) && child.name() != "where");
         match child.name() {
             "where" => filters.extend(filter(child)),
             "bootstrap" => sources.extend(bootstrap(child)),
             "dockerfile" => sources.extend(dockerfile(child)),
+            "registry" => sources.extend(registry(child)),
             _ => child.unknown(&IMAGE),
         }
     }
@@ -166,8 +168,8 @@ pub fn image(mut reader: Reader<'_>) -> Option<Target> {
         _ => Some(("an image is made in one way", "this one is made in several")),
     };
     if let Some((message, label)) = mistake {
-        let help =
-            "write one node inside: bootstrap \"suite\" arch=\"…\", or dockerfile \"path\" platform=\"…\"";
+        let help = "write one node inside: bootstrap \"suite\" arch=\"…\", dockerfile \"path\" platform=\"…\", \
+                    or registry \"name:tag\" platform=\"…\"";
         reader.push(Diagnostic::error(&reader.span(), message, label).help(help));
     }
     if let Some(name) = name.as_ref().filter(|name| name.value == "host") {
@@ -181,29 +183,60 @@ pub fn image(mut reader: Reader<'_>) -> Option<Target> {
 fn bootstrap(mut reader: Reader<'_>) -> Option<ImageSource> {
     let suite = reader.required("a suite");
     let arch = reader.required_property("arch");
-    let mut packages = Vec::new();
-    for child in reader.children(&["packages"]) {
+    let (mut foreign, mut packages) = (Vec::new(), Vec::new());
+    for child in reader.children(&["foreign", "packages"]) {
         match child.name() {
+            "foreign" => foreign.extend(templates(child, "names of architectures")),
             "packages" => packages.extend(templates(child, "names of packages")),
-            _ => child.unknown(&["packages"]),
+            _ => child.unknown(&["foreign", "packages"]),
         }
     }
     reader.finish();
-    Some(ImageSource::Bootstrap { suite: suite?.template(), arch: arch?.template(), packages })
+    Some(ImageSource::Bootstrap { suite: suite?.template(), arch: arch?.template(), foreign, packages })
 }
 
 fn dockerfile(mut reader: Reader<'_>) -> Option<ImageSource> {
     let path = reader.required("the path of a Dockerfile");
     let platform = reader.required_property("platform");
-    let (mut context, mut args) = (Vec::new(), Vec::new());
-    for child in reader.children(&["arg", "context"]) {
+    let (mut context, mut args, mut bases) = (Vec::new(), Vec::new(), Vec::new());
+    let mut names: Vec<Text> = Vec::new();
+    for mut child in reader.children(&DOCKERFILE) {
         match child.name() {
             "context" => context.extend(strings(child, "globs")),
-            "arg" => args.extend(variable(child)),
-            _ => child.unknown(&["arg", "context"]),
+            kind @ ("arg" | "base") => {
+                let name = child.required("the name of an argument");
+                let value =
+                    child.required(if kind == "arg" { "a value" } else { "an image as debian:bookworm" });
+                child.finish();
+                let (Some(name), Some(value)) = (name, value) else { continue };
+                let list = if kind == "arg" { &mut args } else { &mut bases };
+                list.push((name.value.clone(), value.template()));
+                names.push(name);
+            }
+            _ => child.unknown(&DOCKERFILE),
         }
     }
+    report_second(&names, &reader);
     reader.finish();
     let (path, platform) = (path?.template(), platform?.template());
-    Some(ImageSource::Dockerfile { path, context, args, platform })
+    Some(ImageSource::Dockerfile { path, context, args, bases, platform })
+}
+
+/// An argument has one value.
+fn report_second(names: &[Text], reader: &Reader<'_>) {
+    for (at, name) in names.iter().enumerate() {
+        if let Some(first) = names[..at].iter().find(|first| first.value == name.value) {
+            let message = format!("the argument '{}' is given twice", name.value);
+            let diagnostic =
+                Diagnostic::error(&name.span, message, "the second").also(&first.span, "the first");
+            reader.push(diagnostic.help("drop one of them"));
+        }
+    }
+}
+
+fn registry(mut reader: Reader<'_>) -> Option<ImageSource> {
+    let reference = reader.required("an image as debian:bookworm");
+    let platform = reader.required_property("platform");
+    reader.finish();
+    Some(ImageSource::Registry { reference: reference?.template(), platform: platform?.template() })
 }

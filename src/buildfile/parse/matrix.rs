@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::reader::{Reader, Text};
 use super::names;
-use crate::buildfile::{Axis, AxisValue, AxisValues, Condition, Diagnostic, Predicate, Rule, Span};
+use crate::buildfile::{Axis, AxisValue, AxisValues, Condition, Diagnostic, Predicate, Rule, RuleKind, Span};
 
 pub fn axis(mut reader: Reader<'_>) -> Option<Axis> {
     let name = names::axis_name(&mut reader);
@@ -55,17 +55,16 @@ fn axis_value(mut reader: Reader<'_>) -> Option<AxisValue> {
     Some(AxisValue { name: name.value, attributes, span: name.span })
 }
 
-pub fn rule(mut reader: Reader<'_>) -> Option<Rule> {
+pub fn rule(mut reader: Reader<'_>, kind: RuleKind) -> Option<Rule> {
     let span = reader.span();
-    let excludes = reader.name() == "exclude";
     let predicates = predicates(&mut reader);
     if predicates.is_empty() && reader.node().entries().is_empty() {
-        let help = "write for example: exclude otp=\"<27\" distro=\"debian-14\"";
+        let help = format!("write for example: {} arch=\"arm64\" distro=\"debian-14\"", reader.name());
         let message = format!("'{}' needs conditions", reader.name());
         reader.push(Diagnostic::error(&span, message, "would hold everywhere").help(help));
     }
     reader.finish();
-    Some(Rule { excludes, predicates, span })
+    Some(Rule { kind, predicates, span })
 }
 
 pub fn choice(mut reader: Reader<'_>) -> Vec<(Predicate, Span)> {

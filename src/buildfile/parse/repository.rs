@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use super::super::reader::Reader;
 use super::super::reader::Text;
-use super::{constant, filter, names, over, reference, references, single, target};
+use super::reference::{reference, references};
+use super::{constant, filter, names, over, single, target};
 use crate::buildfile::{Body, Diagnostic, Index, KeySource, Publish, Reference, Target, Template};
 
-const INDEX: [&str; 10] = [
+const INDEX: [&str; 11] = [
     "alias",
     "component",
     "compression",
@@ -16,6 +17,7 @@ const INDEX: [&str; 10] = [
     "label",
     "origin",
     "packages",
+    "requires",
     "suite",
     "where",
 ];
@@ -39,12 +41,14 @@ pub fn index(mut reader: Reader<'_>) -> Option<Target> {
         compressions: vec!["xz".to_owned(), "gz".to_owned()],
         contents: true,
         aliases: Vec::new(),
+        requires: Vec::new(),
     };
     for mut child in reader.children(&INDEX) {
         let text = |child| single(child, "a text").map(|text| text.template());
         match child.name() {
             "where" => filters.extend(filter(child)),
             "packages" => index.packages.extend(references(child, "names of packages")),
+            "requires" => index.requires.extend(references(child, "names of tests")),
             "suite" => index.suite = text(child).unwrap_or(index.suite),
             "component" => {
                 index.component = single(child, "a name").map_or(index.component, |text| text.value)
@@ -129,10 +133,10 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
 }
 
 fn repository(mut reader: Reader<'_>) -> Option<(Reference, Template)> {
-    let index = reader.required("the name of an index");
+    let index = reader.required("the name of an index").map(|text| reference(&text, &reader));
     let at = reader.template("at").unwrap_or_else(|| constant("", &reader));
     reader.finish();
-    Some((reference(index?), at))
+    Some((index?, at))
 }
 
 fn key(mut reader: Reader<'_>) -> Option<KeySource> {

@@ -42,6 +42,8 @@ pub(super) struct ArReader<R> {
 
 pub(super) struct Member {
     pub name: String,
+    /// Seconds since 1970.
+    pub mtime: u64,
     size: u64,
 }
 
@@ -65,9 +67,12 @@ impl<R: Read> ArReader<R> {
         let text =
             |range: std::ops::Range<usize>| std::str::from_utf8(&header[range]).map(str::trim_end).ok();
         let name = text(0..16).map(|name| name.strip_suffix('/').unwrap_or(name));
-        let size = text(48..58).filter(|size| size.bytes().all(|b| b.is_ascii_digit()));
-        match (name, size.and_then(|size| size.parse().ok())) {
-            (Some(name), Some(size)) => Ok(Member { name: name.to_owned(), size }),
+        let number = |range| -> Option<u64> {
+            text(range).filter(|number| number.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+        };
+        let mtime = number(16..28).unwrap_or(0);
+        match (name, number(48..58)) {
+            (Some(name), Some(size)) => Ok(Member { name: name.to_owned(), mtime, size }),
             _ => Err(fault("a member's header has no name or no size")),
         }
     }

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use md5::{Digest as _, Md5};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tar::{Archive, EntryType};
 
@@ -21,8 +22,35 @@ const DATA_TAR: u64 = 256 << 30;
 const PATH: u64 = 32 << 10;
 const PATHS: u64 = 512 << 20;
 
-/// What an index says of a Debian package, read from the package alone.
+/// What a Debian package says of itself before its payload begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DebControl {
+    /// The text of `control`: one stanza.
+    pub stanza: String,
+    /// The newest time of the members so far, in seconds since 1970: when it was built.
+    pub built: u64,
+}
+
+impl DebControl {
+    /// Reads a package up to its payload.
+    ///
+    /// # Errors
+    ///
+    /// The file is no Debian package of format 2, or is damaged or cut short before its payload.
+    pub fn read(input: impl Read) -> Result<Self, PackageError> {
+        Self::read_from(&mut ArReader::new(BufReader::new(input))?)
+    }
+
+    fn read_from(package: &mut ArReader<impl Read>) -> Result<Self, PackageError> {
+        let format = check_format(package)?;
+        let (control, ending) = next_archive(package, "control.tar")?;
+        let stanza = package.read(&control, |body| read_control(&ending, body))?;
+        Ok(Self { stanza, built: format.mtime.max(control.mtime) })
+    }
+}
+
+/// What an index says of a Debian package, read from the package alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DebInfo {
     /// The fields of `control` in order; a value's further lines begin with a line feed and
     /// the space that stands there, so that `name: value` gives the stanza again.
@@ -47,11 +75,8 @@ impl DebInfo {
     /// than any package does, or holds what dpkg would refuse.
     pub fn read(input: impl Read) -> Result<Self, PackageError> {
         let mut package = ArReader::new(Sums::of(BufReader::new(input)))?;
-        check_format(&mut package)?;
-
-        let (control, ending) = next_archive(&mut package, "control.tar")?;
-        let stanza = package.read(&control, |body| read_control(&ending, body))?;
-        let fields = parse_stanza(&stanza)?;
+        let control = DebControl::read_from(&mut package)?;
+        let fields = parse_stanza(&control.stanza)?;
         for name in ["Package", "Version", "Architecture"] {
             if !fields.iter().any(|(field, value)| field.eq_ignore_ascii_case(name) && !value.is_empty()) {
                 return Err(PackageError::malformed("control", format!("it has no field {name}")));
@@ -74,7 +99,7 @@ impl DebInfo {
     }
 }
 
-fn check_format(package: &mut ArReader<impl Read>) -> Result<(), PackageError> {
+fn check_format(package: &mut ArReader<impl Read>) -> Result<Member, PackageError> {
     let fault = |reason: &str| PackageError::malformed("debian-binary", reason);
     let member = package.next()?;
     if member.name != "debian-binary" {
@@ -86,7 +111,7 @@ fn check_format(package: &mut ArReader<impl Read>) -> Result<(), PackageError> {
         Ok(text)
     })?;
     match text.starts_with(b"2.") {
-        true => Ok(()),
+        true => Ok(member),
         false => Err(fault("the format is not 2")),
     }
 }

@@ -20,7 +20,7 @@ mod testing;
 mod tests;
 
 pub use compress::Compression;
-pub use info::DebInfo;
+pub use info::{DebControl, DebInfo};
 pub use name::{Architecture, PackageName};
 pub use package::{Deb, MaintainerScript, Priority};
 pub use relation::Relation;

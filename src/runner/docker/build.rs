@@ -16,9 +16,11 @@ use super::super::log::Log;
 use super::super::stage::{Stage, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError};
 use super::archive::{append_tree, made, streamed, unpack_file};
+use super::credentials::credentials_for_build;
 use super::engine::{Docker, engine_error};
 use crate::digest::Digest;
 use crate::store::{LocalStore, StoreError};
+use crate::upstream::PinnedImage;
 
 /// The one output of a build.
 const OUTPUT: &str = "root";
@@ -32,6 +34,8 @@ pub struct DockerfileBuild {
     pub dockerfile: String,
     /// The values of its ARGs.
     pub args: BTreeMap<String, String>,
+    /// Further ones, whose values are images of registries.
+    pub bases: BTreeMap<String, PinnedImage>,
     /// What it is built for, as `linux/amd64`.
     pub platform: String,
     /// The time of the context's files, in seconds since 1970.
@@ -56,6 +60,7 @@ impl Docker {
             blocking(move || Stage::prepare(&command, store)).await?
         };
         let built = tokio::select! {
+            lost = self.lost() => Err(lost),
             built = self.build(build, &stage, listener) => built,
             // The engine ends a build that nobody listens to.
             _ = stopped(None, cancel) => Err(RunError::Cancelled),
@@ -75,6 +80,7 @@ impl Docker {
         stage: &Stage,
         listener: impl FnMut(&str),
     ) -> Result<Option<Exit>, RunError> {
+        self.connect(stage.store()).await?;
         let mut log = Log::create(&stage.path("log"), listener)?;
         let mut told = Progress::default();
         let image = stage.path("image.tar");
@@ -87,9 +93,10 @@ impl Docker {
                 archive.finish()
             })
         };
+        let registries = build.bases.values().map(|base| base.reference().registry().to_owned()).collect();
         let mut steps = self.client.build_image(
             options(build, stage, &image),
-            None,
+            Some(credentials_for_build(registries).await?),
             Some(bollard::body_try_stream(body)),
         );
         while let Some(step) = steps.next().await {
@@ -134,7 +141,8 @@ fn placeholder(build: &DockerfileBuild) -> Command {
 }
 
 fn options(build: &DockerfileBuild, stage: &Stage, image: &Path) -> BuildImageOptions {
-    let args: HashMap<String, String> = build.args.clone().into_iter().collect();
+    let bases = build.bases.iter().map(|(name, base)| (name.clone(), base.to_string()));
+    let args: HashMap<String, String> = build.args.clone().into_iter().chain(bases).collect();
     BuildImageOptionsBuilder::default()
         .dockerfile(&build.dockerfile)
         .buildargs(&args)

@@ -20,6 +20,7 @@ fn build(fixture: &Fixture, base: &str, dockerfile: &str) -> DockerfileBuild {
         context: fixture.store.put_tree(&context).unwrap(),
         dockerfile: "docker/Dockerfile".to_owned(),
         args: [("NAME".to_owned(), "value".to_owned())].into(),
+        bases: Default::default(),
         platform: "linux/amd64".to_owned(),
         source_date_epoch: 1_700_000_000,
     }
@@ -48,7 +49,7 @@ async fn a_dockerfile_becomes_a_root_that_both_runners_can_use() {
     }
     let mut command = fixture.command("cat /usr/name /usr/hard; cat /usr/payload");
     command.root = crate::runner::Root::Tree(outcome.outputs["root"]);
-    for runner in super::support::both().await {
+    for runner in super::support::all().await {
         assert_eq!(fixture.said(&runner, &command).await, "value\nvalue\ncarried");
     }
     fixture.assert_nothing_left();

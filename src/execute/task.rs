@@ -1,0 +1,223 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::done::{Done, Failure};
+use super::run::Executor;
+use super::{Event, Outcome};
+use crate::digest::Digest;
+use crate::graph::Node;
+use crate::plan::{Assessment, PlanError, Verdict};
+use crate::store::{ActionResult, LocalStore, StoreError};
+
+/// How often a fault of the infrastructure is borne before the node counts as failed.
+const ATTEMPTS: usize = 3;
+/// How often to ask whether another forge is done with a node.
+const LOCK_POLL: Duration = Duration::from_millis(100);
+
+/// How one node ended.
+pub(super) enum Ended {
+    Well { outputs: BTreeMap<String, Digest>, outcome: Outcome },
+    Badly(String),
+    Interrupted,
+}
+
+/// One node being run.
+pub(super) struct Task<'a> {
+    pub executor: &'a Executor<'a>,
+    /// The node, without what it does without.
+    pub node: Cow<'a, Node>,
+    pub cores: usize,
+    pub estimate: Option<u64>,
+    pub events: mpsc::UnboundedSender<Event>,
+}
+
+impl Task<'_> {
+    pub async fn run(&self, inputs: &[Digest]) -> Ended {
+        match self.try_run(inputs).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                self.tell_failure(&error, None, Duration::ZERO);
+                Ended::Badly(error)
+            }
+        }
+    }
+
+    /// Looks the result up, or runs the node under the lock of its key.
+    async fn try_run(&self, inputs: &[Digest]) -> Result<Ended, String> {
+        let planner = self.executor.planner;
+        let text = |error: PlanError| error.to_string();
+        let assessment = planner.assess(&self.node, inputs).map_err(text)?;
+        let key = assessment.key;
+        if let Some(hit) = self.hit(assessment) {
+            return Ok(hit);
+        }
+        let Some(_lock) = self.lock(key).await.map_err(|error| error.to_string())? else {
+            return Ok(Ended::Interrupted);
+        };
+        // Another forge may have built it while the lock was waited for.
+        let assessment = planner.assess(&self.node, inputs).map_err(text)?;
+        if let Some(hit) = self.hit(assessment) {
+            return Ok(hit);
+        }
+        self.build(key, inputs).await.map_err(|error| error.to_string())
+    }
+
+    fn hit(&self, assessment: Assessment) -> Option<Ended> {
+        let outputs = assessment.outputs?;
+        let complete = outputs.values().all(|tree| self.executor.store.holds_tree(*tree));
+        (assessment.verdict == Verdict::Hit && complete).then(|| {
+            self.tell(Event::NodeFinished {
+                node: self.name().to_owned(),
+                outcome: Outcome::Hit,
+                key: assessment.key,
+                duration_ms: 0,
+            });
+            Ended::Well { outputs, outcome: Outcome::Hit }
+        })
+    }
+
+    /// The lock of a key; `None` if the run was interrupted before it was had.
+    async fn lock(&self, key: Digest) -> Result<Option<std::fs::File>, StoreError> {
+        let mut told = false;
+        loop {
+            if let Some(lock) = self.executor.store.try_lock_key(key)? {
+                return Ok(Some(lock));
+            }
+            if *self.executor.cancel.borrow() {
+                return Ok(None);
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.tell(Event::NodeWaits { node: self.name().to_owned() });
+            }
+            tokio::time::sleep(LOCK_POLL).await;
+        }
+    }
+
+    async fn build(&self, key: Digest, inputs: &[Digest]) -> Result<Ended, StoreError> {
+        let started = Instant::now();
+        let emulated = self.executor.performer.is_emulated(&self.node);
+        let (node, estimate_ms) = (self.name().to_owned(), self.estimate);
+        self.tell(Event::NodeStarted { node, estimate_ms, emulated });
+        let performed = self.perform_with_retries(inputs).await;
+        let elapsed = started.elapsed();
+        match performed {
+            Ok(done) => self.store(key, inputs, done, elapsed),
+            Err(Failure::Cancelled) => Ok(Ended::Interrupted),
+            Err(failure) => {
+                let is_of_action = matches!(failure, Failure::Action { .. });
+                let (error, log) = failure.into_parts();
+                // A full disk or an unreachable engine says nothing about the action.
+                if is_of_action {
+                    self.remember_failure(key, &error, log);
+                }
+                self.tell_failure(&error, log, elapsed);
+                Ok(Ended::Badly(error))
+            }
+        }
+    }
+
+    fn remember_failure(&self, key: Digest, error: &str, log: Option<Digest>) {
+        if let Err(fault) = self.executor.store.put_failure(key, self.name(), error, log) {
+            let text = format!("the next plan will not know that {} failed: {fault}", self.name());
+            self.tell(Event::Notice { text });
+        }
+    }
+
+    async fn perform_with_retries(&self, inputs: &[Digest]) -> Result<Done, Failure> {
+        let mut attempt = 1;
+        loop {
+            let performer = self.executor.performer;
+            let mut cancel = self.executor.cancel.clone();
+            let result =
+                performer.perform(&self.node, inputs, self.cores, &self.events, cancel.clone()).await;
+            match result {
+                Err(Failure::Infrastructure(error)) if attempt < ATTEMPTS => {
+                    self.tell(Event::NodeRetried { node: self.name().to_owned(), error });
+                    let pause = Duration::from_secs(1 << attempt);
+                    let cancelled = cancel.wait_for(|&cancelled| cancelled);
+                    if let Ok(Ok(_)) = tokio::time::timeout(pause, cancelled).await {
+                        return Err(Failure::Cancelled);
+                    }
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn store(
+        &self,
+        key: Digest,
+        inputs: &[Digest],
+        done: Done,
+        elapsed: Duration,
+    ) -> Result<Ended, StoreError> {
+        let node = &*self.node;
+        let outcome = match self.gave_before(&done.outputs) {
+            true => Outcome::Unchanged,
+            false => Outcome::Built,
+        };
+        let duration_ms = elapsed.as_millis() as u64;
+        if done.is_kept {
+            let result = ActionResult {
+                node: node.name.clone(),
+                action: crate::digest::fields_of(&crate::graph::Action::new(node, inputs)),
+                outputs: done.outputs.clone(),
+                log: done.log,
+                duration_ms,
+                runner: done.runner.to_owned(),
+            };
+            self.executor.store.put_result(key, &result)?;
+        }
+        self.tell(Event::NodeFinished { node: node.name.clone(), outcome, key, duration_ms });
+        Ok(Ended::Well { outputs: done.outputs, outcome })
+    }
+
+    /// Whether the last result of this node had the same outputs, under whatever key.
+    fn gave_before(&self, outputs: &BTreeMap<String, Digest>) -> bool {
+        let store = self.executor.store;
+        let history = store.history(self.name());
+        let last = history.entries.last().and_then(|entry| store.result(entry.key));
+        !outputs.is_empty() && last.is_some_and(|last| last.outputs == *outputs)
+    }
+
+    fn name(&self) -> &str {
+        &self.node.name
+    }
+
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    fn tell_failure(&self, error: &str, log: Option<Digest>, elapsed: Duration) {
+        self.tell(Event::NodeFailed {
+            node: self.name().to_owned(),
+            error: error.to_owned(),
+            log,
+            tail: log.map(|log| tail(self.executor.store, log)).unwrap_or_default(),
+            duration_ms: elapsed.as_millis() as u64,
+        });
+    }
+}
+
+/// The last lines of a log.
+fn tail(store: &LocalStore, log: Digest) -> Vec<String> {
+    const LINES: usize = 20;
+    const BYTES: u64 = 64 << 10;
+    let last = || -> Option<Vec<u8>> {
+        let mut file = store.open_object(log).ok()?;
+        let start = file.metadata().ok()?.len().saturating_sub(BYTES);
+        file.seek(SeekFrom::Start(start)).ok()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    };
+    let bytes = last().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}

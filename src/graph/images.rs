@@ -1,0 +1,104 @@
+//! Nodes that make the trees commands run in.
+
+use super::build::Builder;
+use super::fault;
+use super::products::plain_node;
+use super::*;
+use crate::buildfile::{Diagnostic, ImageSource, Target, Template};
+use crate::matrix::Cell;
+use crate::upstream::{ImageReference, PlatformImage, Wanted};
+
+impl Builder<'_> {
+    pub(super) fn image(&mut self, target: &Target, image: &ImageSource, name: String, cell: Cell) {
+        match self.image_work(target, image, &name, &cell) {
+            Some((work, inputs, fault)) => {
+                self.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
+            }
+            None => {
+                self.refused.insert(target.name.clone());
+            }
+        }
+    }
+
+    /// `None` if a name of an image is none, which is noted.
+    fn image_work(
+        &mut self,
+        target: &Target,
+        image: &ImageSource,
+        name: &str,
+        cell: &Cell,
+    ) -> Option<(Work, Vec<Input>, Option<Diagnostic>)> {
+        let filler = self.filler(cell);
+        let not_locked = || fault::image_not_locked(&target.span, name);
+        Some(match image {
+            ImageSource::Bootstrap { suite, arch, foreign, packages } => {
+                let (suite, arch) = (filler.text(suite), filler.text(arch));
+                let mut foreign = sorted(filler.texts(foreign));
+                foreign.retain(|foreign| *foreign != arch);
+                let wanted = Wanted { suite, arch, foreign, packages: sorted(filler.texts(packages)) };
+                let locked = self.lock.images.get(name).filter(|locked| locked.is_of(&wanted));
+                let fault = locked.is_none().then(not_locked);
+                let locked = locked.map(|locked| locked.closure.clone());
+                let image = BootstrapImage { wanted, locked };
+                (Work::Bootstrap(Box::new(image)), Vec::new(), fault)
+            }
+            ImageSource::Dockerfile { path, context, args, bases, platform } => {
+                let dockerfile = filler.text(path);
+                let globs = context.iter().cloned().chain([dockerfile.clone()]).collect();
+                let files = LocalFiles { base: self.buildfile.dir.clone(), globs };
+                let args = args.iter().map(|(name, value)| (name.clone(), filler.text(value))).collect();
+                let platform = filler.text(platform);
+                let bases = bases.iter().map(|(argument, reference)| {
+                    Some((argument.clone(), self.registry_image(target, cell, reference, &platform)?))
+                });
+                let bases = bases.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
+                let work = Work::Dockerfile(DockerImage { dockerfile, args, bases, platform });
+                let fault = work.lacks_lock().then(not_locked);
+                (work, vec![Input::Files(files)], fault)
+            }
+            ImageSource::Registry { reference, platform } => {
+                let platform = filler.text(platform);
+                let work = Work::Registry(self.registry_image(target, cell, reference, &platform)?);
+                let fault = work.lacks_lock().then(not_locked);
+                (work, Vec::new(), fault)
+            }
+        })
+    }
+
+    /// The image of a registry that `template` names in this cell; `None` if it names none, which
+    /// is noted for the first cell of a target.
+    fn registry_image(
+        &mut self,
+        target: &Target,
+        cell: &Cell,
+        template: &Template,
+        platform: &str,
+    ) -> Option<RegistryImage> {
+        let text = self.filler(cell).filled(template)?;
+        match text.parse::<ImageReference>() {
+            Ok(reference) => {
+                let image = PlatformImage { reference, platform: platform.to_owned() };
+                let locked = self.lock.pinned(&image);
+                Some(RegistryImage { image, locked })
+            }
+            Err(error) => {
+                if !self.refused.contains(&target.name) {
+                    self.report.push(Diagnostic::error(&template.span, error.to_string(), "names no image"));
+                }
+                None
+            }
+        }
+    }
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names.dedup();
+    names
+}
+
+impl Work {
+    fn lacks_lock(&self) -> bool {
+        self.registry_images().iter().any(|image| image.locked.is_none())
+    }
+}
