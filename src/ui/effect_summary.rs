@@ -88,7 +88,11 @@ impl Where<'_> {
                 more => format!(" and {more} more"),
             };
             let shown = &suites[..suites.len().min(SHOWN_SUITES)];
-            format!("{}{more} ({})", shown.join(" "), architectures.join(" "))
+            match shown {
+                // An rpm repository has no suites.
+                [""] => architectures.join(" "),
+                _ => format!("{}{more} ({})", shown.join(" "), architectures.join(" ")),
+            }
         });
         groups.collect::<Vec<_>>().join(", ")
     }
