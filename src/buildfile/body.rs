@@ -22,24 +22,24 @@ impl Body {
 
     /// The targets it uses, each where it is named.
     pub fn uses(&self) -> Vec<&Reference> {
-        fn used(input: &InputSource) -> Option<&Reference> {
+        fn used(input: &InputSource) -> &[Reference] {
             match input {
-                InputSource::Target { target, .. } => Some(target),
-                _ => None,
+                InputSource::Target { targets, .. } => targets,
+                _ => &[],
             }
         }
         match self {
             Self::Image(_) | Self::Key(_) => Vec::new(),
             Self::Command(command) => {
-                let image = match &command.root {
-                    Root::Image(image) => Some(image),
-                    Root::Host => None,
+                let images = match &command.root {
+                    Root::Image(images) => images.as_slice(),
+                    Root::Host => &[],
                 };
-                let inputs = command.inputs.iter().filter_map(|input| used(&input.from));
-                inputs.chain(image).chain(&command.requires).collect()
+                let inputs = command.inputs.iter().flat_map(|input| used(&input.from));
+                inputs.chain(images).chain(&command.requires).collect()
             }
             Self::Package(package) => {
-                let contents = package.contents.iter().filter_map(|content| used(&content.from));
+                let contents = package.contents.iter().flat_map(|content| used(&content.from));
                 contents.chain(&package.image).chain(&package.requires).collect()
             }
             Self::Index(index) => index.packages.iter().chain(&index.requires).collect(),
@@ -55,7 +55,9 @@ impl ImageSource {
     /// All texts with holes.
     pub(super) fn templates(&self) -> Vec<&Template> {
         match self {
-            Self::Bootstrap { suite, arch, packages } => [suite, arch].into_iter().chain(packages).collect(),
+            Self::Bootstrap { suite, arch, foreign, packages } => {
+                [suite, arch].into_iter().chain(foreign).chain(packages).collect()
+            }
             Self::Dockerfile { path, args, bases, platform, .. } => {
                 let values = args.iter().chain(bases).map(|(_, value)| value);
                 [path, platform].into_iter().chain(values).collect()

@@ -87,6 +87,11 @@ impl Diagnostic {
         self.places.first().map(|(span, _)| (span.source.name(), span.range.offset()))
     }
 
+    /// The same as a warning: of something that stands in nobody's way now.
+    pub fn warn(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
     /// Says what to do.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

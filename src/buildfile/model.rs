@@ -238,6 +238,8 @@ pub enum ImageSource {
         suite: Template,
         /// Debian's name of the architecture.
         arch: Template,
+        /// Architectures of which it holds libraries beside its own.
+        foreign: Vec<Template>,
         /// What is installed beside the essential packages.
         packages: Vec<Template>,
     },
@@ -266,8 +268,8 @@ pub enum ImageSource {
 /// Where a script runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Root {
-    /// In the tree of this image.
-    Image(Reference),
+    /// In the tree of one of these images.
+    Image(Vec<Reference>),
     /// In the host's own tree, read-only.
     Host,
 }
@@ -306,13 +308,27 @@ pub struct Resources {
     pub memory: Option<u64>,
 }
 
-/// The name of another declaration, and where it is written.
+/// The name of another declaration, and where it is written. Where one node is needed, several
+/// of these are alternatives: the first that has a cell that agrees.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
     /// What is named.
     pub name: String,
     /// Where the name is written.
     pub span: Span,
+    /// The coordinates in brackets: on these axes they stand for those of whoever names it.
+    pub fixed: Vec<Predicate>,
+}
+
+impl Reference {
+    /// As it is written: `tool[arch=amd64]`.
+    pub fn text(&self) -> String {
+        let fixed = self.fixed.iter().map(|p| format!("{}={}", p.name(), p.condition.as_str()));
+        match self.fixed.is_empty() {
+            true => self.name.clone(),
+            false => format!("{}[{}]", self.name, fixed.collect::<Vec<_>>().join(",")),
+        }
+    }
 }
 
 /// Something a command finds in its place.
@@ -331,8 +347,8 @@ pub enum InputSource {
     Upstream(Reference),
     /// An output of another target.
     Target {
-        /// The target.
-        target: Reference,
+        /// The target, or alternatives.
+        targets: Vec<Reference>,
         /// Which of its outputs; its only one by default.
         output: Option<Reference>,
     },
@@ -392,8 +408,8 @@ pub struct Package {
     pub compression: String,
     /// What it holds.
     pub contents: Vec<Content>,
-    /// In which the dependency generator runs.
-    pub image: Option<Reference>,
+    /// In one of which the dependency generator runs; none if none is asked.
+    pub image: Vec<Reference>,
     /// Tests that must have succeeded.
     pub requires: Vec<Reference>,
 }

@@ -5,6 +5,7 @@ mod key;
 mod matrix;
 pub(super) mod names;
 mod package;
+mod reference;
 mod repository;
 
 use std::cell::RefCell;
@@ -164,16 +165,6 @@ fn filter(mut reader: Reader<'_>) -> Vec<Predicate> {
     let predicates = matrix::predicates(&mut reader);
     reader.finish();
     predicates
-}
-
-fn references(mut reader: Reader<'_>, what: &str) -> Vec<Reference> {
-    let names = reader.arguments(what);
-    reader.finish();
-    names.into_iter().map(reference).collect()
-}
-
-fn reference(text: Text) -> Reference {
-    Reference { name: text.value, span: text.span }
 }
 
 fn strings(mut reader: Reader<'_>, what: &str) -> Vec<String> {

@@ -87,7 +87,8 @@ impl Resolver<'_> {
     fn axis(&mut self, axis: &Axis) {
         match &axis.values {
             AxisValues::Upstream(upstream) => {
-                let reference = Reference { name: upstream.clone(), span: axis.values_span.clone() };
+                let span = axis.values_span.clone();
+                let reference = Reference { name: upstream.clone(), span, fixed: Vec::new() };
                 self.upstream_reference(&reference);
             }
             AxisValues::Given(values) => {
@@ -211,8 +212,8 @@ impl Resolver<'_> {
     }
 
     fn command(&mut self, command: &Command, over: &[Dimension]) {
-        if let Root::Image(image) = &command.root {
-            self.reference(image, "image", |body| matches!(body, Body::Image(_)));
+        if let Root::Image(images) = &command.root {
+            self.images(images);
         }
         for input in &command.inputs {
             self.input(&input.from);
@@ -226,9 +227,7 @@ impl Resolver<'_> {
         for content in &package.contents {
             self.input(&content.from);
         }
-        if let Some(image) = &package.image {
-            self.reference(image, "image", |body| matches!(body, Body::Image(_)));
-        }
+        self.images(&package.image);
         self.tests(&package.requires);
         self.templates(package.templates(), over, &[]);
     }
@@ -290,6 +289,12 @@ impl Resolver<'_> {
         self.tests(&publish.requires);
     }
 
+    fn images(&mut self, references: &[Reference]) {
+        for reference in references {
+            self.reference(reference, "image", |body| matches!(body, Body::Image(_)));
+        }
+    }
+
     /// A list of mirrors names places by whole URLs.
     fn url(&mut self, publish: &Publish, reference: &Reference, body: &Body) {
         let is_rpm = matches!(body, Body::Index(index) if matches!(index.format, IndexFormat::Rpm(_)));
@@ -311,14 +316,16 @@ impl Resolver<'_> {
         match input {
             InputSource::Files(_) => {}
             InputSource::Upstream(reference) => self.upstream_reference(reference),
-            InputSource::Target { target, output } => {
+            InputSource::Target { targets, output } => {
                 let has_outputs = |body: &Body| match body {
                     Body::Publish(_) => false,
                     Body::Command(command) => !command.is_test,
                     _ => true,
                 };
-                if self.reference(target, "target", has_outputs) {
-                    self.output(target, output.as_ref());
+                for target in targets {
+                    if self.reference(target, "target", has_outputs) {
+                        self.output(target, output.as_ref());
+                    }
                 }
             }
         }
@@ -356,9 +363,24 @@ impl Resolver<'_> {
         }
     }
 
+    /// Coordinates in brackets are of axes that the named target spans.
+    fn fixed(&mut self, reference: &Reference, target: &Target) {
+        self.predicates(&reference.fixed);
+        for predicate in &reference.fixed {
+            let is_spanned = target.over.iter().any(|dimension| dimension.axis == predicate.axis);
+            if !is_spanned && self.buildfile.axis(&predicate.axis).is_some() {
+                let message = format!("'{}' does not span axis '{}'", target.name, predicate.axis);
+                let span = predicate.place_of(&predicate.name());
+                let diagnostic = Diagnostic::maybe_at(span.as_ref(), message, spans(&target.over));
+                self.report.push(diagnostic.help("drop it: every cell agrees with it"));
+            }
+        }
+    }
+
     /// Whether there is a target of that name and kind.
     fn reference(&mut self, reference: &Reference, kind: &str, fits: impl Fn(&Body) -> bool) -> bool {
         if let Some(target) = self.buildfile.target(&reference.name) {
+            self.fixed(reference, target);
             let is_fit = fits(&target.body);
             if !is_fit {
                 let own = target.body.keyword();

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use super::words::Words;
 use super::workspace::Workspace;
-use super::{CommandError, Global, exit};
-use crate::execute::Estimates;
+use super::{CommandError, Global, error, exit};
+use crate::execute::{Estimates, unrunnable};
 use crate::plan::{LocalTrees, Planner, SavedPlan, effects};
 use crate::store::StatCache;
 use crate::ui;
@@ -37,6 +37,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let effects = effects(&workspace.graph, &plan)?;
     let profile = global.profile.as_deref();
     let saved = SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects);
+    // It may be meant for another machine.
+    for fault in unrunnable(&workspace.graph, &plan, &workspace.store, |_| false)? {
+        error::print(&fault.warn());
+    }
     if let Some(path) = &arguments.out {
         fs::write(path, json(&saved)?)?;
     }

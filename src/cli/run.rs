@@ -8,10 +8,11 @@ use tokio::sync::watch;
 use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
-use crate::execute::{Event, Executor, LastRun, Performer, RunReport, Settings, Supplies};
+use crate::buildfile::Faults;
+use crate::execute::{Event, Executor, LastRun, Performer, RunReport, Settings, Supplies, unrunnable};
 use crate::graph::NodeId;
 use crate::plan::{LocalTrees, Plan, Planner, SavedPlan, effects};
-use crate::runner::{Runner, RunnerKind};
+use crate::runner::{PlatformEngine, RunnerKind, Runners};
 use crate::store::StatCache;
 use crate::ui::{self, EventsFile, Listener, Live, Plain};
 
@@ -38,6 +39,10 @@ pub struct Arguments {
     /// Where scripts run: sandbox or docker; the first that works by default.
     #[arg(long, value_name = "RUNNER", env = "FORGE_RUNNER")]
     runner: Option<RunnerKind>,
+    /// A Docker Engine for everything of one platform, as linux/arm64=ssh://builder or
+    /// linux/arm64=tcp://builder:2376. May be given for several platforms.
+    #[arg(long = "engine", value_name = "PLATFORM=ADDRESS", env = "FORGE_ENGINES", value_parser = engines)]
+    engines: Vec<Vec<PlatformEngine>>,
     /// A directory with archives that were fetched by other means.
     #[arg(long, value_name = "DIR")]
     distdir: Option<PathBuf>,
@@ -99,12 +104,20 @@ fn execute(
     let mut listeners = listeners(arguments)?;
     let started = Instant::now();
     let report = runtime.block_on(async {
-        let (runner, why) = Runner::choose(arguments.runner).await?;
-        listeners.iter_mut().for_each(|listener| listener.hear(&Event::Notice { text: why.clone() }));
-        runner.sweep(&workspace.store).await?;
+        let (runners, said) = Runners::open(arguments.runner, &arguments.engines.concat()).await?;
+        for text in said {
+            let notice = Event::Notice { text };
+            listeners.iter_mut().for_each(|listener| listener.hear(&notice));
+        }
+        let is_elsewhere = |platform: &str| runners.is_elsewhere(platform);
+        let errors = unrunnable(&workspace.graph, plan, &workspace.store, is_elsewhere)?;
+        if !errors.is_empty() {
+            return Err(Faults { errors }.into());
+        }
+        runners.sweep(&workspace.store).await?;
         workspace.store.sweep()?;
         let supplies = Supplies { distdir: arguments.distdir.clone(), ..Supplies::default() };
-        let performer = Performer { runner, store: workspace.store.clone(), supplies: Arc::new(supplies) };
+        let performer = Performer { runners, store: workspace.store.clone(), supplies: Arc::new(supplies) };
         let executor = Executor {
             planner,
             performer: &performer,
@@ -121,6 +134,11 @@ fn execute(
     let duration_ms = started.elapsed().as_millis() as u64;
     eprint!("{}", ui::run_summary(&workspace.graph, &report, duration_ms));
     Ok(code(&report))
+}
+
+/// One, several with commas between them, or none.
+fn engines(text: &str) -> Result<Vec<PlatformEngine>, String> {
+    text.split(',').filter(|engine| !engine.trim().is_empty()).map(str::parse).collect()
 }
 
 fn code(report: &RunReport) -> u8 {

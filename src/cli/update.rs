@@ -114,9 +114,9 @@ fn update_bootstrap_images(
 ) -> Result<(), CommandError> {
     for node in wanted_nodes(graph, words) {
         let Work::Bootstrap(image) = &node.work else { continue };
-        if updater.image(&node.name, &image.suite, &image.arch, &image.wanted, lock)? {
+        if updater.image(&node.name, &image.wanted, lock)? {
             let packages = lock.images.get(&node.name).map_or(0, |image| image.closure.packages.len());
-            println!("{}: {packages} packages of {}", node.name, image.suite);
+            println!("{}: {packages} packages of {}", node.name, image.wanted.suite);
         }
     }
     Ok(())

@@ -23,6 +23,8 @@ pub enum Event {
         node: String,
         /// How long it took last time, in milliseconds.
         estimate_ms: Option<u64>,
+        /// Whether its programs are of another processor than this machine's, and are emulated.
+        emulated: bool,
     },
     /// Another forge builds this node; its result is waited for.
     NodeWaits {

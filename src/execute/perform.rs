@@ -5,17 +5,18 @@ use tokio::sync::{mpsc, watch};
 use super::Event;
 use super::builtin::{Builtin, Supplies};
 use super::done::{Done, Failure};
+use super::platforms::foreign_platform;
 use crate::digest::Digest;
 use crate::graph::{DockerImage, Input, LocalFiles, Node, Placement, RegistryImage, Root, Script, Work};
 use crate::plan::{LocalTrees, PlanError};
-use crate::runner::{self, Command, DockerfileBuild, Mount, Runner, RunnerKind, WorkCopy};
+use crate::runner::{self, Command, DockerfileBuild, Mount, RunnerKind, Runners, WorkCopy};
 use crate::store::{LocalStore, StatCache};
 use crate::upstream::PinnedImage;
 
 /// Does the work of nodes: scripts by a runner, everything else in this process.
 pub struct Performer {
     /// Where scripts run.
-    pub runner: Runner,
+    pub runners: Runners,
     /// Where inputs come from and outputs go.
     pub store: Arc<LocalStore>,
     /// What builtin work takes from outside.
@@ -23,9 +24,14 @@ pub struct Performer {
 }
 
 impl Performer {
-    /// The runner's name.
+    /// The name of the runner of most scripts.
     pub fn runner_name(&self) -> &'static str {
-        self.runner.name()
+        self.runners.usual().name()
+    }
+
+    /// Whether the programs of a node are of another processor than this machine's, and run here.
+    pub fn is_emulated(&self, node: &Node) -> bool {
+        foreign_platform(node, |platform| self.runners.is_elsewhere(platform)).is_some()
     }
 
     /// Does the work of `node`, whose inputs are the trees `inputs`, on `cores` cores.
@@ -45,8 +51,8 @@ impl Performer {
         match &node.work {
             Work::Script(script) => {
                 let command = command(script, node, inputs, cores);
-                let outcome = self.runner.run(&command, &self.store, listener, cancel).await?;
-                Ok(done(outcome, self.runner.name()))
+                let (outcome, kind) = self.runners.run(&command, &self.store, listener, cancel).await?;
+                Ok(done(outcome, kind))
             }
             Work::Dockerfile(image) => self.build(dockerfile(image, inputs)?, listener, cancel).await,
             Work::Registry(image) => self.pull(image, listener, cancel).await,
@@ -81,16 +87,8 @@ impl Performer {
         listener: impl FnMut(&str),
         cancel: watch::Receiver<bool>,
     ) -> Result<Done, Failure> {
-        let opened;
-        let docker = match &self.runner {
-            Runner::Docker(docker) => docker,
-            Runner::Sandbox(_) => {
-                opened = runner::Docker::open().await?;
-                &opened
-            }
-        };
-        let outcome = docker.build_dockerfile(&build, &self.store, listener, cancel).await?;
-        Ok(done(outcome, RunnerKind::Docker.name()))
+        let outcome = self.runners.build(&build, &self.store, listener, cancel).await?;
+        Ok(done(outcome, RunnerKind::Docker))
     }
 
     /// Builtin work waits for disks and networks: it has a thread of its own. Nobody waits for
@@ -160,8 +158,8 @@ fn panicked<T>(panic: tokio::task::JoinError) -> Result<T, Failure> {
     Err(Failure::action(format!("forge itself failed: {panic}")))
 }
 
-fn done(outcome: runner::Outcome, runner: &'static str) -> Done {
-    Done { outputs: outcome.outputs, log: Some(outcome.log), runner, is_kept: true }
+fn done(outcome: runner::Outcome, kind: RunnerKind) -> Done {
+    Done { outputs: outcome.outputs, log: Some(outcome.log), runner: kind.name(), is_kept: true }
 }
 
 fn dockerfile(image: &DockerImage, inputs: &[Digest]) -> Result<DockerfileBuild, Failure> {

@@ -99,7 +99,9 @@ impl Task<'_> {
 
     async fn build(&self, key: Digest, inputs: &[Digest]) -> Result<Ended, StoreError> {
         let started = Instant::now();
-        self.tell(Event::NodeStarted { node: self.name().to_owned(), estimate_ms: self.estimate });
+        let emulated = self.executor.performer.is_emulated(&self.node);
+        let (node, estimate_ms) = (self.name().to_owned(), self.estimate);
+        self.tell(Event::NodeStarted { node, estimate_ms, emulated });
         let performed = self.perform_with_retries(inputs).await;
         let elapsed = started.elapsed();
         match performed {

@@ -4,21 +4,30 @@ use std::rc::Rc;
 
 use super::fault;
 use super::fill::Filler;
+use super::joins::{Joins, Lack, source_name};
 use super::*;
 use crate::buildfile::{
-    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Origin, Place, Reference, Report,
-    Resources, Span, Target, Upstream,
+    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, Origin, Place, Report, Resources,
+    Target, Upstream,
 };
-use crate::matrix::{Axes, Cell, Expander, Join};
+use crate::matrix::{Axes, Cell, Expander};
 use crate::upstream::{Lock, LockedVersion};
 
 /// Expands every target over its cells and joins them by the join rule. Gives warnings beside it.
 pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, Vec<Diagnostic>), Faults> {
-    let expander = Expander::new(axes, &buildfile.rules);
-    let (graph, report) = (Graph::default(), Report::default());
-    let missing = Rc::default();
-    let (lacks, refused) = Default::default();
-    let mut builder = Builder { buildfile, axes, lock, expander, graph, report, missing, lacks, refused };
+    let mut builder = Builder {
+        buildfile,
+        axes,
+        lock,
+        expander: Expander::new(axes, &buildfile.rules),
+        graph: Graph::default(),
+        report: Report::default(),
+        missing: Rc::default(),
+        joins: HashMap::new(),
+        lacks: Vec::new(),
+        refused: BTreeSet::new(),
+        is_beyond: false,
+    };
     for axis in &buildfile.axes {
         builder.axis_has_versions(axis);
     }
@@ -64,22 +73,13 @@ pub(super) struct Builder<'a> {
     pub report: Report,
     /// Holes of templates that a cell has no value for.
     missing: Rc<RefCell<Vec<Diagnostic>>>,
-    lacks: Vec<Lack>,
+    /// By the names of targets.
+    pub joins: HashMap<String, Rc<Joins<'a>>>,
+    pub lacks: Vec<Lack>,
     /// Targets of which a cell could not be made into a node, which is told by itself.
     pub refused: BTreeSet<String>,
-}
-
-/// A target that is used and has no cell that agrees: in `node`, and in so many others.
-struct Lack {
-    span: Span,
-    node: String,
-    used: String,
-    more: usize,
-}
-
-/// The joins of one target with those it uses, made once for all of its cells.
-pub(super) struct Joins<'a> {
-    by_name: HashMap<String, Join<'a, NodeId>>,
+    /// Whether nodes are made beyond the selection, for the sake of one that needs them.
+    pub is_beyond: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -94,23 +94,13 @@ impl<'a> Builder<'a> {
     /// The nodes that unpack the archives of an upstream: `name.source`.
     fn upstream(&mut self, upstream: &'a Upstream) {
         let over = self.source_over(upstream);
-        let target = format!("{}.source", upstream.name);
-        match over.as_slice() {
-            [] => {
-                let version = self.single_version(upstream);
-                self.add_source(upstream, &target, Cell::new(Vec::new()), version);
-            }
-            _ => {
-                for cell in self.expander.cells_over(&over, &[]) {
-                    let version = cell.coordinates().first().map(|coordinate| coordinate.value.to_string());
-                    self.add_source(upstream, &target, cell, version);
-                }
-            }
+        for cell in self.expander.cells_over(&over, &[]) {
+            self.add_source(upstream, cell);
         }
     }
 
     /// The axis that an upstream's versions stand on.
-    fn source_over(&self, upstream: &Upstream) -> Vec<Dimension> {
+    pub fn source_over(&self, upstream: &Upstream) -> Vec<Dimension> {
         use crate::buildfile::AxisValues;
         let from = AxisValues::Upstream(upstream.name.clone());
         let axis = self.buildfile.axes.iter().find(|axis| axis.values == from);
@@ -128,8 +118,12 @@ impl<'a> Builder<'a> {
         versions.into_iter().max_by_key(|version| Version::new(version.as_str()))
     }
 
-    fn add_source(&mut self, upstream: &Upstream, target: &str, cell: Cell, version: Option<String>) {
-        let name = node_name(target, &cell);
+    /// The node that unpacks the version of this cell.
+    pub fn add_source(&mut self, upstream: &Upstream, cell: Cell) {
+        let target = source_name(upstream);
+        let name = node_name(&target, &cell);
+        let of_cell = cell.coordinates().first().map(|coordinate| coordinate.value.to_string());
+        let version = of_cell.or_else(|| self.single_version(upstream));
         let (work, inputs, fault) = match (&upstream.origin, version) {
             (Origin::Path(path), _) => {
                 let base = self.buildfile.dir.join(self.filler(&cell).text(path));
@@ -146,9 +140,9 @@ impl<'a> Builder<'a> {
                 (Work::Archive(archive.unwrap_or_default()), Vec::new(), fault)
             }
         };
-        self.graph.add(Node {
+        self.add(Node {
             name,
-            target: target.to_owned(),
+            target,
             keyword: "source",
             cell,
             work,
@@ -198,43 +192,50 @@ impl<'a> Builder<'a> {
         if matches!(&target.body, Body::Package(package) if package.copyright.is_none()) {
             self.report.push(fault::no_copyright(&target.span, &target.name));
         }
-        let joins = Joins::new(self, target);
+        let joins = self.joins_of(target);
         for cell in self.expander.cells(target) {
-            let name = node_name(&target.name, &cell);
-            match &target.body {
-                Body::Image(image) => self.image(target, image, name, cell),
-                Body::Command(command) => self.command(target, command, name, cell, &joins),
-                Body::Package(package) => self.package(target, package, name, cell, &joins),
-                Body::Index(index) => self.index(target, index, name, cell, &joins),
-                Body::Publish(publish) => self.publish(target, publish, name, cell, &joins),
-                Body::Key(key) => self.key(target, key, name, cell),
-            }
+            self.node(target, cell, &joins);
         }
     }
 
-    pub fn join(&self, used: &str, over: &[Dimension], user: &Target) -> Join<'a, NodeId> {
-        let nodes = self.graph.of_target(used).iter();
-        let items = nodes.map(|id| (self.graph.node(*id).cell.clone(), *id)).collect();
-        Join::new(self.axes, over, &user.over, items)
+    /// The node of a target in one cell.
+    pub fn node(&mut self, target: &'a Target, cell: Cell, joins: &Joins<'a>) {
+        let name = node_name(&target.name, &cell);
+        match &target.body {
+            Body::Image(image) => self.image(target, image, name, cell),
+            Body::Command(command) => self.command(target, command, name, cell, joins),
+            Body::Package(package) => self.package(target, package, name, cell, joins),
+            Body::Index(index) => self.index(target, index, name, cell, joins),
+            Body::Publish(publish) => self.publish(target, publish, name, cell, joins),
+            Body::Key(key) => self.key(target, key, name, cell),
+        }
     }
 
-    fn command(&mut self, target: &Target, command: &Command, name: String, cell: Cell, joins: &Joins<'_>) {
+    /// Puts a node into the graph.
+    pub fn add(&mut self, node: Node) -> NodeId {
+        match self.is_beyond {
+            true => self.graph.add_beyond(node),
+            false => self.graph.add(node),
+        }
+    }
+
+    fn command(&mut self, target: &Target, command: &Command, name: String, cell: Cell, joins: &Joins<'a>) {
         let filler = self.filler(&cell);
         let mut inputs = Vec::new();
         let mut dates = Vec::new();
         let root = match &command.root {
             crate::buildfile::Root::Host => Root::Host,
-            crate::buildfile::Root::Image(image) => match joins.best(&image.name, &cell) {
+            crate::buildfile::Root::Image(images) => match self.one(images, &cell, joins) {
                 Some(node) => {
                     inputs.push(Input::Node { node, output: "root".to_owned() });
                     Root::Input(0)
                 }
-                None => return self.lacks(&image.span, &name, &image.name),
+                None => return self.lacks(images, &name),
             },
         };
         let mut placements = Vec::new();
         for input in &command.inputs {
-            let Some(found) = self.input(target, &input.from, &name, &cell, joins) else { continue };
+            let Some(found) = self.input(&input.from, &name, &cell, joins) else { continue };
             dates.extend(self.date_of_input(&found));
             let at = inputs.len();
             inputs.push(found);
@@ -256,7 +257,7 @@ impl<'a> Builder<'a> {
             platform,
         };
         let requires = self.gathered(&command.requires, &cell, joins);
-        self.graph.add(Node {
+        self.add(Node {
             name,
             target: target.name.clone(),
             keyword: target.body.keyword(),
@@ -272,53 +273,28 @@ impl<'a> Builder<'a> {
         });
     }
 
-    /// The node or files that stand for an input in this cell; a fault is noted if there is none.
-    pub fn input(
-        &mut self,
-        target: &Target,
-        from: &InputSource,
-        name: &str,
-        cell: &Cell,
-        joins: &Joins<'_>,
-    ) -> Option<Input> {
-        let (reference, used, output) = match from {
+    /// The node or files that stand for an input in this cell; that there is none is noted.
+    pub fn input(&mut self, from: &InputSource, name: &str, cell: &Cell, joins: &Joins<'a>) -> Option<Input> {
+        let (used, node, output) = match from {
             InputSource::Files(globs) => {
                 let base = self.buildfile.dir.clone();
                 return Some(Input::Files(LocalFiles { base, globs: globs.clone() }));
             }
-            InputSource::Upstream(upstream) => (upstream, format!("{}.source", upstream.name), None),
-            InputSource::Target { target, output } => {
-                (target, target.name.clone(), output.as_ref().map(|output| output.name.clone()))
+            InputSource::Upstream(upstream) => {
+                (std::slice::from_ref(upstream), self.source(&upstream.name, cell, joins), None)
+            }
+            InputSource::Target { targets, output } => {
+                let output = output.as_ref().map(|output| output.name.clone());
+                (targets.as_slice(), self.one(targets, cell, joins), output)
             }
         };
-        let Some(node) = joins.best(&used, cell) else {
-            let span = if reference.name.is_empty() { &target.span } else { &reference.span };
-            self.lacks(span, name, &reference.name);
+        let Some(node) = node else {
+            self.lacks(used, name);
             return None;
         };
         let output =
             output.or_else(|| self.graph.node(node).work.outputs().first().map(|o| (*o).to_owned()))?;
         Some(Input::Node { node, output })
-    }
-
-    /// Notes that a node needs something of which no cell agrees with it.
-    pub fn lacks(&mut self, span: &Span, node: &str, used: &str) {
-        if self.refused.contains(used) {
-            return;
-        }
-        let is_it = |lack: &&mut Lack| lack.span.range == span.range && lack.used == used;
-        match self.lacks.iter_mut().find(is_it) {
-            Some(lack) => lack.more += 1,
-            None => {
-                let (span, node, used) = (span.clone(), node.to_owned(), used.to_owned());
-                self.lacks.push(Lack { span, node, used, more: 0 });
-            }
-        }
-    }
-
-    /// Every node of every named target that agrees with `cell`.
-    pub fn gathered(&self, references: &[Reference], cell: &Cell, joins: &Joins<'_>) -> Vec<NodeId> {
-        references.iter().flat_map(|reference| joins.all(&reference.name, cell)).collect()
     }
 
     /// The date that an input carries: that of the newest source behind it.
@@ -348,14 +324,9 @@ impl<'a> Builder<'a> {
 
     /// The platform of an image, or this machine's.
     pub fn platform(&self, image: Option<&Input>) -> String {
-        let Some(Input::Node { node, .. }) = image else {
-            return format!("linux/{}", debian_architecture(std::env::consts::ARCH));
-        };
-        match &self.graph.node(*node).work {
-            Work::Bootstrap(image) => format!("linux/{}", image.arch),
-            Work::Dockerfile(image) => image.platform.clone(),
-            Work::Registry(image) => image.image.platform.clone(),
-            _ => String::new(),
+        match image.and_then(Input::node) {
+            Some(node) => self.graph.node(node).work.platform().unwrap_or_default(),
+            None => machine_platform(),
         }
     }
 
@@ -364,33 +335,6 @@ impl<'a> Builder<'a> {
         'a: 'c,
     {
         Filler { axes: self.axes, cell, missing: self.missing.clone() }
-    }
-}
-
-impl<'a> Joins<'a> {
-    fn new(builder: &Builder<'a>, user: &Target) -> Self {
-        let mut by_name = HashMap::new();
-        for name in user.body.references() {
-            if let Some(used) = builder.buildfile.target(name) {
-                by_name.insert(name.to_owned(), builder.join(name, &used.over, user));
-            }
-        }
-        for upstream in &builder.buildfile.upstreams {
-            let target = format!("{}.source", upstream.name);
-            let join = builder.join(&target, &builder.source_over(upstream), user);
-            by_name.insert(target, join);
-        }
-        Self { by_name }
-    }
-
-    /// The one node of `name` that serves `cell` best.
-    pub fn best(&self, name: &str, cell: &Cell) -> Option<NodeId> {
-        self.by_name.get(name)?.best(cell)
-    }
-
-    /// All nodes of `name` that agree with `cell`.
-    pub fn all(&self, name: &str, cell: &Cell) -> Vec<NodeId> {
-        self.by_name.get(name).map(|join| join.all(cell)).unwrap_or_default()
     }
 }
 
@@ -407,12 +351,4 @@ fn unavailable(upstream: &Upstream, version: Option<&str>) -> Diagnostic {
     let message = format!("{} {version} is listed upstream, but its archive was not there", upstream.name);
     let help = "deselect this version, or run `forge update` when upstream has it";
     Diagnostic::error(&upstream.span, message, "comes from here").help(help)
-}
-
-fn debian_architecture(rust: &str) -> &str {
-    match rust {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }

@@ -45,11 +45,18 @@ pub fn no_suite(of: &Reference) -> Diagnostic {
 /// Something of a cell is needed, and no cell of the target agrees. The same goes for `more`
 /// other nodes.
 pub fn no_cell(span: &Span, node: &str, more: usize, used: &str) -> Diagnostic {
+    let is_one_of = used.contains("' or '");
+    let has_none =
+        if is_one_of { "none of which has a cell that agrees" } else { "which has no cell that agrees" };
     let message = match more {
-        0 => format!("{node} needs '{used}', which has no cell that agrees with it"),
-        _ => format!("{node} and {more} more need '{used}', which has no cell that agrees with them"),
+        0 => format!("{node} needs '{used}', {has_none} with it"),
+        _ => format!("{node} and {more} more need '{used}', {has_none} with them"),
     };
-    let help =
-        format!("look at what '{used}' spans, and at where and exclude: both must have the same cells");
+    let help = match is_one_of {
+        true => "look at what they span, and at where and exclude: one of them must have the cell".to_owned(),
+        false => {
+            format!("look at what '{used}' spans, and at where and exclude: both must have the same cells")
+        }
+    };
     Diagnostic::error(span, message, "used here").help(help)
 }

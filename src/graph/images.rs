@@ -6,13 +6,13 @@ use super::products::plain_node;
 use super::*;
 use crate::buildfile::{Diagnostic, ImageSource, Target, Template};
 use crate::matrix::Cell;
-use crate::upstream::{ImageReference, PlatformImage};
+use crate::upstream::{ImageReference, PlatformImage, Wanted};
 
 impl Builder<'_> {
     pub(super) fn image(&mut self, target: &Target, image: &ImageSource, name: String, cell: Cell) {
         match self.image_work(target, image, &name, &cell) {
             Some((work, inputs, fault)) => {
-                self.graph.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
+                self.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
             }
             None => {
                 self.refused.insert(target.name.clone());
@@ -31,18 +31,15 @@ impl Builder<'_> {
         let filler = self.filler(cell);
         let not_locked = || fault::image_not_locked(&target.span, name);
         Some(match image {
-            ImageSource::Bootstrap { suite, arch, packages } => {
+            ImageSource::Bootstrap { suite, arch, foreign, packages } => {
                 let (suite, arch) = (filler.text(suite), filler.text(arch));
-                let mut wanted = filler.texts(packages);
-                wanted.sort();
-                wanted.dedup();
-                let locked = self.lock.images.get(name).filter(|locked| {
-                    let closure = &locked.closure;
-                    (&closure.suite, &closure.arch, &locked.wanted) == (&suite, &arch, &wanted)
-                });
+                let mut foreign = sorted(filler.texts(foreign));
+                foreign.retain(|foreign| *foreign != arch);
+                let wanted = Wanted { suite, arch, foreign, packages: sorted(filler.texts(packages)) };
+                let locked = self.lock.images.get(name).filter(|locked| locked.is_of(&wanted));
                 let fault = locked.is_none().then(not_locked);
                 let locked = locked.map(|locked| locked.closure.clone());
-                let image = BootstrapImage { suite, arch, wanted, locked };
+                let image = BootstrapImage { wanted, locked };
                 (Work::Bootstrap(Box::new(image)), Vec::new(), fault)
             }
             ImageSource::Dockerfile { path, context, args, bases, platform } => {
@@ -92,6 +89,12 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names.dedup();
+    names
 }
 
 impl Work {

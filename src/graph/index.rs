@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::build::{Builder, Joins, node_name};
+use super::build::{Builder, node_name};
 use super::fault;
+use super::joins::Joins;
 use super::products::plain_node;
 use super::whole::value_of;
 use super::*;
@@ -11,20 +12,18 @@ use crate::buildfile::{self, AptSettings, Body, IndexFormat, RpmSettings, Target
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, RpmIndex, Settings, Suite};
 use crate::matrix::Cell;
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     pub(super) fn index(
         &mut self,
         target: &Target,
-        index: &buildfile::Index,
+        index: &'a buildfile::Index,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let agreeing = self.gathered(&index.packages, &cell, joins);
         if agreeing.is_empty() {
-            let used = index.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
-            let span = index.packages.first().map_or(&target.span, |package| &package.span);
-            return self.lacks(span, &name, &used.join("', '"));
+            return self.lacks(&index.packages, &name);
         }
         let agreeing = self.newest(target, index, agreeing, &cell);
         if agreeing.is_empty() {
@@ -50,11 +49,7 @@ impl Builder<'_> {
             IndexFormat::Rpm(rpm) => IndexWork::Rpm(self.rpm_index(rpm, &mut inputs, &cell, date)),
         };
         let may_lack = self.optional(&inputs);
-        self.graph.add(Node {
-            inputs,
-            may_lack,
-            ..plain_node(target, name, cell, Work::Index(Box::new(work)))
-        });
+        self.add(Node { inputs, may_lack, ..plain_node(target, name, cell, Work::Index(Box::new(work))) });
     }
 
     /// Of the packages, those in the newest value of the dimension that the index names, and those
@@ -98,7 +93,7 @@ impl Builder<'_> {
     fn accepted(
         &mut self,
         index: &Target,
-        settings: &buildfile::Index,
+        settings: &'a buildfile::Index,
         packages: Vec<NodeId>,
     ) -> Vec<NodeId> {
         if settings.requires.is_empty() {
@@ -108,7 +103,7 @@ impl Builder<'_> {
     }
 
     /// The step that stands between a package and the index: `package.for-index`.
-    fn accept(&mut self, index: &Target, settings: &buildfile::Index, package: NodeId) -> NodeId {
+    fn accept(&mut self, index: &Target, settings: &'a buildfile::Index, package: NodeId) -> NodeId {
         let Node { target: used, cell, .. } = self.graph.node(package).clone();
         let Some(used) = self.buildfile.target(&used) else { return package };
         let step = format!("{}.for-{}", used.name, index.name);
@@ -116,11 +111,14 @@ impl Builder<'_> {
         if let Some(step) = self.graph.by_name(&name) {
             return step;
         }
-        let tests = settings.requires.iter().filter_map(|test| self.buildfile.target(&test.name));
-        let requires = tests.flat_map(|test| self.join(&test.name, &test.over, used).all(&cell)).collect();
+        let mut requires = Vec::new();
+        for test in &settings.requires {
+            let join = self.join(test, used);
+            requires.extend(self.all(&test.name, &cell, &join));
+        }
         let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
         let node = plain_node(index, name, cell, Work::Accept);
-        self.graph.add(Node { target: step, keyword: "package", inputs, requires, ..node })
+        self.add(Node { target: step, keyword: "package", inputs, requires, ..node })
     }
 
     /// The nodes among the inputs that the Buildfile lets go on without.

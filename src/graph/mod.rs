@@ -6,6 +6,7 @@ mod fault;
 mod fill;
 mod images;
 mod index;
+mod joins;
 mod key;
 mod node;
 mod products;
@@ -19,5 +20,5 @@ pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
     AptIndexWork, ArchiveSource, BootstrapImage, DockerImage, IndexWork, KeyWork, PackageWork, Placement,
-    Publication, PublishWork, RegistryImage, Root, RpmIndexWork, Script, Work,
+    Publication, PublishWork, RegistryImage, Root, RpmIndexWork, Script, Work, machine_platform,
 };

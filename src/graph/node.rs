@@ -110,17 +110,25 @@ pub struct Graph {
 impl Graph {
     /// Adds a node whose inputs are in the graph already.
     pub fn add(&mut self, node: Node) -> NodeId {
+        let target = node.target.clone();
+        let id = self.add_beyond(node);
+        self.by_target.entry(target).or_default().push(id);
+        id
+    }
+
+    /// Adds one that is not selected: it is there because another needs it, and none of those
+    /// that its target's name stands for.
+    pub fn add_beyond(&mut self, node: Node) -> NodeId {
         let of_inputs = node.inputs.iter().filter_map(Input::node);
         let mut needs: Vec<NodeId> = of_inputs.chain(node.requires.iter().copied()).collect();
         needs.sort();
         needs.dedup();
-        let (name, target) = (node.name.clone(), node.target.clone());
+        let name = node.name.clone();
         let id = self.graph.add_node(node);
         for need in needs {
             self.graph.add_edge(need, id, ());
         }
         self.by_name.insert(name, id);
-        self.by_target.entry(target).or_default().push(id);
         id
     }
 
@@ -134,7 +142,7 @@ impl Graph {
         self.by_name.get(name).copied()
     }
 
-    /// The nodes of a target.
+    /// The selected nodes of a target.
     pub fn of_target(&self, target: &str) -> &[NodeId] {
         self.by_target.get(target).map_or(&[], Vec::as_slice)
     }

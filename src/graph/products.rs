@@ -1,15 +1,17 @@
 //! Nodes that write packages, gather them and publish them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::build::{Builder, Joins, node_name};
+use super::build::{Builder, node_name};
+use super::joins::Joins;
 use super::*;
 use super::{fault, fill::Filler};
 use crate::buildfile::{self, Diagnostic, Resources, Span, Target};
 use crate::matrix::Cell;
 use crate::package::{Compression, Deb, DebVersion, MaintainerScript, Priority, Relation};
+use crate::upstream::Wanted;
 
 /// Finds what the shared libraries of a payload need, in the words of the distribution's own
 /// generator. The payload's own libraries are searched first, so it does not ask for itself.
@@ -22,7 +24,7 @@ mkdir "$OUT/substvars"
 set --
 while IFS= read -r file; do
     # Objects and archives of a toolchain are ELF as well; only what is loaded has needs.
-    LC_ALL=C objdump -p "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
+    LC_ALL=C readelf -d "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
 done < binaries
 if [ $# -gt 0 ]; then
     dpkg-shlibdeps -O -S/forge/payload --ignore-missing-info --warnings=0 "$@" > "$OUT/substvars/substvars"
@@ -31,20 +33,20 @@ else
 fi
 "#;
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     pub(super) fn package(
         &mut self,
         target: &Target,
         package: &buildfile::Package,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let filler = self.filler(&cell);
         let mut inputs = Vec::new();
         let mut contents = Vec::new();
         for content in &package.contents {
-            let Some(input) = self.input(target, &content.from, &name, &cell, joins) else { continue };
+            let Some(input) = self.input(&content.from, &name, &cell, joins) else { continue };
             let (path, to) = (filler.text(&content.path), filler.text(&content.to));
             contents.push((inputs.len(), trimmed(&path), trimmed(&to)));
             inputs.push(input);
@@ -60,19 +62,38 @@ impl Builder<'_> {
             inputs.len() - 1
         });
         deb.conffiles = filler.texts(&package.conffiles);
-        let generator = package.image.as_ref().filter(|_| package.wants_generated_depends());
-        let substvars = generator.and_then(|image| {
-            let Some(image) = joins.best(&image.name, &cell) else {
-                self.lacks(&image.span, &name, &image.name);
-                return None;
-            };
-            let node = self.generator(target, &cell, image, &inputs, &contents);
+        let generator = package.wants_generated_depends().then(|| self.one(&package.image, &cell, joins));
+        if generator == Some(None) {
+            self.lacks(&package.image, &name);
+        }
+        let substvars = generator.flatten().map(|image| {
+            let own = deb.architecture.to_string();
+            self.check_has_libraries(target, &own, image);
+            let node = self.generator(target, &cell, image, &own, &inputs, &contents);
             inputs.push(Input::Node { node, output: "substvars".to_owned() });
-            Some(inputs.len() - 1)
+            inputs.len() - 1
         });
         let requires = self.gathered(&package.requires, &cell, joins);
         let work = Work::Package(Box::new(PackageWork { deb, contents, substvars, copyright }));
-        self.graph.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+        self.add(Node { inputs, requires, ..plain_node(target, name, cell, work) });
+    }
+
+    /// A bootstrap image must have libraries of the package's architecture: what they are called
+    /// and who has them is told by their packages.
+    fn check_has_libraries(&mut self, target: &Target, architecture: &str, image: NodeId) {
+        let node = self.graph.node(image);
+        let Work::Bootstrap(bootstrap) = &node.work else { return };
+        let Wanted { arch, foreign, .. } = &bootstrap.wanted;
+        if architecture != "all" && architecture != arch && !foreign.iter().any(|own| own == architecture) {
+            let message = format!(
+                "\"auto\" of '{}' asks '{}' for the libraries of {architecture}, and it holds those of {arch} alone",
+                target.name, node.target
+            );
+            let help =
+                format!("name an image of {architecture}, or add to this one: foreign \"{architecture}\"");
+            let diagnostic = Diagnostic::error(&target.span, message, "declared here").help(help);
+            self.report.push_new(diagnostic.also(&node.span.clone(), "the image"));
+        }
     }
 
     /// The step that asks the distribution's dependency generator: `package.depends`.
@@ -81,11 +102,18 @@ impl Builder<'_> {
         target: &Target,
         cell: &Cell,
         image: NodeId,
+        architecture: &str,
         inputs: &[Input],
         contents: &[(usize, String, String)],
     ) -> NodeId {
         let image = Input::Node { node: image, output: "root".to_owned() };
         let platform = self.platform(Some(&image));
+        // dpkg's tools look for the libraries of the image's own architecture, unless they are told.
+        let is_own = architecture == "all" || architecture == debian_architecture(&platform);
+        let env = match is_own {
+            true => BTreeMap::new(),
+            false => [("DEB_HOST_ARCH".to_owned(), architecture.to_owned())].into(),
+        };
         let mut taken = vec![image];
         let mut placements = Vec::new();
         for (input, _, _) in contents {
@@ -96,7 +124,7 @@ impl Builder<'_> {
         let script = Script {
             text: GENERATOR.to_owned(),
             root: Root::Input(0),
-            env: Default::default(),
+            env,
             placements,
             outputs: vec!["substvars".to_owned()],
             network: false,
@@ -107,7 +135,7 @@ impl Builder<'_> {
         let name = node_name(&step, cell);
         let work = Work::Script(Box::new(script));
         let node = plain_node(target, name, cell.clone(), work);
-        self.graph.add(Node { target: step, keyword: "target", inputs: taken, ..node })
+        self.add(Node { target: step, keyword: "target", inputs: taken, ..node })
     }
 
     pub(super) fn publish(
@@ -116,12 +144,12 @@ impl Builder<'_> {
         publish: &buildfile::Publish,
         name: String,
         cell: Cell,
-        joins: &Joins<'_>,
+        joins: &Joins<'a>,
     ) {
         let mut inputs = Vec::new();
         let mut repositories = Vec::new();
         for (index, at) in &publish.repositories {
-            for node in joins.all(&index.name, &cell) {
+            for node in self.gathered(std::slice::from_ref(index), &cell, joins) {
                 repositories.extend(self.publication(&index.name, node, at, publish.url.as_deref()));
                 inputs.push(Input::Node { node, output: "catalog".to_owned() });
             }
@@ -139,7 +167,7 @@ impl Builder<'_> {
             retention_days: publish.retention_days,
         }));
         let may_lack = self.optional(&inputs);
-        self.graph.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
+        self.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
     }
 }
 
@@ -157,6 +185,17 @@ pub(super) fn plain_node(target: &Target, name: String, cell: Cell, work: Work) 
         timeout: None,
         span: target.span.clone(),
         fault: None,
+    }
+}
+
+/// Debian's name of what is `linux/arm64` to a Docker Engine.
+fn debian_architecture(platform: &str) -> &str {
+    match platform.strip_prefix("linux/").unwrap_or(platform) {
+        "386" => "i386",
+        "arm" | "arm/v7" => "armhf",
+        "arm/v5" | "arm/v6" => "armel",
+        "ppc64le" => "ppc64el",
+        other => other.split('/').next().unwrap_or(other),
     }
 }
 

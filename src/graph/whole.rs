@@ -37,10 +37,12 @@ impl Builder<'_> {
             return Vec::new();
         };
         let mut values = Vec::new();
-        for package in packages(self.buildfile, index) {
+        for reference in &index.packages {
+            let Some(package) = self.buildfile.target(&reference.name) else { continue };
             let cells = expander.cells(package);
             let items = cells.iter().cloned().zip(&cells).collect();
-            let agreeing = Join::new(axes, &package.over, &target.over, items).all(&cell);
+            let join = Join::new(axes, &package.over, &target.over, &reference.fixed, items);
+            let agreeing = join.all(&cell);
             let value = |cell: &Cell| value_of(axes, cell, dimension);
             values.extend(agreeing.into_iter().filter_map(value));
         }

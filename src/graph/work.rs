@@ -5,7 +5,7 @@ use crate::buildfile::{Keep, Key};
 use crate::index::{AptIndex, RpmIndex, Settings};
 use crate::keys::Certificate;
 use crate::package::Deb;
-use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage};
+use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Wanted};
 
 /// What a node does. An input is named by its place in the node's list.
 #[derive(Clone, Debug)]
@@ -59,6 +59,29 @@ impl Work {
     }
 }
 
+impl Work {
+    /// The platform of the programs that it runs, or makes an image of: `linux/amd64`.
+    pub fn platform(&self) -> Option<String> {
+        match self {
+            Self::Bootstrap(image) => Some(format!("linux/{}", image.wanted.arch)),
+            Self::Dockerfile(image) => Some(image.platform.clone()),
+            Self::Registry(image) => Some(image.image.platform.clone()),
+            Self::Script(script) => Some(script.platform.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The platform of the machine that this runs on, in the words of Docker.
+pub fn machine_platform() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("linux/{architecture}")
+}
+
 /// An archive and how it is unpacked.
 #[derive(Clone, Debug, Default)]
 pub struct ArchiveSource {
@@ -75,12 +98,8 @@ pub struct ArchiveSource {
 /// An image made of packages.
 #[derive(Clone, Debug)]
 pub struct BootstrapImage {
-    /// The suite.
-    pub suite: String,
-    /// Debian's name of the architecture.
-    pub arch: String,
-    /// What is installed beside the essential packages.
-    pub wanted: Vec<String>,
+    /// What it is asked to hold.
+    pub wanted: Wanted,
     /// What the lock says it is made of; a node without this has a fault.
     pub locked: Option<BootstrapLock>,
 }

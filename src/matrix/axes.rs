@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::buildfile::{Axis, AxisValues, Buildfile, Diagnostic, Faults, Origin, Predicate, Report, Version};
 use crate::upstream::Lock;
 
-/// All axes with the values that are selected.
+/// All axes with their values, and which of these are selected.
 #[derive(Clone, Debug)]
 pub struct Axes {
     axes: Vec<ResolvedAxis>,
@@ -14,8 +14,10 @@ pub struct Axes {
 pub struct ResolvedAxis {
     /// Its name.
     pub name: String,
-    /// Its selected values: versions oldest first, others as declared.
+    /// All its values: versions oldest first, others as declared.
     pub points: Vec<Point>,
+    /// Whether the value at each place is selected.
+    pub selected: Vec<bool>,
     /// Whether the values are versions.
     pub is_version: bool,
 }
@@ -30,6 +32,11 @@ pub struct Point {
 }
 
 impl Point {
+    /// Whether it meets a condition on its axis.
+    pub fn meets(&self, predicate: &Predicate) -> bool {
+        self.get(predicate.attribute.as_deref()).is_some_and(|value| predicate.condition.holds(value))
+    }
+
     /// The value itself, or one of its attributes.
     pub fn get(&self, attribute: Option<&str>) -> Option<&str> {
         match attribute {
@@ -39,8 +46,20 @@ impl Point {
     }
 }
 
+impl ResolvedAxis {
+    /// The places of the values that are right, in order.
+    pub fn places(&self, is_right: impl Fn(&Point) -> bool) -> Vec<usize> {
+        (0..self.points.len()).filter(|at| is_right(&self.points[*at])).collect()
+    }
+
+    /// The places of the selected values, in order.
+    pub fn selected_places(&self) -> Vec<usize> {
+        (0..self.points.len()).filter(|at| self.selected[*at]).collect()
+    }
+}
+
 impl Axes {
-    /// The axes of `buildfile`, limited to what `selection` (the command line's) and the
+    /// The axes of `buildfile`, with the selection set to what `selection` (the command line's) and the
     /// profile's choices leave. A selection on an axis stands for the profile's choice on it.
     ///
     /// # Errors
@@ -59,9 +78,9 @@ impl Axes {
             let all = all_points(axis, buildfile, lock);
             let own: Vec<_> = predicates.iter().filter(|p| p.axis == axis.name).copied().collect();
             report_unknown_values(axis, &all, &own, &mut report);
-            let points = all.iter().filter(|point| own.iter().all(|p| holds(p, point))).cloned().collect();
+            let selected = all.iter().map(|point| own.iter().all(|p| point.meets(p))).collect();
             let is_version = matches!(axis.values, AxisValues::Upstream(_));
-            axes.push(ResolvedAxis { name: axis.name.clone(), points, is_version });
+            axes.push(ResolvedAxis { name: axis.name.clone(), points: all, selected, is_version });
         }
         for predicate in selection {
             report_unknown_axis(predicate, buildfile, &mut report);
@@ -78,10 +97,6 @@ impl Axes {
     pub fn at(&self, index: usize) -> &ResolvedAxis {
         &self.axes[index]
     }
-}
-
-fn holds(predicate: &Predicate, point: &Point) -> bool {
-    point.get(predicate.attribute.as_deref()).is_some_and(|value| predicate.condition.holds(value))
 }
 
 fn all_points(axis: &Axis, buildfile: &Buildfile, lock: &Lock) -> Vec<Point> {
@@ -136,7 +151,7 @@ fn report_unknown_values(axis: &Axis, all: &[Point], predicates: &[&Predicate], 
         predicates.iter().flat_map(|predicate| unknown_names(axis, all, predicate)).collect();
     let is_sound = faults.is_empty();
     faults.into_iter().for_each(|fault| report.push(fault));
-    if is_sound && !all.iter().any(|point| predicates.iter().all(|predicate| holds(predicate, point))) {
+    if is_sound && !all.iter().any(|point| predicates.iter().all(|predicate| point.meets(predicate))) {
         report.push(nothing_left(axis, predicates));
     }
 }

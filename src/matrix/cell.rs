@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::buildfile::Dimension;
+use crate::buildfile::{Dimension, Predicate};
 
 use super::Axes;
 
@@ -34,6 +34,23 @@ impl Cell {
     /// The coordinates.
     pub fn coordinates(&self) -> &[Coordinate] {
         &self.coordinates
+    }
+
+    /// Whether it meets all conditions, where they are of axes that it has. A group of values
+    /// meets one if one of its values does.
+    pub fn meets(&self, axes: &Axes, predicates: &[Predicate]) -> bool {
+        let meets = |coordinate: &Coordinate, predicate: &Predicate| match &coordinate.dimension.attribute {
+            None => axes.at(coordinate.axis).points[coordinate.point].meets(predicate),
+            own => {
+                let axis = axes.at(coordinate.axis);
+                let group = axis.places(|point| point.get(own.as_deref()) == Some(&coordinate.value));
+                group.into_iter().any(|at| axis.selected[at] && axis.points[at].meets(predicate))
+            }
+        };
+        predicates.iter().all(|predicate| {
+            let mut on_axis = self.coordinates.iter().filter(|c| c.dimension.axis == predicate.axis);
+            on_axis.all(|coordinate| meets(coordinate, predicate))
+        })
     }
 
     /// What is known here of an axis or an attribute.

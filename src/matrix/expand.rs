@@ -1,13 +1,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Axes, Cell, Coordinate};
+use super::{Axes, Cell, Coordinate, Point, ResolvedAxis};
 use crate::buildfile::{Diagnostic, Dimension, Predicate, Rule, RuleKind, Target};
 
 /// Finds the cells of targets.
 pub struct Expander<'a> {
     axes: &'a Axes,
     rules: &'a [Rule],
+    /// The tests of each rule.
+    tests: Vec<Vec<Test>>,
     /// How many cells each rule took out.
     effect: Vec<usize>,
 }
@@ -21,7 +23,8 @@ struct Test {
 impl<'a> Expander<'a> {
     /// For the given axes and rules.
     pub fn new(axes: &'a Axes, rules: &'a [Rule]) -> Self {
-        Self { axes, rules, effect: vec![0; rules.len()] }
+        let tests = |rule: &Rule| rule.predicates.iter().filter_map(|p| Test::new(axes, p)).collect();
+        Self { axes, rules, tests: rules.iter().map(tests).collect(), effect: vec![0; rules.len()] }
     }
 
     /// The cells of `target`, in the order of the axes' values.
@@ -29,15 +32,42 @@ impl<'a> Expander<'a> {
         self.cells_over(&target.over, &target.filter)
     }
 
-    /// The cells of whatever spans `over` and is limited to `filter`.
+    /// The selected cells of whatever spans `over` and is limited to `filter`.
     pub fn cells_over(&mut self, over: &[Dimension], filter: &[Predicate]) -> Vec<Cell> {
+        self.cells_at(over, filter, |_, axis| axis.selected_places())
+    }
+
+    /// The cells that agree, also beyond the selection: on each axis the selected values that
+    /// agree, or all that agree where none of those is selected.
+    pub fn cells_beyond(
+        &mut self,
+        over: &[Dimension],
+        filter: &[Predicate],
+        agrees: impl Fn(usize, &Point) -> bool,
+    ) -> Vec<Cell> {
+        self.cells_at(over, filter, |at, axis| {
+            let agreeing = axis.places(|point| agrees(at, point));
+            let selected: Vec<usize> = agreeing.iter().copied().filter(|at| axis.selected[*at]).collect();
+            if selected.is_empty() { agreeing } else { selected }
+        })
+    }
+
+    /// The cells on the given places of each axis.
+    fn cells_at(
+        &mut self,
+        over: &[Dimension],
+        filter: &[Predicate],
+        places: impl Fn(usize, &ResolvedAxis) -> Vec<usize>,
+    ) -> Vec<Cell> {
         let dimensions = self.dimensions(over);
         let mut axes: Vec<usize> = dimensions.iter().map(|(axis, _)| *axis).collect();
         axes.dedup();
-        let filter = self.tests(filter, &axes).unwrap_or_default();
+        let filter: Vec<Test> = filter.iter().filter_map(|p| Test::new(self.axes, p)).collect();
         let rules = self.applicable_rules(&axes);
+        let places: Vec<Vec<usize>> = axes.iter().map(|axis| places(*axis, self.axes.at(*axis))).collect();
         let mut cells = BTreeSet::new();
-        for points in Product::new(axes.iter().map(|axis| self.axes.at(*axis).points.len()).collect()) {
+        for turn in Product::new(places.iter().map(Vec::len).collect()) {
+            let points: Vec<usize> = turn.iter().zip(&places).map(|(at, places)| places[*at]).collect();
             let point_on = |axis: usize| axes.iter().position(|a| *a == axis).map(|at| points[at]);
             let met = |tests: &[Test]| tests.iter().all(|t| point_on(t.axis).is_some_and(|p| t.meets[p]));
             if met(&filter) && self.is_included(&rules, met) {
@@ -73,10 +103,10 @@ impl<'a> Expander<'a> {
     }
 
     /// Later rules win.
-    fn is_included(&mut self, rules: &[(usize, Vec<Test>)], met: impl Fn(&[Test]) -> bool) -> bool {
-        let last = rules.iter().rev().find(|(_, tests)| met(tests));
+    fn is_included(&mut self, rules: &[usize], met: impl Fn(&[Test]) -> bool) -> bool {
+        let last = rules.iter().rev().find(|rule| met(&self.tests[**rule]));
         match last {
-            Some((rule, _)) if self.rules[*rule].kind == RuleKind::Exclude => {
+            Some(rule) if self.rules[*rule].kind == RuleKind::Exclude => {
                 self.effect[*rule] += 1;
                 false
             }
@@ -96,24 +126,12 @@ impl<'a> Expander<'a> {
     }
 
     /// Rules all of whose axes the target spans; others do not touch it.
-    fn applicable_rules(&self, axes: &[usize]) -> Vec<(usize, Vec<Test>)> {
-        let rules = self.rules.iter().enumerate().filter(|(_, rule)| rule.kind != RuleKind::Optional);
-        rules.filter_map(|(at, rule)| Some((at, self.tests(&rule.predicates, axes)?))).collect()
-    }
-
-    fn tests(&self, predicates: &[Predicate], axes: &[usize]) -> Option<Vec<Test>> {
-        predicates.iter().map(|predicate| self.test(predicate, axes)).collect()
-    }
-
-    fn test(&self, predicate: &Predicate, axes: &[usize]) -> Option<Test> {
-        let (axis, resolved) = self.axes.get(&predicate.axis)?;
-        let meets = resolved
-            .points
-            .iter()
-            .map(|point| point.get(predicate.attribute.as_deref()))
-            .map(|value| value.is_some_and(|value| predicate.condition.holds(value)))
-            .collect();
-        axes.contains(&axis).then_some(Test { axis, meets })
+    fn applicable_rules(&self, axes: &[usize]) -> Vec<usize> {
+        let is_met = |at: &usize| {
+            let is_rule = self.rules[*at].kind != RuleKind::Optional;
+            is_rule && self.tests[*at].iter().all(|test| axes.contains(&test.axis))
+        };
+        (0..self.rules.len()).filter(is_met).collect()
     }
 
     /// None if a value has not the attribute that its axis is grouped by.
@@ -133,6 +151,14 @@ impl<'a> Expander<'a> {
             Some(Coordinate { axis: *axis, dimension: dimension.clone(), point: first, value: value.into() })
         });
         Some(Cell::new(coordinates.collect::<Option<_>>()?))
+    }
+}
+
+impl Test {
+    /// None if there is no such axis.
+    fn new(axes: &Axes, predicate: &Predicate) -> Option<Self> {
+        let (axis, resolved) = axes.get(&predicate.axis)?;
+        Some(Self { axis, meets: resolved.points.iter().map(|point| point.meets(predicate)).collect() })
     }
 }
 

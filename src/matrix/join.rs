@@ -1,27 +1,36 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::{Axes, Cell};
-use crate::buildfile::{Dimension, Version};
+use super::{Axes, Cell, Point};
+use crate::buildfile::{Dimension, Predicate, Version};
 
 /// The join rule: target B uses target A, and the node of B in cell b depends on every node of A
-/// whose cell agrees with b on the axes, or attributes, that both have.
+/// whose cell agrees with b on the axes, or attributes, that both have. On an axis of which B
+/// fixes what it uses, the cell of A has to meet that, whatever b is there.
 pub struct Join<'a, T> {
     axes: &'a Axes,
     shared: Vec<Dimension>,
+    fixed: &'a [Predicate],
     groups: HashMap<Vec<String>, Vec<(Cell, T)>>,
 }
 
 impl<'a, T: Copy> Join<'a, T> {
     /// Groups what stands in the cells of A (spanning `used`) by what they share with B
-    /// (spanning `user`).
-    pub fn new(axes: &'a Axes, used: &[Dimension], user: &[Dimension], items: Vec<(Cell, T)>) -> Self {
-        let shared = shared_dimensions(used, user);
+    /// (spanning `user`), which fixes some coordinates.
+    pub fn new(
+        axes: &'a Axes,
+        used: &[Dimension],
+        user: &[Dimension],
+        fixed: &'a [Predicate],
+        items: Vec<(Cell, T)>,
+    ) -> Self {
+        let mut shared = shared_dimensions(used, user);
+        shared.retain(|dimension| fixed.iter().all(|predicate| predicate.axis != dimension.axis));
         let mut groups: HashMap<_, Vec<(Cell, T)>> = HashMap::new();
-        for (cell, item) in items {
+        for (cell, item) in items.into_iter().filter(|(cell, _)| cell.meets(axes, fixed)) {
             groups.entry(values(axes, &cell, &shared)).or_default().push((cell, item));
         }
-        Self { axes, shared, groups }
+        Self { axes, shared, fixed, groups }
     }
 
     /// Everything of A that agrees with `cell`.
@@ -32,13 +41,35 @@ impl<'a, T: Copy> Join<'a, T> {
     /// The one that serves where a single one is needed: the newest version, the value declared
     /// first.
     pub fn best(&self, cell: &Cell) -> Option<T> {
-        let best = self.agreeing(cell).iter().min_by(|(a, _), (b, _)| preference(self.axes, a, b));
-        best.map(|(_, item)| *item)
+        best(self.axes, self.agreeing(cell))
+    }
+
+    /// Whether a value on an axis of A agrees with `cell`, be it selected or not.
+    pub fn agrees(&self, cell: &Cell, axis: usize, point: &Point) -> bool {
+        let name = &self.axes.at(axis).name;
+        let shared = self.shared.iter().filter(|dimension| dimension.axis == *name);
+        let mut fixed = self.fixed.iter().filter(|predicate| predicate.axis == *name);
+        fixed.all(|predicate| point.meets(predicate))
+            && shared.into_iter().all(|dimension| {
+                let attribute = dimension.attribute.as_deref();
+                point.get(attribute) == cell.get(self.axes, name, attribute)
+            })
+    }
+
+    /// Whether anything is fixed.
+    pub fn is_fixed(&self) -> bool {
+        !self.fixed.is_empty()
     }
 
     fn agreeing(&self, cell: &Cell) -> &[(Cell, T)] {
         self.groups.get(&values(self.axes, cell, &self.shared)).map_or(&[], Vec::as_slice)
     }
+}
+
+/// The one of several that serves where a single one is needed.
+pub fn best<T: Copy>(axes: &Axes, items: &[(Cell, T)]) -> Option<T> {
+    let best = items.iter().min_by(|(a, _), (b, _)| preference(axes, a, b));
+    best.map(|(_, item)| *item)
 }
 
 fn preference(axes: &Axes, a: &Cell, b: &Cell) -> Ordering {

@@ -9,7 +9,7 @@ mod join;
 pub use axes::{Axes, Point, ResolvedAxis};
 pub use cell::{Cell, Coordinate};
 pub use expand::Expander;
-pub use join::Join;
+pub use join::{Join, best};
 
 #[cfg(test)]
 mod tests;

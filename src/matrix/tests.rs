@@ -46,8 +46,10 @@ fn dimensions(over: &str) -> Vec<Dimension> {
     over.split_whitespace().map(dimension).collect()
 }
 
+/// The selected values of an axis.
 fn names(axes: &Axes, axis: &str) -> Vec<String> {
-    axes.get(axis).unwrap().1.points.iter().map(|point| point.name.clone()).collect()
+    let (_, axis) = axes.get(axis).unwrap();
+    axis.selected_places().into_iter().map(|at| axis.points[at].name.clone()).collect()
 }
 
 /// The cells over `over`, limited by `filter`, of a matrix with these rules.
@@ -141,13 +143,19 @@ fn idle_rules_are_told() {
 
 /// What of a target over `used` belongs to each cell of one over `user`: (cell, all, best).
 fn joined(used: &str, user: &str) -> Vec<(String, Vec<String>, Option<String>)> {
+    joined_with(used, user, &[])
+}
+
+/// The same, where the user fixes coordinates.
+fn joined_with(used: &str, user: &str, fixed: &[&str]) -> Vec<(String, Vec<String>, Option<String>)> {
+    let fixed: Vec<Predicate> = fixed.iter().map(|text| Predicate::parse(text).unwrap()).collect();
     let buildfile = declared("", None);
     let axes = resolved(&buildfile, &[]).unwrap();
     let mut expander = Expander::new(&axes, &buildfile.rules);
     let (used, user) = (dimensions(used), dimensions(user));
     let made = expander.cells_over(&used, &[]);
     let items = made.iter().cloned().enumerate().map(|(at, cell)| (cell, at)).collect();
-    let join = Join::new(&axes, &used, &user, items);
+    let join = Join::new(&axes, &used, &user, &fixed, items);
     let name = |at: usize| made[at].to_string();
     let users = expander.cells_over(&user, &[]);
     users
@@ -195,6 +203,44 @@ fn the_newest_version_serves_where_one_is_needed() {
 fn the_value_declared_first_serves_where_one_is_needed() {
     assert_eq!(joined("distro arch", "")[0].2.as_deref(), Some("distro=debian-12,arch=amd64"));
     assert_eq!(joined("distro", "distro.format")[0].2.as_deref(), Some("distro=debian-12"));
+}
+
+#[test]
+fn a_fixed_coordinate_stands_for_the_cells_own() {
+    for (cell, all, _) in joined_with("distro arch", "distro arch", &["arch=amd64"]) {
+        let distro = cell.split(',').next().unwrap();
+        assert_eq!(all, [format!("{distro},arch=amd64")]);
+    }
+    // Whatever else agrees still has to.
+    let of_old = joined_with("otp distro", "otp.major", &["otp=26", "distro.format=rpm"]);
+    assert!(of_old.iter().all(|(_, all, _)| all == &["otp=26.2.5,distro=rocky-9"]), "{of_old:?}");
+    assert!(
+        joined_with("otp", "otp", &["otp=25"]).iter().all(|(_, all, best)| all.is_empty() && best.is_none())
+    );
+    // A group agrees if one of its values does.
+    assert_eq!(joined_with("otp.major", "distro", &["otp=27.10"])[0].1, ["otp.major=27"]);
+}
+
+/// The cells over `over` that agree with `agrees` where `selection` was made.
+fn beyond(selection: &[&str], over: &str, agrees: impl Fn(&str) -> bool) -> Vec<String> {
+    let buildfile = declared("exclude distro=\"rocky-9\" arch=\"arm64\"", None);
+    let axes = resolved(&buildfile, selection).unwrap();
+    let mut expander = Expander::new(&axes, &buildfile.rules);
+    let cells = expander.cells_beyond(&dimensions(over), &[], |_, point| agrees(&point.name));
+    cells.iter().map(Cell::to_string).collect()
+}
+
+#[test]
+fn what_is_needed_is_found_beyond_the_selection_where_nothing_in_it_agrees() {
+    let is_native = |value: &str| value != "arm64";
+    assert_eq!(
+        beyond(&["arch=arm64", "distro=debian-12"], "distro arch", is_native),
+        ["distro=debian-12,arch=amd64"],
+        "distro stays within the selection, arch does not"
+    );
+    assert_eq!(beyond(&["distro=debian-13"], "distro arch", |_| true).len(), 2);
+    // Rules hold beyond the selection as well.
+    assert!(beyond(&["distro=debian-12"], "distro arch", |v| v == "rocky-9" || v == "arm64").is_empty());
 }
 
 const PROFILES: &str = r#"

@@ -1,7 +1,7 @@
 //! Runs one command in an image's tree and takes what it made into the store.
 //!
-//! Two runners show a command the same world: `sandbox` (bubblewrap, no daemon) and `docker`
-//! (an engine with API 1.41 or later). What each guarantees is told in `docs/runners.md`.
+//! Two kinds of runners show a command the same world: `sandbox` (bubblewrap, no daemon) and `docker`
+//! (engines with API 1.41 or later). What each guarantees is told in `docs/runners.md`.
 
 mod choose;
 mod collect;
@@ -10,6 +10,8 @@ mod docker;
 mod error;
 mod log;
 mod paths;
+mod platform;
+mod runners;
 mod sandbox;
 mod stage;
 #[cfg(test)]
@@ -17,8 +19,10 @@ mod tests;
 
 pub use choose::{Runner, RunnerKind};
 pub use command::{Command, Mount, Root, WorkCopy};
-pub use docker::{Docker, DockerfileBuild, Published};
+pub use docker::{Docker, DockerfileBuild, EngineAddress, PlatformEngine, Published};
 pub use error::{Exit, RunError};
+pub use platform::{NoEmulation, is_foreign, try_emulation};
+pub use runners::Runners;
 pub use sandbox::Sandbox;
 
 pub use collect::Outcome;

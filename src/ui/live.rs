@@ -43,8 +43,13 @@ impl Listener for Live {
                 self.total.set_length((nodes - hits) as u64);
                 self.total.enable_steady_tick(Duration::from_secs(1));
             }
-            Event::NodeStarted { node, estimate_ms } => self.start(node, *estimate_ms),
-            Event::NodeWaits { node } => self.start(&format!("{node} (built by another forge)"), None),
+            Event::NodeStarted { node, estimate_ms, emulated } => {
+                self.start(node, &plain::started(node, *emulated), *estimate_ms);
+            }
+            Event::NodeWaits { node } => {
+                let name = format!("{node} (built by another forge)");
+                self.start(&name, &name, None);
+            }
             Event::NodeLine { node, line } => self.say(node, line),
             Event::NodeProgress { node, text } => self.say(node, text),
             Event::NodeRetried { node, error } => self.say(node, &format!("again: {error}")),
@@ -70,11 +75,11 @@ impl Listener for Live {
 }
 
 impl Live {
-    fn start(&mut self, node: &str, estimate_ms: Option<u64>) {
+    fn start(&mut self, node: &str, shown: &str, estimate_ms: Option<u64>) {
         let bar = self.screen.insert_before(&self.total, ProgressBar::new_spinner());
         let usual = estimate_ms.map(|ms| format!(" of {}", human_duration(ms))).unwrap_or_default();
         bar.set_style(style(&format!("{{spinner}} {{elapsed}}{usual} {{prefix}} {{wide_msg:.dim}}")));
-        bar.set_prefix(node.to_owned());
+        bar.set_prefix(shown.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         self.running.insert(node.to_owned(), bar);
     }

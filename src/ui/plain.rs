@@ -33,7 +33,9 @@ impl Plain {
                     estimate.unwrap_or_default()
                 )]
             }
-            Event::NodeStarted { node, .. } => vec![format!("start   {node}")],
+            Event::NodeStarted { node, emulated, .. } => {
+                vec![format!("start   {}", started(node, *emulated))]
+            }
             Event::NodeWaits { node } => vec![format!("wait    {node}: another forge builds it")],
             Event::NodeRetried { node, error } => vec![format!("again   {node}: {error}")],
             Event::NodeFinished { node, outcome, duration_ms, .. } => {
@@ -51,6 +53,11 @@ impl Plain {
             | Event::RunFinished { .. } => Vec::new(),
         }
     }
+}
+
+/// A node that runs.
+pub fn started(node: &str, emulated: bool) -> String {
+    format!("{node}{}", if emulated { ", emulated" } else { "" })
 }
 
 /// The line for a node that ended well.

@@ -42,8 +42,8 @@ pub enum AptError {
         /// The package that brings them.
         package: &'static str,
     },
-    /// The name cannot be that of a suite, an architecture or a component.
-    #[error("'{0}' is no name of a suite, an architecture or a component: letters, digits, '.', '+' and '-'")]
+    /// The name cannot be that of a suite or an architecture.
+    #[error("'{0}' is no name of a suite or an architecture: letters, digits, '.', '+' and '-'")]
     BadName(String),
     /// apt said no.
     #[error("{doing}: {message}")]
@@ -81,8 +81,8 @@ pub struct AptRoot {
 pub(super) enum Want {
     /// The index of source packages, of the component main.
     Sources,
-    /// The indices of binary packages.
-    Packages { arch: String, components: Vec<String> },
+    /// The indices of binary packages, of the component main.
+    Packages { arch: String, foreign: Vec<String> },
 }
 
 /// A part of a suite with a Release file of its own.
@@ -160,17 +160,17 @@ fn check_name(name: &str) -> Result<(), AptError> {
 
 impl Want {
     fn names(&self) -> impl Iterator<Item = &str> {
-        let (arch, components) = match self {
+        let (arch, foreign) = match self {
             Self::Sources => (None, &[][..]),
-            Self::Packages { arch, components } => (Some(arch.as_str()), &components[..]),
+            Self::Packages { arch, foreign } => (Some(arch.as_str()), &foreign[..]),
         };
-        arch.into_iter().chain(components.iter().map(String::as_str))
+        arch.into_iter().chain(foreign.iter().map(String::as_str))
     }
 
     fn room(&self) -> String {
         match self {
             Self::Sources => "sources".to_owned(),
-            Self::Packages { arch, components } => format!("{arch}-{}", components.join("+")),
+            Self::Packages { .. } => self.names().collect::<Vec<_>>().join("+"),
         }
     }
 
@@ -260,7 +260,8 @@ impl Suite<'_> {
         let dir = self.dir.display();
         let arch = match want {
             Want::Packages { arch, .. } => {
-                format!("APT::Architecture \"{arch}\";\nAPT::Architectures {{ \"{arch}\"; }};\n")
+                let all: String = want.names().map(|arch| format!("\"{arch}\"; ")).collect();
+                format!("APT::Architecture \"{arch}\";\nAPT::Architectures {{ {all}}};\n")
             }
             Want::Sources => String::new(),
         };
@@ -292,10 +293,10 @@ impl Suite<'_> {
             let mirror = mirror.ok_or_else(|| AptError::NoSecurityMirror { suite: self.name.clone() })?;
             lines += &match want {
                 Want::Sources => format!("deb-src [signed-by={keyring}] {mirror} {} main\n", pocket.name),
-                Want::Packages { arch, components } => format!(
-                    "deb [arch={arch} signed-by={keyring}] {mirror} {} {}\n",
+                Want::Packages { .. } => format!(
+                    "deb [arch={} signed-by={keyring}] {mirror} {} main\n",
+                    want.names().collect::<Vec<_>>().join(","),
                     pocket.name,
-                    components.join(" ")
                 ),
             };
         }

@@ -283,15 +283,19 @@ fn enclosed(words: &[&str]) -> Command {
 }
 
 fn mmdebstrap(lock: &BootstrapLock, repository: &FlatRepository, is_root: bool) -> Vec<String> {
-    let names: Vec<&str> = lock.packages.iter().map(|package| package.name.as_str()).collect();
+    let names: Vec<String> = lock.packages.iter().map(|package| lock.name_of(package)).collect();
+    let architectures: Vec<&str> =
+        std::iter::once(&lock.arch).chain(&lock.foreign).map(String::as_str).collect();
     let mut words = vec![
         "mmdebstrap".to_owned(),
         format!("--mode={}", if is_root { "root" } else { "unshare" }),
         "--variant=apt".to_owned(),
         "--format=tar".to_owned(),
-        format!("--architectures={}", lock.arch),
+        format!("--architectures={}", architectures.join(",")),
         format!("--include={}", names.join(",")),
         "--skip=output/dev".to_owned(),
+        // Whether foreign programs run here is found out by whoever runs this.
+        "--skip=check/qemu".to_owned(),
         // Only where the suite has the package that says that /usr is merged.
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr".to_owned(),
     ];
@@ -325,19 +329,25 @@ fn check(store: &LocalStore, lock: &BootstrapLock, tree: &Tree) -> Result<(), Bo
     };
     let status = store.get(*object)?;
     let status = String::from_utf8_lossy(&status);
-    let mut installed: BTreeMap<&str, &str> = paragraphs(&status)
+    let mut installed: BTreeMap<(&str, &str), &str> = paragraphs(&status)
         .filter(|paragraph| field(paragraph, "Status") == Some("install ok installed"))
-        .filter_map(|paragraph| Some((field(paragraph, "Package")?, field(paragraph, "Version")?)))
+        .filter_map(|paragraph| {
+            let name = (field(paragraph, "Package")?, field(paragraph, "Architecture")?);
+            Some((name, field(paragraph, "Version")?))
+        })
         .collect();
-    for LockedPackage { name, version, .. } in &lock.packages {
-        match installed.remove(name.as_str()) {
+    for package in &lock.packages {
+        let (name, version) = (lock.name_of(package), &package.version);
+        match installed.remove(&(package.name.as_str(), package.architecture.as_str())) {
             Some(found) if found == version => {}
             Some(found) => return Err(differs(format!("{name} is {found}, expected {version}"))),
             None => return Err(differs(format!("{name} {version} is not installed"))),
         }
     }
     match installed.first_key_value() {
-        Some((name, version)) => Err(differs(format!("{name} {version} is installed beside it"))),
+        Some(((name, arch), version)) => {
+            Err(differs(format!("{name}:{arch} {version} is installed beside it")))
+        }
         None => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::upstream::{AptRoot, Sha256, resolve};
+use crate::upstream::{AptRoot, Sha256, Wanted, resolve};
 
 const NEEDS_MIRROR: &str = "this test needs the apt mirror of this machine";
 
@@ -20,8 +20,13 @@ impl Bench {
     }
 
     fn resolve(&self, packages: &[&str]) -> BootstrapLock {
-        let packages: Vec<String> = packages.iter().map(|&name| name.to_owned()).collect();
-        timed("resolve", || resolve(&self.root, "bookworm", "amd64", &packages, &[]).expect(NEEDS_MIRROR))
+        let wanted = Wanted {
+            suite: "bookworm".into(),
+            arch: "amd64".into(),
+            foreign: vec![],
+            packages: packages.iter().map(|&name| name.to_owned()).collect(),
+        };
+        timed("resolve", || resolve(&self.root, &wanted).expect(NEEDS_MIRROR))
     }
 
     /// Builds in a store of its own, which `name` names.
@@ -103,6 +108,7 @@ fn a_package_the_mirror_has_not_is_told_with_what_to_do() {
     let lock = BootstrapLock {
         suite: "bookworm".into(),
         arch: "amd64".into(),
+        foreign: vec![],
         releases: vec![],
         packages: vec![gone],
     };

@@ -7,7 +7,7 @@ use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 
 use super::{
     BootstrapLock, ImageReference, LockedPackage, LockedRelease, MirrorKind, PinnedImage, PlatformImage,
-    ReferenceError, Sha256,
+    ReferenceError, Sha256, Wanted,
 };
 
 /// `forge.lock`: upstream versions with their archives and digests, and what images are made of.
@@ -180,12 +180,20 @@ impl LockedVersion {
 }
 
 impl LockedImage {
+    /// Whether this is what was asked for when it was resolved.
+    pub fn is_of(&self, wanted: &Wanted) -> bool {
+        let closure = &self.closure;
+        let locked = (&closure.suite, &closure.arch, &closure.foreign, &self.wanted);
+        locked == (&wanted.suite, &wanted.arch, &wanted.foreign, &wanted.packages)
+    }
+
     fn read(node: &KdlNode) -> Result<Self, String> {
-        let wanted = string(node, "wanted")?.split_whitespace().map(str::to_owned).collect();
+        let wanted = words(node, "wanted")?;
         let of_kind = |kind| node.iter_children().filter(move |child| child.name().value() == kind);
         let closure = BootstrapLock {
             suite: string(node, "suite")?,
             arch: string(node, "arch")?,
+            foreign: words(node, "foreign")?,
             releases: of_kind("release").map(read_release).collect::<Result<_, _>>()?,
             packages: of_kind("package").map(read_package).collect::<Result<_, _>>()?,
         };
@@ -196,6 +204,9 @@ impl LockedImage {
         let mut node = named("image", name);
         put(&mut node, "suite", self.closure.suite.as_str());
         put(&mut node, "arch", self.closure.arch.as_str());
+        if !self.closure.foreign.is_empty() {
+            put(&mut node, "foreign", self.closure.foreign.join(" "));
+        }
         put(&mut node, "wanted", self.wanted.join(" "));
         let releases = self.closure.releases.iter().map(release_node);
         let packages = self.closure.packages.iter().map(package_node);
@@ -274,6 +285,14 @@ fn string(node: &KdlNode, key: impl Into<kdl::NodeKey>) -> Result<String, String
     value.map(str::to_owned).ok_or_else(|| format!("a node '{}' lacks a text", node.name().value()))
 }
 
+/// The words of a property; none if it is not there.
+fn words(node: &KdlNode, property: &str) -> Result<Vec<String>, String> {
+    match node.get(property) {
+        None => Ok(Vec::new()),
+        Some(_) => Ok(string(node, property)?.split_whitespace().map(str::to_owned).collect()),
+    }
+}
+
 fn number(node: &KdlNode, property: &str) -> Result<u64, String> {
     let value = node.get(property).and_then(KdlValue::as_integer);
     let number = value.and_then(|value| value.try_into().ok());
@@ -310,6 +329,7 @@ mod tests {
         let closure = BootstrapLock {
             suite: "bookworm".into(),
             arch: "amd64".into(),
+            foreign: vec!["arm64".into()],
             releases: vec![release],
             packages: vec![package],
         };

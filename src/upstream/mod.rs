@@ -33,7 +33,7 @@ pub use fetch::{Expected, Fault, FaultKind, FetchError, Fetched, Origin, fetch};
 pub use lock::{Lock, LockError, LockedImage, LockedVersion, mirror_path, mirror_url};
 pub use mirrors::{Distribution, MirrorKind, Mirrors};
 pub use reference::{ImageReference, PinnedImage, PlatformImage, ReferenceError};
-pub use resolve::{BootstrapLock, LockedPackage, LockedRelease, resolve};
+pub use resolve::{BootstrapLock, LockedPackage, LockedRelease, Wanted, resolve};
 pub use sha256::{Sha256, Sha256ParseError};
 pub use sources::{SourceVersion, source_versions};
 pub use unpack::{UnpackError, unpack};

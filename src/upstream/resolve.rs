@@ -11,6 +11,19 @@ use crate::digest::{Describe, Visitor};
 /// gives other bytes.
 const BUILTIN_VERSION: &str = "1";
 
+/// What a base image is asked to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The suite.
+    pub suite: String,
+    /// Debian's name of the architecture.
+    pub arch: String,
+    /// Architectures of which it may hold packages beside its own (dpkg's foreign ones), sorted.
+    pub foreign: Vec<String>,
+    /// Packages beside the essential ones, sorted; `name:arch` where they are of a foreign one.
+    pub packages: Vec<String>,
+}
+
 /// Everything a base image is made of, by name, version and content. It names no mirror, and
 /// the tree built of it depends on nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +32,8 @@ pub struct BootstrapLock {
     pub suite: String,
     /// Debian's name of the architecture: `amd64`.
     pub arch: String,
+    /// Foreign architectures that dpkg knows of in it, sorted.
+    pub foreign: Vec<String>,
     /// The signed Release files it was resolved from: where it comes from, not what it is.
     pub releases: Vec<LockedRelease>,
     /// The packages with all they need, sorted by name.
@@ -62,47 +77,55 @@ impl Describe for BootstrapLock {
         visitor.field("bootstrap", BUILTIN_VERSION);
         visitor.field("suite", &self.suite);
         visitor.field("arch", &self.arch);
+        if !self.foreign.is_empty() {
+            visitor.field("foreign", &self.foreign.join(" "));
+        }
         visitor.enter("packages");
         for package in &self.packages {
-            let LockedPackage { name, version, architecture, sha256, .. } = package;
-            visitor.field(name, &format!("{version} {architecture} {sha256}"));
+            let LockedPackage { version, architecture, sha256, .. } = package;
+            visitor.field(&self.name_of(package), &format!("{version} {architecture} {sha256}"));
         }
         visitor.leave();
     }
 }
 
-/// What a suite's base image with `packages` is made of, as apt resolves it on an empty
-/// system: the essential and required packages, apt itself, `packages`, and all they depend
-/// on; nothing that is only recommended. Security and stable updates are in it.
-pub fn resolve(
-    root: &AptRoot,
-    suite: &str,
-    arch: &str,
-    packages: &[String],
-    components: &[String],
-) -> Result<BootstrapLock, AptError> {
-    let components = match components {
-        [] => vec!["main".to_owned()],
-        given => given.to_owned(),
-    };
-    let want = Want::Packages { arch: arch.to_owned(), components };
-    let suite = root.suite(suite, &want)?;
-    let mut wanted = base_packages(&suite, &want)?;
-    wanted.extend(packages.iter().cloned());
+impl BootstrapLock {
+    /// A package's name as apt and dpkg tell it from those of other architectures.
+    pub(super) fn name_of(&self, package: &LockedPackage) -> String {
+        match self.foreign.contains(&package.architecture) {
+            true => format!("{}:{}", package.name, package.architecture),
+            false => package.name.clone(),
+        }
+    }
+}
+
+/// What a suite's base image is made of, as apt resolves it on an empty system: the essential
+/// and required packages, apt itself, the packages that are wanted, and all they depend on;
+/// nothing that is only recommended. Security and stable updates are in it.
+pub fn resolve(root: &AptRoot, wanted: &Wanted) -> Result<BootstrapLock, AptError> {
+    let Wanted { suite, arch, foreign, packages } = wanted.clone();
+    let want = Want::Packages { arch: arch.clone(), foreign: foreign.clone() };
+    let suite = root.suite(&suite, &want)?;
+    let mut names = base_packages(&suite, &arch, &want)?;
+    names.extend(packages);
     Ok(BootstrapLock {
         suite: suite.name.clone(),
-        arch: arch.to_owned(),
+        arch,
+        foreign,
         releases: releases(&suite)?,
-        packages: closure(&suite, root.mirrors(), &wanted)?,
+        packages: closure(&suite, root.mirrors(), &names)?,
     })
 }
 
-/// What every system of the suite has.
-fn base_packages(suite: &Suite<'_>, want: &Want) -> Result<BTreeSet<String>, AptError> {
+/// What every system of the suite has; nothing of a foreign architecture is.
+fn base_packages(suite: &Suite<'_>, arch: &str, want: &Want) -> Result<BTreeSet<String>, AptError> {
     let mut names = BTreeSet::from(["apt".to_owned()]);
     for index in suite.indices(want)? {
         for paragraph in paragraphs(&index.text) {
             let Some(name) = field(paragraph, "Package") else { continue };
+            if !matches!(field(paragraph, "Architecture"), Some(own) if own == arch || own == "all") {
+                continue;
+            }
             let needed = field(paragraph, "Essential") == Some("yes")
                 || field(paragraph, "Priority") == Some("required")
                 // Else apt takes the first way to a merged /usr, which brings a conversion tool.
@@ -211,6 +234,7 @@ mod tests {
         let lock = BootstrapLock {
             suite: "bookworm".into(),
             arch: "amd64".into(),
+            foreign: vec![],
             releases: vec![release],
             packages: vec![package],
         };
@@ -219,20 +243,43 @@ mod tests {
         let mut other = lock.clone();
         other.packages[0].version = "2".into();
         assert_ne!(key_of(&lock), key_of(&other));
+        let foreign = BootstrapLock { foreign: vec!["arm64".into()], ..lock.clone() };
+        assert_ne!(key_of(&lock), key_of(&foreign));
     }
 
     #[test]
     fn a_suite_resolves_with_its_security_updates_and_twice_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let root = AptRoot::of_host(dir.path()).expect("this test needs the apt mirror of this machine");
-        let lock = resolve(&root, "bookworm", "amd64", &["gcc".into()], &[]).unwrap();
+        let wanted = |packages: &[&str], foreign: &[&str]| Wanted {
+            suite: "bookworm".into(),
+            arch: "amd64".into(),
+            foreign: foreign.iter().map(|&name| name.to_owned()).collect(),
+            packages: packages.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let lock = resolve(&root, &wanted(&["gcc"], &[])).unwrap();
         let has = |name: &str| lock.packages.iter().any(|package| package.name == name);
         assert!(has("libc6") && has("dpkg") && has("apt") && has("gcc") && has("usr-is-merged"));
         assert!(!has("usrmerge") && !has("manpages-dev"), "recommended packages were taken");
         assert_eq!(lock.releases.len(), 3);
         assert!(lock.packages.iter().any(|package| package.mirror == MirrorKind::Security));
-        assert_eq!(resolve(&root, "bookworm", "amd64", &["gcc".into()], &[]).unwrap(), lock);
-        let error = resolve(&root, "bookworm", "amd64", &["no-such-package".into()], &[]).unwrap_err();
+        assert_eq!(resolve(&root, &wanted(&["gcc"], &[])).unwrap(), lock);
+        let error = resolve(&root, &wanted(&["no-such-package"], &[])).unwrap_err();
         assert!(error.to_string().contains("no-such-package"), "{error}");
+
+        // Libraries of another architecture come with what they need, and with nothing else of it.
+        let mixed = resolve(&root, &wanted(&["gcc", "libssl-dev:arm64"], &["arm64"])).unwrap();
+        let foreign: Vec<&str> = mixed
+            .packages
+            .iter()
+            .filter(|package| package.architecture == "arm64")
+            .map(|package| package.name.as_str())
+            .collect();
+        assert!(foreign.contains(&"libssl-dev") && foreign.contains(&"libc6"), "{foreign:?}");
+        assert!(!foreign.contains(&"dpkg") && foreign.len() < 10, "{foreign:?}");
+        let own = |lock: &BootstrapLock| lock.packages.iter().filter(|p| p.architecture != "arm64").count();
+        assert_eq!(own(&mixed), own(&lock));
+        let error = resolve(&root, &wanted(&["libssl-dev:arm64"], &[])).unwrap_err();
+        assert!(error.to_string().contains("libssl-dev:arm64"), "{error}");
     }
 }

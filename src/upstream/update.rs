@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use super::{
     AptError, AptRoot, ArchiveError, Expected, FetchError, Lock, LockError, LockedImage, LockedVersion,
-    SourceVersion, fetch, mirror_url, newest_mtime, resolve, source_versions,
+    SourceVersion, Wanted, fetch, mirror_url, newest_mtime, resolve, source_versions,
 };
 use crate::buildfile::{Origin, Upstream};
 use crate::store::LocalStore;
@@ -162,24 +162,14 @@ impl Updater<'_> {
     }
 
     /// Resolves what an image is made of now. Gives whether that is news.
-    pub fn image(
-        &self,
-        node: &str,
-        suite: &str,
-        arch: &str,
-        wanted: &[String],
-        lock: &mut Lock,
-    ) -> Result<bool, UpdateError> {
-        let closure = resolve(self.apt, suite, arch, wanted, &[])?;
+    pub fn image(&self, node: &str, wanted: &Wanted, lock: &mut Lock) -> Result<bool, UpdateError> {
+        let closure = resolve(self.apt, wanted)?;
         let before = lock.images.get(node);
         // Another day's release file that gives the same packages is no news.
-        let is_same = before.is_some_and(|before| {
-            before.wanted == wanted
-                && before.closure.packages == closure.packages
-                && before.closure.suite == suite
-        });
+        let is_same =
+            before.is_some_and(|before| before.is_of(wanted) && before.closure.packages == closure.packages);
         if !is_same {
-            lock.images.insert(node.to_owned(), LockedImage { wanted: wanted.to_vec(), closure });
+            lock.images.insert(node.to_owned(), LockedImage { wanted: wanted.packages.clone(), closure });
         }
         Ok(!is_same)
     }

@@ -206,6 +206,29 @@ image "x" {
     dockerfile "Dockerfile" platform="linux/amd64"
 }
 "#;
+    bracket_left_open: r#"target "x" { use "erlang[arch=amd64" at="/x"; run "make"; output "root" }"#;
+    fixed_by_no_condition: r#"target "x" { use "erlang[arch]" at="/x"; run "make"; output "root" }"#;
+    fixed_on_an_unknown_axis: r#"target "x" { use "erlang[arc=amd64]" at="/x"; run "make"; output "root" }"#;
+    fixed_to_an_unknown_value: r#"target "x" { use "erlang[arch=amd46]" at="/x"; run "make"; output "root" }"#;
+    fixed_on_an_axis_that_is_not_spanned: r#"target "x" image="toolchain[otp=27]" { run "make"; output "root" }"#;
+    fixed_where_no_cell_is: r#"
+        exclude otp="26.2.5" distro="debian-13"
+        target "x" { use "erlang[otp=26,distro=debian-13]" at="/x"; run "make"; output "root" }
+    "#;
+    unknown_alternative: r#"target "x" { use "erlang" "erlang-cros" at="/x"; run "make"; output "root" }
+        target "erlang-cross" { run "make"; output "root" }"#;
+    no_alternative_agrees: r#"
+        target "native" over="arch" { where arch="amd64"; run "make"; output "root" }
+        target "cross" over="arch" { where arch="amd64"; run "make"; output "root" }
+        target "x" over="arch" { use "native" "cross" at="/x"; run "make"; output "root" }
+    "#;
+    no_image_in_alternatives: r#"target "x" image=" " { run "make"; output "root" }"#;
+    image_without_the_libraries_of_a_package: r#"
+        image "tools" { bootstrap "bookworm" arch="amd64" { foreign "armhf" } }
+        package "hello" over="arch" image="tools" arch="{arch}" {
+            version "1"; maintainer "M <m@x.org>"; summary "s"; depends "auto"; copyright "c"; files "c" to="/"
+        }
+    "#;
     image_whose_name_is_none: r#"
 image "x" over="distro" { registry "example.org/{distro.format}:{distro}/x" platform="linux/amd64" }
 target "y" over="distro" image="x" { run "make"; output "root" }

@@ -1,7 +1,8 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -160,6 +161,16 @@ fn layer(files: &[(&str, &str)]) -> Vec<u8> {
     let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find_map(|path| fs::read(path).ok());
     let busybox = busybox.expect("this test needs busybox-static: run tests/prepare");
     let mut archive = tar::Builder::new(Vec::new());
+    // A directory that no layer names gets another mode from every engine.
+    let parents = files.iter().flat_map(|(path, _)| Path::new(path).ancestors().skip(1));
+    let dirs: BTreeSet<&Path> = parents.chain([Path::new("bin")]).collect();
+    for dir in dirs.into_iter().filter(|dir| !dir.as_os_str().is_empty()) {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(0o755);
+        header.set_size(0);
+        archive.append_data(&mut header, dir.join(""), std::io::empty()).unwrap();
+    }
     let mut add = |path: &str, mode: u32, bytes: &[u8]| {
         let mut header = tar::Header::new_gnu();
         header.set_mode(mode);

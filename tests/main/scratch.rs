@@ -74,7 +74,9 @@ impl Scratch {
     pub fn command(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
         command.args(words.split_whitespace()).current_dir(self.dir.path()).stdin(Stdio::null());
-        for name in ["FORGE_STORE", "FORGE_PROFILE", "FORGE_RUNNER", "SOURCE_DATE_EPOCH"] {
+        let forges = ["FORGE_STORE", "FORGE_PROFILE", "FORGE_RUNNER", "FORGE_ENGINES", "SOURCE_DATE_EPOCH"];
+        let dockers = ["DOCKER_CONFIG", "DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"];
+        for name in forges.into_iter().chain(dockers) {
             command.env_remove(name);
         }
         command.env("NO_COLOR", "1").envs(self.environment.iter().cloned());

@@ -1,9 +1,8 @@
 //! Targets, tests and images.
 
 use super::super::reader::{Reader, Text, bytes, duration};
-use super::{
-    constant, filter, names, over, reference, references, second, single, strings, target, templates,
-};
+use super::reference::{alternatives, arguments, named, references};
+use super::{constant, filter, names, over, second, single, strings, target, templates};
 use crate::buildfile::{
     Body, Command, Diagnostic, ImageSource, Input, InputSource, Place, Resources, Root, Target, Template,
 };
@@ -26,7 +25,7 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
         is_test,
         root: image.map_or(Root::Host, |image| match image.value.as_str() {
             "host" => Root::Host,
-            _ => Root::Image(reference(image)),
+            _ => Root::Image(alternatives(&image, &reader)),
         }),
         script: constant("", &reader),
         env: Vec::new(),
@@ -95,7 +94,7 @@ fn source(mut reader: Reader<'_>) -> Option<Input> {
     let upstream = reader.required("the name of an upstream");
     let place = place(&mut reader);
     reader.finish();
-    Some(Input { from: InputSource::Upstream(reference(upstream?)), place: place? })
+    Some(Input { from: InputSource::Upstream(named(upstream?)), place: place? })
 }
 
 fn files(mut reader: Reader<'_>) -> Option<Input> {
@@ -106,11 +105,12 @@ fn files(mut reader: Reader<'_>) -> Option<Input> {
 }
 
 fn uses(mut reader: Reader<'_>) -> Option<Input> {
-    let target = reader.required("the name of a target");
-    let output = reader.property("output").map(reference);
+    let targets = arguments(&mut reader, "the name of a target");
+    let output = reader.property("output").map(named);
     let place = place(&mut reader);
     reader.finish();
-    Some(Input { from: InputSource::Target { target: reference(target?), output }, place: place? })
+    let place = place.filter(|_| !targets.is_empty())?;
+    Some(Input { from: InputSource::Target { targets, output }, place })
 }
 
 fn place(reader: &mut Reader<'_>) -> Option<Place> {
@@ -183,15 +183,16 @@ pub fn image(mut reader: Reader<'_>) -> Option<Target> {
 fn bootstrap(mut reader: Reader<'_>) -> Option<ImageSource> {
     let suite = reader.required("a suite");
     let arch = reader.required_property("arch");
-    let mut packages = Vec::new();
-    for child in reader.children(&["packages"]) {
+    let (mut foreign, mut packages) = (Vec::new(), Vec::new());
+    for child in reader.children(&["foreign", "packages"]) {
         match child.name() {
+            "foreign" => foreign.extend(templates(child, "names of architectures")),
             "packages" => packages.extend(templates(child, "names of packages")),
-            _ => child.unknown(&["packages"]),
+            _ => child.unknown(&["foreign", "packages"]),
         }
     }
     reader.finish();
-    Some(ImageSource::Bootstrap { suite: suite?.template(), arch: arch?.template(), packages })
+    Some(ImageSource::Bootstrap { suite: suite?.template(), arch: arch?.template(), foreign, packages })
 }
 
 fn dockerfile(mut reader: Reader<'_>) -> Option<ImageSource> {

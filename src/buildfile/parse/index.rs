@@ -1,7 +1,8 @@
 //! Indices: what they gather, and what an index of each format says besides.
 
 use super::super::reader::{Reader, Text};
-use super::{constant, dimension, filter, names, over, reference, references, second, single, target};
+use super::reference::{named, references};
+use super::{constant, dimension, filter, names, over, second, single, target};
 use crate::buildfile::{
     Alias, AptSettings, Body, Diagnostic, Dimension, Index, IndexFormat, Keep, RpmSettings, Span, Target,
 };
@@ -181,5 +182,5 @@ fn alias(mut reader: Reader<'_>) -> Option<Alias> {
     let name = reader.required("the alias");
     let of = reader.required_property("of");
     reader.finish();
-    Some(Alias { name: name?.value, of: reference(of?) })
+    Some(Alias { name: name?.value, of: named(of?) })
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::super::reader::Reader;
 use super::super::reader::Text;
-use super::{constant, filter, names, over, reference, references, single, target, templates};
+use super::reference::{alternatives, named, references};
+use super::{constant, filter, names, over, single, target, templates};
 use crate::buildfile::{Body, Content, Diagnostic, InputSource, Package, Target, is_auto};
 
 /// Relation nodes, and the control fields they become.
@@ -55,7 +56,7 @@ const PACKAGE: [&str; 26] = [
 pub fn package(mut reader: Reader<'_>) -> Option<Target> {
     let name = names::name(&mut reader);
     let over = over(&mut reader);
-    let image = reader.property("image").map(reference);
+    let image = reader.property("image").map(|text| alternatives(&text, &reader)).unwrap_or_default();
     let format = reader.template("format").unwrap_or_else(|| constant("deb", &reader));
     let architecture = reader.required_property("arch");
     let mut package = Package {
@@ -161,12 +162,12 @@ fn compression(mut reader: Reader<'_>, package: &mut Package) {
 }
 
 fn content(mut reader: Reader<'_>) -> Option<Content> {
-    let target = reader.property("from");
-    let output = reader.property("output").map(reference);
+    let targets = reader.property("from").map(|text| alternatives(&text, &reader));
+    let output = reader.property("output").map(named);
     let path = reader.template("path").unwrap_or_else(|| constant("", &reader));
     let to = reader.required_property("to");
-    let from = match target {
-        Some(target) => InputSource::Target { target: reference(target), output },
+    let from = match targets {
+        Some(targets) => InputSource::Target { targets, output },
         None => InputSource::Files(
             reader.arguments("globs, or from=\"a target\"").into_iter().map(|g| g.value).collect(),
         ),
@@ -187,7 +188,7 @@ fn report_missing(package: &Package, reader: &Reader<'_>) {
         let diagnostic = Diagnostic::error(&reader.span(), message, format!("has no {name}"));
         reader.push(diagnostic.help(format!("add for example: {example}")));
     }
-    if package.wants_generated_depends() && package.image.is_none() {
+    if package.wants_generated_depends() && package.image.is_empty() {
         let auto = package.relations.values().flatten().find(|relation| is_auto(relation));
         let span = auto.map_or(reader.span(), |auto| auto.span.clone());
         let message = "\"auto\" asks the dependency generator of an image, and this package names none";

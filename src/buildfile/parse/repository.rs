@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::super::reader::{Reader, Text};
-use super::{constant, names, over, reference, references, target};
+use super::reference::{reference, references};
+use super::{constant, names, over, target};
 use crate::buildfile::{Body, Diagnostic, Publish, Reference, Target, Template};
 
 const PUBLISH: [&str; 5] = ["index", "requires", "retention", "sign", "url"];
@@ -66,8 +67,8 @@ fn url(mut reader: Reader<'_>) -> Option<String> {
 }
 
 fn repository(mut reader: Reader<'_>) -> Option<(Reference, Template)> {
-    let index = reader.required("the name of an index");
+    let index = reader.required("the name of an index").map(|text| reference(&text, &reader));
     let at = reader.template("at").unwrap_or_else(|| constant("", &reader));
     reader.finish();
-    Some((reference(index?), at))
+    Some((index?, at))
 }

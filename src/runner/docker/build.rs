@@ -60,6 +60,7 @@ impl Docker {
             blocking(move || Stage::prepare(&command, store)).await?
         };
         let built = tokio::select! {
+            lost = self.lost() => Err(lost),
             built = self.build(build, &stage, listener) => built,
             // The engine ends a build that nobody listens to.
             _ = stopped(None, cancel) => Err(RunError::Cancelled),
@@ -79,6 +80,7 @@ impl Docker {
         stage: &Stage,
         listener: impl FnMut(&str),
     ) -> Result<Option<Exit>, RunError> {
+        self.connect(stage.store()).await?;
         let mut log = Log::create(&stage.path("log"), listener)?;
         let mut told = Progress::default();
         let image = stage.path("image.tar");

@@ -21,11 +21,26 @@ use super::engine::{PID_LABEL, SCRATCH_LABEL, STORE_LABEL, engine_error, remove,
 /// Bytes of shared memory: the engine's own 64 MiB are less than some test suites need.
 const SHARED_MEMORY: i64 = 1 << 30;
 
+/// What stands in `/etc/hosts` and `/etc/resolv.conf` of a command without network. The engine
+/// mounts its own, which only the container can change; then process 1 is what it is everywhere.
+const IDENTITY: &str = "printf '127.0.0.1\\tlocalhost forge\\n::1\\tlocalhost\\n' >/etc/hosts; \
+                        : >/etc/resolv.conf; unset SHLVL; exec \"$0\" \"$@\"";
+
 /// A container that is removed however its command ends.
 pub(super) struct Container {
     client: Client,
     pub(super) id: String,
+    /// Containers that run nothing: their volumes are what is mounted from an engine elsewhere.
+    holders: Vec<String>,
     removed: bool,
+}
+
+/// From where a container has its mounts.
+pub(super) enum Mounts {
+    /// The stage, which the engine sees.
+    Stage,
+    /// Images that the engine has, each with the place of the tree in it.
+    Images(Vec<(String, String)>),
 }
 
 /// How a container's command ended.
@@ -38,15 +53,27 @@ impl Container {
     pub(super) async fn create(
         client: &Client,
         image: String,
+        mounts: Mounts,
         command: &Command,
         stage: &Stage,
     ) -> Result<Self, RunError> {
+        let mut container =
+            Self { client: client.clone(), id: String::new(), holders: Vec::new(), removed: false };
+        if let Mounts::Images(images) = &mounts {
+            for (image, at) in images {
+                let holder = container.make(holder(image, at, stage), command).await?;
+                container.holders.push(holder);
+            }
+        }
+        let description = description(image, &mounts, &container.holders, command, stage);
+        container.id = container.make(description, command).await?;
+        Ok(container)
+    }
+
+    async fn make(&self, description: ContainerCreateBody, command: &Command) -> Result<String, RunError> {
         let options = CreateContainerOptionsBuilder::default().platform(&command.platform).build();
-        let made = client
-            .create_container(Some(options), description(image, command, stage))
-            .await
-            .map_err(engine_error("create a container"))?;
-        Ok(Self { client: client.clone(), id: made.id, removed: false })
+        let made = self.client.create_container(Some(options), description).await;
+        Ok(made.map_err(engine_error("create a container"))?.id)
     }
 
     /// Ends all its processes. One that has ended is fine.
@@ -84,8 +111,24 @@ impl Container {
 
     pub(super) async fn remove(mut self) -> Result<(), RunError> {
         self.removed = true;
-        remove(&self.client, &self.id).await
+        let ids = self.take_ids();
+        remove_all(&self.client, ids).await
     }
+
+    /// The command's first: who holds a volume goes after who uses it.
+    fn take_ids(&mut self) -> Vec<String> {
+        let own = std::mem::take(&mut self.id);
+        let all = std::iter::once(own).chain(std::mem::take(&mut self.holders));
+        all.filter(|id| !id.is_empty()).collect()
+    }
+}
+
+async fn remove_all(client: &Client, ids: Vec<String>) -> Result<(), RunError> {
+    let mut all = Ok(());
+    for id in ids {
+        all = all.and(remove(client, &id).await);
+    }
+    all
 }
 
 impl Drop for Container {
@@ -93,37 +136,75 @@ impl Drop for Container {
         // Whoever waited for the command does so no longer. If the runtime ends before this is
         // done, the next sweep does it.
         if let (false, Ok(runtime)) = (self.removed, tokio::runtime::Handle::try_current()) {
-            let (client, id) = (self.client.clone(), std::mem::take(&mut self.id));
-            runtime.spawn(async move { remove(&client, &id).await });
+            let (client, ids) = (self.client.clone(), self.take_ids());
+            runtime.spawn(async move { remove_all(&client, ids).await });
         }
     }
 }
 
-fn description(image: String, command: &Command, stage: &Stage) -> ContainerCreateBody {
+fn labels(stage: &Stage) -> HashMap<String, String> {
     let labels = [
         (STORE_LABEL, store_name(stage.store())),
         (SCRATCH_LABEL, stage.name().to_owned()),
         (PID_LABEL, std::process::id().to_string()),
     ];
+    labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The engine fills a new volume with what the image has at its place; nothing is ever started.
+fn holder(image: &str, at: &str, stage: &Stage) -> ContainerCreateBody {
+    let volume = Mount { typ: Some(MountType::VOLUME), target: Some(at.to_owned()), ..Default::default() };
+    let host_config = HostConfig {
+        mounts: Some(vec![volume]),
+        network_mode: Some("none".to_owned()),
+        ..Default::default()
+    };
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: Some(vec!["-".to_owned()]),
+        labels: Some(labels(stage)),
+        host_config: Some(host_config),
+        ..Default::default()
+    }
+}
+
+fn description(
+    image: String,
+    mounts: &Mounts,
+    holders: &[String],
+    command: &Command,
+    stage: &Stage,
+) -> ContainerCreateBody {
+    let process_one = match mounts {
+        Mounts::Images(_) if !command.network => [&["/bin/sh", "-c", IDENTITY], &PROCESS_ONE[..]].concat(),
+        _ => PROCESS_ONE.to_vec(),
+    };
+    let host_config = HostConfig {
+        mounts: Some(match mounts {
+            Mounts::Stage => self::mounts(command, stage),
+            Mounts::Images(_) => vec![own_volume()],
+        }),
+        volumes_from: Some(holders.iter().map(|holder| format!("{holder}:ro")).collect()),
+        ..host_config(command)
+    };
     let environment = command.environment();
     ContainerCreateBody {
         image: Some(image),
-        cmd: Some(PROCESS_ONE.map(str::to_owned).to_vec()),
+        cmd: Some(process_one.into_iter().map(str::to_owned).collect()),
         env: Some(environment.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         working_dir: Some(WORK.to_owned()),
         hostname: Some(HOSTNAME.to_owned()),
         user: Some("0:0".to_owned()),
         attach_stdout: Some(true),
-        labels: Some(labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
-        host_config: Some(host_config(command, stage)),
+        labels: Some(labels(stage)),
+        host_config: Some(host_config),
         ..Default::default()
     }
 }
 
-fn host_config(command: &Command, stage: &Stage) -> HostConfig {
+fn host_config(command: &Command) -> HostConfig {
     let memory = command.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
     HostConfig {
-        mounts: Some(mounts(command, stage)),
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), "exec,nosuid,nodev,mode=1777".to_owned())])),
         network_mode: Some(if command.network { "default" } else { "none" }.to_owned()),
         cap_drop: Some(vec!["ALL".to_owned()]),

@@ -1,13 +1,16 @@
 use std::collections::HashMap;
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::Docker as Client;
 use bollard::errors::Error;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::{API_DEFAULT_VERSION, Docker as Client};
 
 use super::super::RunError;
+use super::address::EngineAddress;
+use super::tunnel::Tunnel;
 use crate::digest::Digest;
 use crate::store::LocalStore;
 
@@ -24,11 +27,19 @@ const OLDEST_API: (usize, usize) = (1, 41);
 /// An engine may take this long to answer. Loading an image answers when it is done.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// How often an engine elsewhere is asked whether it is still there, how long it may take to
+/// answer, and how many answers it may owe.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+const HEARTBEATS_MISSED: usize = 3;
+
 /// Runs commands in containers.
 #[derive(Clone, Debug)]
 pub struct Docker {
     pub(in super::super) client: Client,
+    address: EngineAddress,
     version: String,
+    /// The way to the engine, as long as anybody uses it.
+    tunnel: Option<Arc<Tunnel>>,
     /// One image is loaded at a time, so that none is loaded twice.
     pub(super) loading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -36,22 +47,68 @@ pub struct Docker {
 impl Docker {
     /// Connects to the engine that `DOCKER_HOST` names, or to the usual socket.
     pub async fn open() -> Result<Self, RunError> {
-        check_is_local(std::env::var("DOCKER_HOST").ok().as_deref())?;
-        let client = Client::connect_with_defaults().map_err(unreachable)?;
-        let client = client.negotiate_version().await.map_err(unreachable)?.with_timeout(PATIENCE);
+        Self::open_at(EngineAddress::of_environment().map_err(RunError::Setup)?).await
+    }
+
+    /// Connects to the engine at `address`.
+    pub async fn open_at(address: EngineAddress) -> Result<Self, RunError> {
+        let unreachable = |error| unreachable(&address, error);
+        let (client, tunnel) = match &address {
+            EngineAddress::Socket(path) => (by_socket(path), None),
+            EngineAddress::Tcp(host) => (by_tcp(host), None),
+            EngineAddress::Ssh(ssh) => {
+                let tunnel = Tunnel::open(ssh).await?;
+                (by_socket(&tunnel.socket()), Some(Arc::new(tunnel)))
+            }
+        };
+        let client = client.map_err(unreachable)?.negotiate_version().await.map_err(unreachable)?;
+        let client = client.with_timeout(PATIENCE);
         let api = client.client_version();
         if (api.major_version, api.minor_version) < OLDEST_API {
             return Err(RunError::Setup(format!(
                 "the Docker engine speaks API {api}; expected 1.41 or later (Docker 20.10); upgrade it"
             )));
         }
-        let version = client.version().await.map_err(unreachable)?.version.unwrap_or_default();
-        Ok(Self { client, version: format!("Docker {version}, API {api}"), loading: Arc::default() })
+        let told = client.version().await.map_err(unreachable)?;
+        let [version, arch] = [told.version, told.arch].map(Option::unwrap_or_default);
+        let version = format!("Docker {version} ({arch}), API {api}");
+        Ok(Self { client, address, version, tunnel, loading: Arc::default() })
     }
 
     /// What is used, in one line.
     pub fn describe(&self) -> String {
-        self.version.clone()
+        match self.is_here() {
+            true => self.version.clone(),
+            false => format!("{} at {}", self.version, self.address),
+        }
+    }
+
+    /// Whether it sees this machine's files.
+    pub(in super::super) fn is_here(&self) -> bool {
+        self.address.is_here()
+    }
+
+    /// Opens the way again if it broke, and ends what could not be ended over it: to be called
+    /// where something begins.
+    pub(super) async fn connect(&self, store: &LocalStore) -> Result<(), RunError> {
+        match &self.tunnel {
+            Some(tunnel) if tunnel.renew().await? => self.sweep(store).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends when an engine elsewhere has not answered for a while; never if it does, and never
+    /// here. A connection that nobody closes waits for ever.
+    pub(super) async fn lost(&self) -> RunError {
+        let mut missed = 0;
+        while self.is_here() || missed < HEARTBEATS_MISSED {
+            tokio::time::sleep(HEARTBEAT).await;
+            missed = match tokio::time::timeout(HEARTBEAT, self.client.ping()).await {
+                Ok(Ok(_)) => 0,
+                _ => missed + 1,
+            };
+        }
+        RunError::Infrastructure(format!("the Docker engine at {} does not answer any more", self.address))
     }
 
     /// Removes the containers, running or not, whose forge is dead. Killing a forge does not
@@ -73,9 +130,13 @@ impl Docker {
     }
 }
 
-/// What a store is called in a label.
-pub(super) fn store_name(store: &LocalStore) -> String {
-    Digest::of(store.root().as_os_str().as_encoded_bytes()).to_string()
+/// What a store is called in a label: by its machine as well, as several machines may use an
+/// engine, and keep their stores at the same path.
+pub(in super::super) fn store_name(store: &LocalStore) -> String {
+    let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
+    let host = rustix::system::uname();
+    let parts = [&machine, host.nodename().to_bytes(), store.root().as_os_str().as_encoded_bytes()];
+    Digest::of(&parts.join(&0)).to_string()
 }
 
 /// Whether a living process holds the scratch directory.
@@ -94,20 +155,34 @@ pub(super) async fn remove(client: &Client, id: &str) -> Result<(), RunError> {
     }
 }
 
-fn check_is_local(host: Option<&str>) -> Result<(), RunError> {
-    match host {
-        None => Ok(()),
-        Some(host) if host.starts_with("unix://") => Ok(()),
-        Some(host) => Err(RunError::Setup(format!(
-            "DOCKER_HOST is {host}; expected an engine on this machine (unix://…), as trees of the store are mounted from here"
-        ))),
-    }
+fn by_socket(path: &Path) -> Result<Client, Error> {
+    Client::connect_with_unix(&path.display().to_string(), PATIENCE.as_secs(), API_DEFAULT_VERSION)
 }
 
-fn unreachable(error: Error) -> RunError {
-    RunError::Setup(format!(
-        "the Docker engine cannot be reached: {error}; start it (`systemctl start docker`), and see that you may use its socket (group `docker`)"
-    ))
+/// By TLS if `DOCKER_TLS_VERIFY` or `DOCKER_CERT_PATH` is set, with the `ca.pem`, `cert.pem` and
+/// `key.pem` of the latter, which is `~/.docker` by default.
+fn by_tcp(host: &str) -> Result<Client, Error> {
+    let address = format!("tcp://{host}");
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let (verify, dir) = (set("DOCKER_TLS_VERIFY"), set("DOCKER_CERT_PATH").map(PathBuf::from));
+    if verify.is_none() && dir.is_none() {
+        return Client::connect_with_http(&address, PATIENCE.as_secs(), API_DEFAULT_VERSION);
+    }
+    let usual = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".docker");
+    let dir = dir.unwrap_or_else(usual);
+    let [key, cert, ca] = ["key.pem", "cert.pem", "ca.pem"].map(|name| dir.join(name));
+    Client::connect_with_ssl(&address, &key, &cert, &ca, PATIENCE.as_secs(), API_DEFAULT_VERSION)
+}
+
+fn unreachable(address: &EngineAddress, error: Error) -> RunError {
+    RunError::Setup(match address.is_here() {
+        true => format!(
+            "the Docker engine cannot be reached: {error}; start it (`systemctl start docker`), and see that you may use its socket (group `docker`)"
+        ),
+        false => format!(
+            "the Docker engine at {address} cannot be reached: {error}; see that `docker -H {address} version` works"
+        ),
+    })
 }
 
 /// For `map_err`: what the engine refuses will be refused again; anything else may pass.
@@ -123,14 +198,6 @@ pub(super) fn engine_error(doing: &'static str) -> impl FnOnce(Error) -> RunErro
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_an_engine_on_this_machine_will_do() {
-        assert!(check_is_local(None).is_ok());
-        assert!(check_is_local(Some("unix:///run/docker.sock")).is_ok());
-        let error = check_is_local(Some("tcp://example.org:2376")).unwrap_err().to_string();
-        assert!(error.contains("DOCKER_HOST is tcp://example.org:2376"), "{error}");
-    }
 
     #[test]
     fn a_scratch_is_held_as_long_as_its_owner_lives() {

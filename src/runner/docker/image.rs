@@ -8,9 +8,9 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tar::Builder;
 
-use super::super::RunError;
 use super::super::stage::blocking;
-use super::archive::{append_file, append_tree, made, streamed};
+use super::super::{Mount, RunError};
+use super::archive::{append_dir, append_file, append_tree, made, streamed};
 use super::engine::{Docker, engine_error};
 use crate::digest::Digest;
 use crate::store::{Entry, Kind, LocalStore, StoreError, Tree};
@@ -27,8 +27,34 @@ impl Docker {
         platform: &str,
         store: &Arc<LocalStore>,
     ) -> Result<String, RunError> {
+        self.load("root", root, platform, store, move |store| Ok(Placed::root(store.tree(root)?))).await
+    }
+
+    /// The name of the image that holds the tree of `mount` at its place, and nothing else. It is
+    /// treated as a root is.
+    pub(super) async fn load_mount(
+        &self,
+        mount: &Mount,
+        platform: &str,
+        store: &Arc<LocalStore>,
+    ) -> Result<String, RunError> {
+        let (tree, at) = (mount.tree, mount.at.clone());
+        let content = Digest::of(format!("{tree} {at}").as_bytes());
+        self.load("mount", content, platform, store, move |store| Ok(Placed { tree: store.tree(tree)?, at }))
+            .await
+    }
+
+    /// The image of the kind and content; it is made of `tree` where it is absent.
+    async fn load(
+        &self,
+        kind: &str,
+        content: Digest,
+        platform: &str,
+        store: &Arc<LocalStore>,
+        tree: impl FnOnce(&LocalStore) -> Result<Placed, StoreError> + Send + 'static,
+    ) -> Result<String, RunError> {
         let platform = Platform::parse(platform)?;
-        let name = format!("forge/root:{root}-{}", platform.suffix());
+        let name = format!("forge/{kind}:{content}-{}", platform.suffix());
         let _alone = self.loading.lock().await;
         match self.client.inspect_image(&name).await {
             Ok(_) => return Ok(name),
@@ -37,7 +63,7 @@ impl Docker {
         }
         let layer = {
             let store = store.clone();
-            blocking(move || Layer::measure(root, store)).await?
+            blocking(move || Layer::measure(tree(&store)?, store)).await?
         };
         let written = name.clone();
         let (body, sent) = streamed(move |to| layer.write_image(&written, &platform, to));
@@ -80,21 +106,45 @@ impl Platform {
     }
 }
 
-/// A root as the one layer of an image. It is written twice: the name of its bytes must be
+/// A tree, and where in an image it is.
+struct Placed {
+    tree: Tree,
+    /// An absolute path; empty for a root.
+    at: String,
+}
+
+impl Placed {
+    fn root(tree: Tree) -> Self {
+        Self { tree: with_open_tmp(tree), at: String::new() }
+    }
+
+    fn write(&self, store: &LocalStore, to: &mut dyn Write) -> io::Result<()> {
+        let mut archive = Builder::new(to);
+        let mut prefix = String::new();
+        for part in self.at.split('/').filter(|part| !part.is_empty()) {
+            prefix.push_str(part);
+            append_dir(&mut archive, &prefix, 0o755, ROOT_TIME)?;
+            prefix.push('/');
+        }
+        append_tree(&mut archive, &prefix, &self.tree, store, ROOT_TIME)?;
+        archive.finish()
+    }
+}
+
+/// A tree as the one layer of an image. It is written twice: the name of its bytes must be
 /// known before they are sent, and writing it again is cheaper than keeping it.
 struct Layer {
-    tree: Tree,
+    tree: Placed,
     store: Arc<LocalStore>,
     size: u64,
     sha256: String,
 }
 
 impl Layer {
-    fn measure(root: Digest, store: Arc<LocalStore>) -> Result<Self, StoreError> {
-        let tree = with_open_tmp(store.tree(root)?);
+    fn measure(tree: Placed, store: Arc<LocalStore>) -> Result<Self, StoreError> {
         let mut measure = Measure::default();
-        write_layer(&tree, &store, &mut measure).map_err(|error| {
-            error.downcast().unwrap_or_else(StoreError::io("read the tree of", store.object_path(root)))
+        tree.write(&store, &mut measure).map_err(|error| {
+            error.downcast().unwrap_or_else(StoreError::io("read the trees in", store.root()))
         })?;
         let sha256 = hex(&measure.hasher.finalize());
         Ok(Self { tree, store, size: measure.size, sha256 })
@@ -125,7 +175,7 @@ impl Layer {
         header.set_path(&layer_name)?;
         header.set_cksum();
         image.get_mut().write_all(header.as_bytes())?;
-        write_layer(&self.tree, &self.store, image.get_mut())?;
+        self.tree.write(&self.store, image.get_mut())?;
         // A tar is a whole number of blocks already: nothing to fill up.
         image.finish()
     }
@@ -136,12 +186,6 @@ fn with_open_tmp(tree: Tree) -> Tree {
     let is_dir = tree.get("tmp").is_none_or(|entry| entry.kind == Kind::Dir);
     let tmp = is_dir.then(|| Entry { path: "tmp".to_owned(), mode: 0o1777, kind: Kind::Dir });
     Tree::new(tree.entries().iter().cloned().chain(tmp).collect())
-}
-
-fn write_layer(tree: &Tree, store: &LocalStore, to: &mut dyn Write) -> io::Result<()> {
-    let mut archive = Builder::new(to);
-    append_tree(&mut archive, "", tree, store, ROOT_TIME)?;
-    archive.finish()
 }
 
 #[derive(Default)]

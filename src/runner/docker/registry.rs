@@ -99,17 +99,21 @@ fn platform(told: &OciPlatform) -> Option<String> {
 
 fn refused(reference: &ImageReference, error: Error) -> RunError {
     let registry = reference.registry();
+    // Registries answer with several lines.
+    let one_line = |message: String| message.split_whitespace().collect::<Vec<_>>().join(" ");
     match error {
         Error::DockerResponseServerError { status_code, message }
             if matches!(status_code, 401 | 403 | 404) || message.contains(ASKS_FOR_LOGIN) =>
         {
             RunError::Setup(format!(
-                "{reference}: its registry ({registry}) does not give it: {message}; look at the name, and run \
-                 `docker login {registry}` if it is private"
+                "{reference}: its registry ({registry}) does not give it: {}; look at the name, and run \
+                 `docker login {registry}` if it is private",
+                one_line(message)
             ))
         }
         Error::DockerResponseServerError { message, .. } => RunError::Infrastructure(format!(
-            "{reference}: its registry ({registry}) cannot be asked: {message}"
+            "{reference}: its registry ({registry}) cannot be asked: {}",
+            one_line(message)
         )),
         error => RunError::Infrastructure(format!("{reference}: the Docker engine does not answer: {error}")),
     }

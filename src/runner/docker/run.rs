@@ -17,12 +17,26 @@ use super::super::paths::components;
 use super::super::stage::{Stage, Stop, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError};
 use super::archive::{append_dir, append_file, append_tree, made, streamed, unpack};
-use super::container::Container;
+use super::container::{Container, Mounts};
 use super::engine::{Docker, engine_error};
+use crate::digest::Digest;
 use crate::store::{LocalStore, StoreError};
 
 impl Docker {
     pub(in super::super) async fn run(
+        &self,
+        command: &Command,
+        store: &Arc<LocalStore>,
+        listener: impl FnMut(&str),
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Outcome, RunError> {
+        tokio::select! {
+            ran = self.load_and_run(command, store, listener, cancel) => ran,
+            lost = self.lost() => Err(lost),
+        }
+    }
+
+    async fn load_and_run(
         &self,
         command: &Command,
         store: &Arc<LocalStore>,
@@ -35,15 +49,19 @@ impl Docker {
                 "the docker runner cannot show this machine's own root; name an image, or use the sandbox runner".into(),
             ));
         };
-        let image = tokio::select! {
-            image = self.load_root(root, &command.platform, store) => image?,
+        let (image, mounts) = tokio::select! {
+            images = self.load_images(root, command, store) => images?,
             _ = stopped(None, cancel.clone()) => return Err(RunError::Cancelled),
         };
         let stage = {
-            let (command, store) = (command.clone(), store.clone());
-            blocking(move || lay_out(&command, store)).await?
+            let (mut laid_out, store) = (command.clone(), store.clone());
+            if !self.is_here() {
+                // Nothing is mounted from here.
+                laid_out.mounts.clear();
+            }
+            blocking(move || lay_out(&laid_out, store)).await?
         };
-        let container = Container::create(&self.client, image, command, &stage).await?;
+        let container = Container::create(&self.client, image, mounts, command, &stage).await?;
         let ran = self.execute(&container, command, &stage, listener, cancel).await;
         let removed = container.remove().await;
         match ran {
@@ -56,6 +74,25 @@ impl Docker {
                 Err(error)
             }
         }
+    }
+
+    /// What the engine must have before it can make the container.
+    async fn load_images(
+        &self,
+        root: Digest,
+        command: &Command,
+        store: &Arc<LocalStore>,
+    ) -> Result<(String, Mounts), RunError> {
+        self.connect(store).await?;
+        let image = self.load_root(root, &command.platform, store).await?;
+        if self.is_here() {
+            return Ok((image, Mounts::Stage));
+        }
+        let mut images = Vec::new();
+        for mount in &command.mounts {
+            images.push((self.load_mount(mount, &command.platform, store).await?, mount.at.clone()));
+        }
+        Ok((image, Mounts::Images(images)))
     }
 
     async fn execute(

@@ -7,6 +7,7 @@ use bollard::query_parameters::ListContainersOptionsBuilder;
 use tokio::sync::watch;
 
 use super::support::{Fixture, alive, docker, sandbox, until};
+use crate::runner::docker::store_name;
 use crate::runner::{Runner, RunnerKind};
 use crate::store::LocalStore;
 
@@ -50,7 +51,7 @@ async fn a_container_whose_forge_was_killed_is_removed_by_the_next_sweep() {
     let runner = docker().await;
     let Runner::Docker(engine) = &runner else { unreachable!() };
     let containers = async || {
-        let filters = [("label", vec![format!("forge.store={}", store_label(&fixture))])].into();
+        let filters = [("label", vec![format!("forge.store={}", store_name(&fixture.store))])].into();
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         engine.client.list_containers(Some(options)).await.unwrap().len()
     };
@@ -97,8 +98,4 @@ async fn a_sandbox_dies_with_its_forge() {
     runner.sweep(&fixture.store).await.unwrap();
     fixture.store.sweep().unwrap();
     fixture.assert_nothing_left();
-}
-
-fn store_label(fixture: &Fixture) -> String {
-    crate::digest::Digest::of(fixture.store.root().as_os_str().as_encoded_bytes()).to_string()
 }

@@ -49,7 +49,7 @@ async fn a_dockerfile_becomes_a_root_that_both_runners_can_use() {
     }
     let mut command = fixture.command("cat /usr/name /usr/hard; cat /usr/payload");
     command.root = crate::runner::Root::Tree(outcome.outputs["root"]);
-    for runner in super::support::both().await {
+    for runner in super::support::all().await {
         assert_eq!(fixture.said(&runner, &command).await, "value\nvalue\ncarried");
     }
     fixture.assert_nothing_left();

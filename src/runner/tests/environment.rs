@@ -1,8 +1,8 @@
-use super::support::{Fixture, both, needs_root, sandbox};
+use super::support::{Fixture, all, needs_root, sandbox};
 use crate::runner::{Mount, Root, RunError, WorkCopy};
 
 #[tokio::test]
-async fn both_runners_show_the_same_world() {
+async fn all_runners_show_the_same_world() {
     needs_root();
     let fixture = Fixture::new();
     let mut command = fixture.command(
@@ -14,8 +14,9 @@ async fn both_runners_show_the_same_world() {
          cat /etc/passwd; cd /; touch /new /usr/new; mkdir -p /opt/a/b; rm -r /root; ls / /usr",
     );
     command.env = [("B".to_owned(), "two words".to_owned()), ("LANG".to_owned(), "C".to_owned())].into();
-    let [sandbox, docker] = both().await;
+    let [sandbox, docker, elsewhere] = all().await;
     let (ours, theirs) = (fixture.said(&sandbox, &command).await, fixture.said(&docker, &command).await);
+    assert_eq!(theirs, fixture.said(&elsewhere, &command).await);
     // The engine mounts /sys, which it cannot be told not to, and leaves its mark.
     let without = |text: &str| -> Vec<String> {
         text.lines().filter(|line| !matches!(*line, "sys" | ".dockerenv")).map(str::to_owned).collect()
@@ -43,7 +44,7 @@ async fn without_a_network_there_is_only_loopback_and_it_works() {
     let fixture = Fixture::new();
     let script = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; ping -c1 -W1 127.0.0.1 >/dev/null 2>&1 || \
                   { (echo ok | nc -l -p 4000 &) ; sleep 0.2; nc 127.0.0.1 4000 </dev/null; }";
-    for runner in both().await {
+    for runner in all().await {
         let said = fixture.said(&runner, &fixture.command(script)).await;
         assert!(said.starts_with("lo\n"), "{}: {said}", runner.name());
         let interfaces = said.lines().filter(|line| *line != "ok").count();
@@ -69,7 +70,7 @@ async fn mounts_are_seen_wherever_they_are_and_cannot_be_written() {
     );
     let places = ["/usr/lib/x", "/opt/deep/er", "/forge/work/in", "/tmp/y", "/lib/abs"];
     command.mounts = places.map(|at| Mount { tree, at: at.to_owned() }).to_vec();
-    for runner in both().await {
+    for runner in all().await {
         assert_eq!(
             fixture.said(&runner, &command).await,
             "alphabeta\n".repeat(5) + "1\n",
@@ -96,7 +97,7 @@ async fn the_root_is_writable_and_thrown_away() {
     let fixture = Fixture::new();
     let script = "test ! -e /etc/new; echo new > /etc/new; echo changed >> /etc/passwd; rm /usr/bin/vi; \
                   chmod 000 /usr/lib; mv /var /var2; cat /etc/new";
-    for runner in both().await {
+    for runner in all().await {
         for _ in 0..2 {
             assert_eq!(fixture.said(&runner, &fixture.command(script)).await, "new\n", "{}", runner.name());
         }
@@ -118,7 +119,7 @@ async fn copies_are_private_and_have_the_source_date() {
         .to_vec();
     let expected = "src/a 1700000000 644 0\nsrc/d/b 1700000000 644 0\nsrc/d/more/c 1700000000 644 0\n\
                     c 1700000000 644 0\nalphax\n";
-    for runner in both().await {
+    for runner in all().await {
         for _ in 0..2 {
             assert_eq!(fixture.said(&runner, &command).await, expected, "{}", runner.name());
         }
@@ -149,7 +150,7 @@ async fn apt_like_work_needs_no_more_than_the_capabilities_there_are() {
                   su -s /bin/sh nobody -c 'id -u; cat /etc/passwd >/dev/null; echo x > /tmp/n'; \
                   mkdir -p r/bin; cp /usr/bin/busybox r/bin/sh; chroot r /bin/sh -c 'echo chrooted'; \
                   mknod dev b 8 0 2>/dev/null && echo device; mount -t tmpfs x r 2>/dev/null && echo mounted; true";
-    for runner in both().await {
+    for runner in all().await {
         let said = fixture.said(&runner, &fixture.command(script)).await;
         assert_eq!(said, "65534 4755\n65534\nchrooted\n", "{}", runner.name());
     }

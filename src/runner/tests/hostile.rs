@@ -1,4 +1,4 @@
-use super::support::{Fixture, both};
+use super::support::{Fixture, all};
 use crate::runner::{Mount, Root, RunError, WorkCopy};
 use crate::store::{Entry, Kind, StoreError, Tree};
 
@@ -9,7 +9,7 @@ async fn a_daemon_dies_with_its_command_before_the_outputs_are_taken() {
         "mkdir $OUT/d; setsid sh -c 'while :; do echo x >> $OUT/d/f; done' >/dev/null 2>&1 </dev/null & sleep 0.3",
     );
     command.outputs = vec!["d".to_owned()];
-    for runner in both().await {
+    for runner in all().await {
         let outcome = fixture.run(&runner, &command).await.unwrap();
         let tree = fixture.store.tree(outcome.outputs["d"]).unwrap();
         let Kind::File { object, size } = tree.get("f").unwrap().kind else { panic!() };
@@ -25,7 +25,7 @@ async fn a_pipe_or_a_device_among_the_outputs_is_told() {
     let fixture = Fixture::new();
     let mut command = fixture.command("mkdir -p $OUT/root/a; mkfifo $OUT/root/a/pipe; echo made it");
     command.outputs = vec!["root".to_owned()];
-    for runner in both().await {
+    for runner in all().await {
         let error = fixture.run(&runner, &command).await.unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -43,7 +43,7 @@ async fn what_an_action_leaves_closed_is_cleaned_away() {
     let fixture = Fixture::new();
     let script = "mkdir -p $OUT/a/b/c work/x; touch $OUT/a/b/c/f; chmod 000 $OUT/a/b/c $OUT/a/b $OUT/a work; \
                   mkdir -p /usr/closed/x; chmod 000 /usr/closed; chmod 000 /";
-    for runner in both().await {
+    for runner in all().await {
         fixture.run(&runner, &fixture.command(script)).await.unwrap();
         fixture.assert_nothing_left();
     }
@@ -56,7 +56,7 @@ async fn an_out_directory_that_is_a_link_shows_nothing_of_the_host() {
     command.outputs = vec!["shadow".to_owned()];
     let mut nested = fixture.command("ln -s /etc $OUT/pkg");
     nested.outputs = vec!["pkg/shadow".to_owned()];
-    for runner in both().await {
+    for runner in all().await {
         for command in [&command, &nested] {
             let error = fixture.run(&runner, command).await.unwrap_err();
             assert!(matches!(error, RunError::UnfitOutput { .. }), "{}: {error}", runner.name());
@@ -75,7 +75,7 @@ async fn a_link_in_a_copied_tree_leads_no_other_copy_out() {
     let trap = fixture.store.put_tree(&trap).unwrap();
     let tree = fixture.tree(&[("planted", "x")]);
     let copy = |tree, into: &str| WorkCopy { tree, into: into.to_owned() };
-    for runner in both().await {
+    for runner in all().await {
         for into in ["src", "src/below"] {
             let mut command = fixture.command("true");
             command.copies = vec![copy(trap, "."), copy(tree, into)];
@@ -95,7 +95,7 @@ async fn what_cannot_be_is_refused_before_anything_runs() {
     let fixture = Fixture::new();
     let tree = fixture.tree(&[("a", "a")]);
     let mount = |at: &str| Mount { tree, at: at.to_owned() };
-    for runner in both().await {
+    for runner in all().await {
         let mut nested = fixture.command("true");
         nested.mounts = vec![mount("/opt/a/b"), mount("/opt/a-b"), mount("/opt/a")];
         let mut outside = fixture.command("true");
@@ -123,7 +123,7 @@ async fn an_object_that_is_gone_is_the_stores_fault() {
     mount.mounts = vec![Mount { tree, at: "/in".to_owned() }];
     let mut copy = fixture.command("true");
     copy.copies = vec![WorkCopy { tree, into: "in".to_owned() }];
-    for runner in both().await {
+    for runner in all().await {
         for command in [&root, &mount, &copy] {
             let error = fixture.run(&runner, command).await.unwrap_err();
             let missing = matches!(error, RunError::Store(StoreError::Missing(digest)) if digest == gone);

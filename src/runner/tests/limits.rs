@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::support::{Fixture, alive, both, until};
+use super::support::{Fixture, alive, all, until};
 use crate::runner::{Exit, RunError, Runner};
 
 /// Starts what would go on after its parents, each in a way that survives a simple kill.
@@ -16,7 +16,7 @@ fn survivors(word: &str) -> String {
 #[tokio::test]
 async fn a_timeout_ends_the_whole_family_at_once() {
     let fixture = Fixture::new();
-    for (runner, word) in both().await.into_iter().zip(["7000101", "7000102"]) {
+    for (runner, word) in all().await.into_iter().zip(["7000101", "7000102", "7000103"]) {
         let mut command = fixture.command(&format!("{} echo started; sleep {word}", survivors(word)));
         command.timeout = Some(Duration::from_secs(2));
         let begun = Instant::now();
@@ -33,7 +33,7 @@ async fn a_timeout_ends_the_whole_family_at_once() {
 #[tokio::test]
 async fn a_cancelled_command_is_gone_when_the_call_returns() {
     let fixture = Fixture::new();
-    for (runner, word) in both().await.into_iter().zip(["7000201", "7000202"]) {
+    for (runner, word) in all().await.into_iter().zip(["7000201", "7000202", "7000203"]) {
         let (cancel, cancelled) = watch::channel(false);
         let command = fixture.command(&format!("{} echo started; sleep {word}", survivors(word)));
         let ended = runner.run(&command, &fixture.store, |_| _ = cancel.send(true), cancelled).await;
@@ -47,7 +47,7 @@ async fn a_cancelled_command_is_gone_when_the_call_returns() {
 async fn a_command_cancelled_before_it_began_does_not_run() {
     let fixture = Fixture::new();
     let (_cancel, cancelled) = watch::channel(true);
-    for runner in both().await {
+    for runner in all().await {
         let command = fixture.command("sleep 600");
         let ended = runner.run(&command, &fixture.store, |_| {}, cancelled.clone()).await;
         assert!(matches!(ended, Err(RunError::Cancelled)), "{}", runner.name());
@@ -58,7 +58,7 @@ async fn a_command_cancelled_before_it_began_does_not_run() {
 #[tokio::test]
 async fn a_future_that_is_dropped_takes_its_command_along() {
     let fixture = Fixture::new();
-    for (runner, word) in both().await.into_iter().zip(["7000301", "7000302"]) {
+    for (runner, word) in all().await.into_iter().zip(["7000301", "7000302", "7000303"]) {
         let (_cancel, never) = watch::channel(false);
         let (started, mut begun) = watch::channel(false);
         let command = fixture.command(&format!("echo go; sleep {word}"));
@@ -78,7 +78,7 @@ async fn a_future_that_is_dropped_takes_its_command_along() {
 #[tokio::test]
 async fn memory_is_limited_and_its_end_has_a_name() {
     let fixture = Fixture::new();
-    for runner in both().await {
+    for runner in all().await {
         assert_enforces_limits(&runner);
         let mut command =
             fixture.command("head -c 200000000 /dev/zero | tail -c 200000000 >/dev/null; echo unreached");
@@ -104,7 +104,7 @@ async fn memory_is_limited_and_its_end_has_a_name() {
 #[tokio::test]
 async fn processor_time_is_limited() {
     let fixture = Fixture::new();
-    for runner in both().await {
+    for runner in all().await {
         assert_enforces_limits(&runner);
         // Two busy loops for two seconds on a fifth of a processor: 40 ticks of a hundredth of a
         // second, and not the 200 and more that they would take.

@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod dockerfile;
+mod engine;
 mod environment;
 mod hostile;
 mod limits;

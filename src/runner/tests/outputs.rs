@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::support::{Fixture, both};
+use super::support::{Fixture, all};
 use crate::runner::{Exit, RunError};
 use crate::store::{Entry, Kind};
 
@@ -16,9 +16,10 @@ async fn both_runners_give_the_same_trees() {
          chmod 555 $OUT/closed; ln -s x $OUT/alone; mkdir $OUT/pkg; echo deb > $OUT/pkg/x.deb; echo no > $OUT/undeclared",
     );
     command.outputs = ["root", "closed", "alone", "pkg/x.deb"].map(str::to_owned).to_vec();
-    let [sandbox, docker] = both().await;
+    let [sandbox, docker, elsewhere] = all().await;
     let ours = fixture.run(&sandbox, &command).await.unwrap();
     assert_eq!(ours, fixture.run(&docker, &command).await.unwrap());
+    assert_eq!(ours, fixture.run(&elsewhere, &command).await.unwrap());
     let tree = |name: &str| fixture.store.tree(ours.outputs[name]).unwrap();
     let root = tree("root");
     let paths: Vec<_> = root.entries().iter().map(|entry| entry.path.as_str()).collect();
@@ -41,7 +42,7 @@ async fn a_missing_output_is_named_and_the_log_kept() {
     command.outputs = vec!["root".to_owned()];
     let mut without_out = fixture.command("rmdir $OUT");
     without_out.outputs = vec!["root".to_owned()];
-    for runner in both().await {
+    for runner in all().await {
         let error = fixture.run(&runner, &command).await.unwrap_err();
         assert_eq!(error.to_string(), "output 'root' was not made; the command must leave it at $OUT/root");
         assert_eq!(fixture.log_of(&error), "did nothing\n");
@@ -54,7 +55,7 @@ async fn a_missing_output_is_named_and_the_log_kept() {
 #[tokio::test]
 async fn a_failure_says_how_it_ended() {
     let fixture = Fixture::new();
-    for runner in both().await {
+    for runner in all().await {
         for (script, exit) in [
             ("echo before; exit 7", Exit::Code(7)),
             ("false; echo after", Exit::Code(1)),
@@ -76,7 +77,7 @@ async fn a_root_without_a_shell_is_a_fault_of_the_setup() {
     let fixture = Fixture::new();
     let mut command = fixture.command("true");
     command.root = crate::runner::Root::Tree(fixture.tree(&[("etc/nothing", "")]));
-    for runner in both().await {
+    for runner in all().await {
         let error = fixture.run(&runner, &command).await.unwrap_err();
         assert!(
             matches!(&error, RunError::Setup(text) if text.contains("/bin/sh")),
@@ -98,7 +99,7 @@ async fn the_log_has_both_streams_in_order_byte_by_byte() {
     }
     expected.extend(b"\xff\0\x01\r\nno end");
     let (_cancel, never) = watch::channel(false);
-    for runner in both().await {
+    for runner in all().await {
         let mut lines = Vec::new();
         let command = fixture.command(script);
         let listener = |line: &str| lines.push(line.to_owned());
@@ -112,7 +113,7 @@ async fn the_log_has_both_streams_in_order_byte_by_byte() {
 #[tokio::test]
 async fn lines_are_told_while_the_command_runs() {
     let fixture = Fixture::new();
-    for runner in both().await {
+    for runner in all().await {
         let (cancel, cancelled) = watch::channel(false);
         let listener = move |line: &str| {
             assert_eq!(line, "now");

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::engine::Engine;
 use crate::digest::Digest;
-use crate::runner::{Command, Outcome, Root, RunError, Runner, RunnerKind};
+use crate::runner::stage::blocking;
+use crate::runner::{Command, Docker, Outcome, Root, RunError, Runner, RunnerKind};
 use crate::store::{Entry, Kind, LocalStore, Tree};
 
 /// A store with a root tree in it: a static busybox and the directories a system has.
@@ -96,9 +98,15 @@ impl Fixture {
     }
 }
 
-/// Both runners; a test that cannot have them fails and says what to install.
-pub(super) async fn both() -> [Runner; 2] {
-    [sandbox().await, docker().await]
+/// All runners, the last one an engine that sees nothing of this machine's files. A test that
+/// cannot have them fails and says what to install.
+pub(super) async fn all() -> [Runner; 3] {
+    [sandbox().await, docker().await, Runner::Docker(elsewhere().await)]
+}
+
+pub(super) async fn elsewhere() -> Docker {
+    let address = blocking(Engine::shared).await.parse().unwrap();
+    Docker::open_at(address).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub(super) async fn sandbox() -> Runner {

@@ -79,7 +79,7 @@ fn docker_gives_the_same_bytes(project: &Project) {
     // The other store starts with the downloads of the first, and with none of its results.
     for room in ["objects", "sha256"] {
         fs::create_dir_all(project.path().join("cache-docker")).unwrap();
-        let from = project.path().join("cache").join(room);
+        let from = project.store().join(room);
         let to = project.path().join("cache-docker").join(room);
         assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
     }
@@ -107,7 +107,7 @@ fn node_of(project: &Project, target: &str) -> String {
     node["name"].as_str().unwrap().to_owned()
 }
 
-fn lintian_finds_no_error(project: &Project) {
+pub fn lintian_finds_no_error(project: &Project) {
     let output = Command::new("lintian")
         .args(["--allow-root", "--fail-on", "error", "--tag-display-limit", "0"])
         .args(project.debs("27"))

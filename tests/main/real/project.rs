@@ -10,11 +10,12 @@ use std::time::Duration;
 /// A copy of what the repository holds, built by one of its profiles.
 pub struct Project {
     dir: tempfile::TempDir,
-    profile: &'static str,
+    pub profile: &'static str,
+    store: PathBuf,
 }
 
 impl Project {
-    /// With a key to sign with.
+    /// With a key to sign with, and a store of its own unless FORGE_REAL_STORE names one that several share.
     pub fn new(profile: &'static str) -> Self {
         let dir = tempfile::Builder::new().prefix("forge-real-").tempdir().unwrap();
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -22,7 +23,8 @@ impl Project {
             let copied = Command::new("cp").arg("-r").arg(here.join(name)).arg(dir.path()).status().unwrap();
             assert!(copied.success());
         }
-        let project = Self { dir, profile };
+        let store = std::env::var_os("FORGE_REAL_STORE").map_or(dir.path().join("cache"), PathBuf::from);
+        let project = Self { dir, profile, store };
         project.forge(&["key", "new", "keys/archive.asc", "--user-id", "Real Input <test@localhost>"]);
         project
     }
@@ -31,21 +33,42 @@ impl Project {
         self.dir.path()
     }
 
-    pub fn try_forge(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
-        command
-            .current_dir(self.path())
-            .args(["--profile", self.profile])
-            .args(arguments)
-            .env("NO_COLOR", "1");
-        command.output().unwrap()
+    pub fn store(&self) -> &Path {
+        &self.store
     }
 
+    /// Takes the result of a key away: what has it is run again.
+    pub fn forget(&self, key: &str) {
+        let (room, rest) = key.split_at(2);
+        fs::remove_file(self.store.join("results").join(room).join(rest)).unwrap();
+    }
+
+    pub fn try_forge(&self, arguments: &[&str]) -> Output {
+        self.call(self.profile, arguments)
+    }
+
+    fn call(&self, profile: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
+        command.current_dir(self.path()).args(["--profile", profile]).args(arguments);
+        command.env("FORGE_STORE", &self.store).env("NO_COLOR", "1").output().unwrap()
+    }
+
+    /// What forge prints, which ends well.
     pub fn forge(&self, arguments: &[&str]) -> String {
-        let output = self.try_forge(arguments);
+        let output = self.succeed(self.profile, arguments);
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// What forge prints on standard output with another profile.
+    pub fn forge_in(&self, profile: &str, arguments: &[&str]) -> String {
+        String::from_utf8_lossy(&self.succeed(profile, arguments).stdout).into_owned()
+    }
+
+    fn succeed(&self, profile: &str, arguments: &[&str]) -> Output {
+        let output = self.call(profile, arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "forge {arguments:?}: {}\n{stderr}", output.status);
-        String::from_utf8_lossy(&output.stdout).into_owned() + &stderr
+        output
     }
 
     /// The nodes that were run, by the events of a run.
@@ -60,6 +83,12 @@ impl Project {
     pub fn built(&self, events: &str) -> BTreeSet<String> {
         let nodes = self.built_nodes(events).into_iter();
         nodes.map(|node| node.split('[').next().unwrap().to_owned()).collect()
+    }
+
+    pub fn append(&self, file: &str, text: &str) {
+        let path = self.path().join(file);
+        let before = fs::read_to_string(&path).unwrap();
+        fs::write(path, before + text).unwrap();
     }
 
     pub fn replace(&self, file: &str, from: &str, to: &str) {

@@ -1,0 +1,57 @@
+use std::collections::BTreeMap;
+
+use crate::buildfile::Diagnostic;
+use crate::graph::{Graph, Node, NodeId, Root, Work};
+use crate::plan::{Plan, Verdict};
+use crate::runner;
+use crate::store::{LocalStore, StoreError};
+
+/// The platform of the programs of a node that run on this machine and are not for it.
+/// `is_elsewhere` tells whether commands for a platform run on another.
+pub fn foreign_platform(node: &Node, is_elsewhere: impl Fn(&str) -> bool) -> Option<String> {
+    let may_be_elsewhere = match &node.work {
+        // forge makes these itself, by their packages' own scripts.
+        Work::Bootstrap(_) => false,
+        Work::Script(script) => script.root != Root::Host,
+        Work::Dockerfile(_) => true,
+        // No program of these runs.
+        _ => return None,
+    };
+    let platform = node.work.platform().filter(|platform| runner::is_foreign(platform))?;
+    (!may_be_elsewhere || !is_elsewhere(&platform)).then_some(platform)
+}
+
+/// What of a plan cannot run here, since this machine runs no program of its platform: a fault
+/// for each platform. Found out before the first node is run, as the node that needs it may come
+/// after hours.
+pub fn unrunnable(
+    graph: &Graph,
+    plan: &Plan,
+    store: &LocalStore,
+    is_elsewhere: impl Fn(&str) -> bool,
+) -> Result<Vec<Diagnostic>, StoreError> {
+    let mut by_platform: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| step.verdict != Verdict::Hit) {
+        if let Some(platform) = foreign_platform(graph.node(step.node), &is_elsewhere) {
+            by_platform.entry(platform).or_default().push(step.node);
+        }
+    }
+    let mut faults = Vec::new();
+    for (platform, nodes) in by_platform {
+        if let Err(missing) = runner::try_emulation(&platform, store)? {
+            faults.push(fault(&nodes.iter().map(|id| graph.node(*id)).collect::<Vec<_>>(), &missing));
+        }
+    }
+    Ok(faults)
+}
+
+fn fault(nodes: &[&Node], missing: &runner::NoEmulation) -> Diagnostic {
+    let first = nodes[0];
+    let message = match nodes.len() - 1 {
+        0 => format!("{} cannot run here: {missing}", first.name),
+        more => format!("{} and {more} more cannot run here: {missing}", first.name),
+    };
+    let help =
+        format!("{}; or name an engine of that platform (--engine), or deselect what needs it", missing.fix);
+    Diagnostic::error(&first.span, message, "declared here").help(help)
+}
