@@ -11,6 +11,7 @@ impl Body {
             Self::Package(_) => vec!["package"],
             Self::Index(_) => vec!["repository"],
             Self::Publish(_) => Vec::new(),
+            Self::Key(_) => vec!["public"],
         }
     }
 
@@ -28,7 +29,7 @@ impl Body {
             }
         }
         match self {
-            Self::Image(_) => Vec::new(),
+            Self::Image(_) | Self::Key(_) => Vec::new(),
             Self::Command(command) => {
                 let images = match &command.root {
                     Root::Image(images) => images.as_slice(),
@@ -43,7 +44,8 @@ impl Body {
             }
             Self::Index(index) => index.packages.iter().chain(&index.requires).collect(),
             Self::Publish(publish) => {
-                publish.repositories.iter().map(|(index, _)| index).chain(&publish.requires).collect()
+                let indices = publish.repositories.iter().map(|(index, _)| index);
+                indices.chain(&publish.keys).chain(&publish.requires).collect()
             }
         }
     }

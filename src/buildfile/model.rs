@@ -157,7 +157,20 @@ pub struct Dimension {
     pub attribute: Option<String>,
 }
 
+impl Axis {
+    /// Whether the lock tells what stands on it, and an update adds to it.
+    pub fn is_open(&self) -> bool {
+        matches!(self.values, AxisValues::Upstream(_))
+    }
+}
+
 impl Dimension {
+    /// Whether something over these dimensions has one value of it in each of its cells.
+    pub fn is_told_by(&self, over: &[Self]) -> bool {
+        let whole = Self { axis: self.axis.clone(), attribute: None };
+        over.contains(self) || over.contains(&whole)
+    }
+
     /// As it is written in `over`.
     pub fn text(&self) -> String {
         match &self.attribute {
@@ -197,6 +210,8 @@ pub enum Body {
     Index(Box<Index>),
     /// Puts repositories where clients find them.
     Publish(Box<Publish>),
+    /// Gives the public part of a key that signs.
+    Key(Key),
 }
 
 impl Body {
@@ -209,6 +224,7 @@ impl Body {
             Self::Package(_) => "package",
             Self::Index(_) => "index",
             Self::Publish(_) => "publish",
+            Self::Key(_) => "key",
         }
     }
 }
@@ -305,7 +321,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// As it is written: `erlang[arch=amd64]`.
+    /// As it is written: `tool[arch=amd64]`.
     pub fn text(&self) -> String {
         let fixed = self.fixed.iter().map(|p| format!("{}={}", p.name(), p.condition.as_str()));
         match self.fixed.is_empty() {
@@ -421,11 +437,42 @@ pub struct Content {
     pub to: Template,
 }
 
-/// An apt repository's metadata.
+/// A repository's metadata.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Index {
-    /// The packages it gathers.
+    /// The packages it gathers: of those that agree, the ones of its format.
     pub packages: Vec<Reference>,
+    /// Tests that must have succeeded in a package's cell before it is taken.
+    pub requires: Vec<Reference>,
+    /// What of earlier publishes is dropped; none keeps everything.
+    pub keep: Option<Keep>,
+    /// A dimension in whose newest value the packages must be, and where it is named.
+    pub newest: Option<(Dimension, Span)>,
+    /// For which clients.
+    pub format: IndexFormat,
+}
+
+/// For which clients a repository is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum IndexFormat {
+    /// For apt.
+    Apt(AptSettings),
+    /// For dnf and its kin.
+    Rpm(RpmSettings),
+}
+
+/// What the Buildfile says of an rpm repository.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RpmSettings {
+    /// `zstd`, `gz` or `xz`.
+    pub compression: String,
+    /// A file of advisories, relative to the Buildfile.
+    pub updateinfo: Option<Template>,
+}
+
+/// What the Buildfile says of an apt repository.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AptSettings {
     /// In which suite a package is, by the package's cell.
     pub suite: Template,
     /// Component.
@@ -440,10 +487,27 @@ pub struct Index {
     pub compressions: Vec<String>,
     /// Whether `Contents-*` is written.
     pub contents: bool,
-    /// Suites with the packages of another: name, and which.
-    pub aliases: Vec<(String, String)>,
-    /// Tests that must have succeeded in a package's cell before it is taken.
-    pub requires: Vec<Reference>,
+    /// Suites with the packages of another.
+    pub aliases: Vec<Alias>,
+}
+
+/// A suite with the packages of another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alias {
+    /// What it is called.
+    pub name: String,
+    /// The other suite.
+    pub of: Reference,
+}
+
+/// What stays of the packages that were published before: a package that is among the newest
+/// `versions` of its name, or that was first published within so many `days`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// How many versions of each name, in each suite and for each architecture; at least 1.
+    pub versions: usize,
+    /// For how many days also an older one stays.
+    pub days: u64,
 }
 
 /// Puts repositories where clients find them.
@@ -454,11 +518,22 @@ pub struct Publish {
     /// Which repositories, and below which prefix (by the index's cell).
     pub repositories: Vec<(Reference, Template)>,
     /// Keys to sign with.
-    pub keys: Vec<KeySource>,
+    pub keys: Vec<Reference>,
     /// Tests that must have succeeded.
     pub requires: Vec<Reference>,
     /// For how many days an index that was live stays readable.
     pub retention_days: u64,
+    /// Where clients find the directory, without a slash at the end.
+    pub url: Option<String>,
+}
+
+/// An OpenPGP key that signs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    /// The secret key.
+    pub source: KeySource,
+    /// The environment variable that holds its passphrase, if it is locked.
+    pub passphrase_env: Option<String>,
 }
 
 /// Where a secret key is read from when it is used.
@@ -470,12 +545,13 @@ pub enum KeySource {
     Env(String),
 }
 
-impl KeySource {
+impl Key {
     /// The same, a relative file being below `dir`.
     pub fn below(&self, dir: &std::path::Path) -> Self {
-        match self {
-            Self::File(path) => Self::File(dir.join(path)),
-            Self::Env(name) => Self::Env(name.clone()),
-        }
+        let source = match &self.source {
+            KeySource::File(path) => KeySource::File(dir.join(path)),
+            KeySource::Env(name) => KeySource::Env(name.clone()),
+        };
+        Self { source, ..self.clone() }
     }
 }

@@ -1,5 +1,7 @@
 mod command;
 mod files;
+mod index;
+mod key;
 mod matrix;
 pub(super) mod names;
 mod package;
@@ -20,9 +22,9 @@ pub use files::files;
 pub(super) use files::{ParsedFile, is_file_include};
 
 /// The nodes a Buildfile may have at its top.
-const TOP: [&str; 12] = [
-    "axis", "exclude", "image", "include", "index", "optional", "package", "profile", "publish", "target",
-    "test", "upstream",
+const TOP: [&str; 13] = [
+    "axis", "exclude", "image", "include", "index", "key", "optional", "package", "profile", "publish",
+    "target", "test", "upstream",
 ];
 
 /// Reads the Buildfile at `path` and all it includes, with the profile of that name applied.
@@ -118,8 +120,9 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
         "image" => add(&mut buildfile.targets, command::image(reader)),
         "target" | "test" => add(&mut buildfile.targets, command::command(reader)),
         "package" => add(&mut buildfile.targets, package::package(reader)),
-        "index" => add(&mut buildfile.targets, repository::index(reader)),
+        "index" => add(&mut buildfile.targets, index::index(reader)),
         "publish" => add(&mut buildfile.targets, repository::publish(reader)),
+        "key" => add(&mut buildfile.targets, key::key(reader)),
         _ => {
             reader.unknown(&TOP);
             false
@@ -130,11 +133,15 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
 /// `over="otp.major distro"`, and where it is written.
 fn over(reader: &mut Reader<'_>) -> (Vec<Dimension>, Span) {
     let Some(text) = reader.property("over") else { return (Vec::new(), reader.span()) };
-    let words = text.value.split_whitespace().map(|word| match word.split_once('.') {
+    (text.value.split_whitespace().map(dimension).collect(), text.span)
+}
+
+/// `otp`, or `otp.major`.
+fn dimension(word: &str) -> Dimension {
+    match word.split_once('.') {
         Some((axis, attribute)) => Dimension { axis: axis.into(), attribute: Some(attribute.into()) },
         None => Dimension { axis: word.into(), attribute: None },
-    });
-    (words.collect(), text.span)
+    }
 }
 
 /// A target with its place, which is its name's.

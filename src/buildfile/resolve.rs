@@ -176,6 +176,7 @@ impl Resolver<'_> {
             Body::Package(package) => self.package(package, &target.over),
             Body::Index(index) => self.index(index, &target.over),
             Body::Publish(publish) => self.publish(publish),
+            Body::Key(_) => {}
         }
     }
 
@@ -235,12 +236,43 @@ impl Resolver<'_> {
         for reference in &index.packages {
             self.reference(reference, "package", |body| matches!(body, Body::Package(_)));
             // The suite is a matter of each package's own cell.
-            if let Some(package) = self.buildfile.target(&reference.name) {
-                self.templates([&index.suite], &package.over, &[]);
+            if let (IndexFormat::Apt(apt), Some(package)) =
+                (&index.format, self.buildfile.target(&reference.name))
+            {
+                self.templates([&apt.suite], &package.over, &[]);
             }
         }
         self.tests(&index.requires);
-        self.templates([&index.origin, &index.label, &index.description], over, &[]);
+        if let Some((dimension, span)) = &index.newest {
+            self.newest(index, dimension, span, over);
+        }
+        match &index.format {
+            IndexFormat::Apt(apt) => {
+                self.templates([&apt.origin, &apt.label, &apt.description], over, &[]);
+            }
+            IndexFormat::Rpm(rpm) => self.templates(&rpm.updateinfo, over, &[]),
+        }
+    }
+
+    /// Versions have a newest one, and some package must have a version to be judged by.
+    fn newest(&mut self, index: &Index, dimension: &Dimension, span: &Span, over: &[Dimension]) {
+        if !self.dimension(dimension, span) {
+            return;
+        }
+        let packages = || index.packages.iter().filter_map(|one| self.buildfile.target(&one.name));
+        let fault = if self.buildfile.axis(&dimension.axis).is_some_and(|axis| !axis.is_open()) {
+            Some(("no axis of versions", "the values of an axis from=\"…\" have a newest one"))
+        } else if dimension.is_told_by(over) {
+            Some(("spanned by the index itself", "drop it from over=\"…\", or drop newest"))
+        } else if packages().next().is_some() && !packages().any(|one| dimension.is_told_by(&one.over)) {
+            Some(("spanned by none of the packages", "name a dimension that one of them spans"))
+        } else {
+            None
+        };
+        if let Some((reason, help)) = fault {
+            let message = format!("'{}' is {reason}", dimension.text());
+            self.report.push(Diagnostic::error(span, message, "the newest of what?").help(help));
+        }
     }
 
     fn publish(&mut self, publish: &Publish) {
@@ -248,7 +280,11 @@ impl Resolver<'_> {
             self.reference(reference, "index", |body| matches!(body, Body::Index(_)));
             if let Some(index) = self.buildfile.target(&reference.name) {
                 self.templates([at], &index.over, &[]);
+                self.url(publish, reference, &index.body);
             }
+        }
+        for key in &publish.keys {
+            self.reference(key, "key", |body| matches!(body, Body::Key(_)));
         }
         self.tests(&publish.requires);
     }
@@ -256,6 +292,16 @@ impl Resolver<'_> {
     fn images(&mut self, references: &[Reference]) {
         for reference in references {
             self.reference(reference, "image", |body| matches!(body, Body::Image(_)));
+        }
+    }
+
+    /// A list of mirrors names places by whole URLs.
+    fn url(&mut self, publish: &Publish, reference: &Reference, body: &Body) {
+        let is_rpm = matches!(body, Body::Index(index) if matches!(index.format, IndexFormat::Rpm(_)));
+        if is_rpm && publish.url.is_none() {
+            let message = "clients of an rpm repository are told its URL, and the publish node has none";
+            let help = "say where clients find the directory: url \"https://packages.example.org\"";
+            self.report.push(Diagnostic::error(&reference.span, message, "published here").help(help));
         }
     }
 

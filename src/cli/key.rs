@@ -7,8 +7,7 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::{CommandError, exit};
-use crate::plan::publishing_time;
-use crate::publish::generate_key;
+use crate::keys::{generate_key, signing_time};
 
 /// Make a key to sign repositories with.
 #[derive(Debug, clap::Args)]
@@ -35,7 +34,7 @@ enum Command {
 pub fn run(arguments: &Arguments) -> Result<u8, CommandError> {
     let Command::New { file, user_id, days } = &arguments.command;
     let lifetime = days.map(|days| Duration::from_secs(days * 86_400));
-    let key = generate_key(user_id, publishing_time(), lifetime).map_err(CommandError::new)?;
+    let key = generate_key(user_id, signing_time(), lifetime).map_err(CommandError::new)?;
     let refused = |error| CommandError::new(format!("cannot write {}: {error}", file.display()));
     if let Some(dir) = file.parent() {
         std::fs::create_dir_all(dir).map_err(refused)?;

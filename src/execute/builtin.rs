@@ -7,10 +7,10 @@ use tokio::sync::{mpsc, watch};
 use super::Event;
 use super::done::{Done, Failure};
 use crate::digest::Digest;
-use crate::graph::{ArchiveSource, BootstrapImage, IndexWork, Node, PackageWork, PublishWork, Work};
-use crate::index::{self, IndexedPackage};
-use crate::package::{DebInfo, Substvars};
-use crate::plan::{Destination, publishing_time};
+use crate::graph::{ArchiveSource, BootstrapImage, Node, PackageWork, PublishWork, Work};
+use crate::keys::signing_time;
+use crate::package::Substvars;
+use crate::plan::Destination;
 use crate::publish::Progress;
 use crate::store::{Entry, Kind, LocalStore, Tree};
 use crate::upstream::{self, AptError, BuildProgress, Expected, Mirrors};
@@ -61,6 +61,7 @@ impl Builtin {
             Work::Package(package) => self.package(package)?,
             Work::Index(index) => self.index(index)?,
             Work::Publish(work) => self.publish(work)?,
+            Work::Key(key) => self.key(key)?,
             Work::Script(_) | Work::Dockerfile(_) | Work::Registry(_) => {
                 return Err(Failure::action("this work is for a runner, not for forge itself"));
             }
@@ -68,7 +69,7 @@ impl Builtin {
         Ok(Done { outputs, log: None, runner: "builtin", is_kept })
     }
 
-    fn output(&self, name: &str, tree: Digest) -> BTreeMap<String, Digest> {
+    pub(super) fn output(&self, name: &str, tree: Digest) -> BTreeMap<String, Digest> {
         [(name.to_owned(), tree)].into()
     }
 
@@ -155,7 +156,7 @@ impl Builtin {
         String::from_utf8(self.store.get(object)?).map_err(|_| Failure::action("a text is not UTF-8"))
     }
 
-    fn single_file(&self, tree: Digest) -> Result<(Digest, u64), Failure> {
+    pub(super) fn single_file(&self, tree: Digest) -> Result<(Digest, u64), Failure> {
         let tree = self.store.tree(tree)?;
         let mut files = tree.files();
         match (files.next(), files.next()) {
@@ -164,45 +165,10 @@ impl Builtin {
         }
     }
 
-    fn index(&self, work: &IndexWork) -> Result<BTreeMap<String, Digest>, Failure> {
-        let mut packages = Vec::new();
-        for (input, suite) in self.inputs.iter().zip(&work.suites) {
-            packages.push(self.indexed_package(*input, suite)?);
-        }
-        let tree = index::build(&work.index, &packages, work.date, &self.store).map_err(Failure::action)?;
-        Ok(self.output("repository", self.store.put_tree(&tree)?))
-    }
-
-    fn indexed_package(&self, input: Digest, suite: &str) -> Result<IndexedPackage, Failure> {
-        let (object, size) = self.single_file(input)?;
-        let info = self.deb_info(object)?;
-        let origin = self.store.tree(input)?.entries().first().map(|entry| entry.path.clone());
-        Ok(IndexedPackage {
-            origin: origin.unwrap_or_default(),
-            suites: vec![suite.to_owned()],
-            fields: info.fields,
-            object,
-            size,
-            sha256: info.sha256,
-            paths: info.paths.iter().map(|path| path.display().to_string()).collect(),
-        })
-    }
-
-    /// What a package says of itself is read once: it is the same for ever.
-    fn deb_info(&self, object: Digest) -> Result<DebInfo, Failure> {
-        const KIND: &str = "deb info 1";
-        if let Some(info) = self.store.fact(KIND, object) {
-            return Ok(info);
-        }
-        let info = DebInfo::read(self.store.open_object(object)?).map_err(Failure::action)?;
-        self.store.put_fact(KIND, object, &info)?;
-        Ok(info)
-    }
-
     fn publish(&self, work: &PublishWork) -> Result<BTreeMap<String, Digest>, Failure> {
         let destination = Destination::new(work);
         let keys = destination.keys().map_err(Failure::action)?;
-        let repositories = destination.repositories(&self.inputs).map_err(Failure::action)?;
+        let repositories = destination.repositories(&self.inputs, &self.store).map_err(Failure::action)?;
         let mut progress = |progress: Progress<'_>| match progress {
             Progress::Waiting { prefix } => self.progress(format!("{prefix}: another publisher is at it")),
             Progress::Package { prefix, done, total, .. } => {
@@ -217,7 +183,7 @@ impl Builtin {
         };
         destination
             .target()
-            .publish(&repositories, Some(&keys), publishing_time(), &self.store, &mut progress)
+            .publish(&repositories, Some(&keys), signing_time(), &self.store, &mut progress)
             .map_err(Failure::action)?;
         Ok(BTreeMap::new())
     }

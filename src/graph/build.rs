@@ -207,6 +207,7 @@ impl<'a> Builder<'a> {
             Body::Package(package) => self.package(target, package, name, cell, joins),
             Body::Index(index) => self.index(target, index, name, cell, joins),
             Body::Publish(publish) => self.publish(target, publish, name, cell, joins),
+            Body::Key(key) => self.key(target, key, name, cell),
         }
     }
 
@@ -314,8 +315,9 @@ impl<'a> Builder<'a> {
             }
             Work::Script(script) => Some(script.date),
             Work::Package(package) => Some(package.deb.source_date_epoch),
-            Work::Index(index) => Some(index.date),
+            Work::Index(index) => Some(index.date()),
             Work::Accept => self.date_of_input(node.inputs.first()?),
+            Work::Key(key) => key.certificate.as_ref().map(|certificate| certificate.date),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::buildfile::{Diagnostic, Span};
+use crate::buildfile::{Diagnostic, Reference, Span};
 
 /// No version of an upstream is locked.
 pub fn nothing_locked(span: &Span, upstream: &str) -> Diagnostic {
@@ -26,6 +26,20 @@ pub fn no_copyright(span: &Span, target: &str) -> Diagnostic {
     let message = format!("a Debian package carries its copyright, and '{target}' names none");
     Diagnostic::error(span, message, "declared here")
         .help("add a copyright node with the path of a text file")
+}
+
+/// Packages agree with an index, and none is of its format.
+pub fn no_package_of_format(span: &Span, node: &str, format: &str) -> Diagnostic {
+    let message = format!("of the packages that agree with {node}, none is of format {format}");
+    let help = format!("leave this cell out, for example by: where distro.format=\"{format}\"");
+    Diagnostic::error(span, message, "declared here").help(help)
+}
+
+/// An alias names a suite that no package of its index is in, whatever is selected.
+pub fn no_suite(of: &Reference) -> Diagnostic {
+    let message = format!("no package of this index is ever in suite '{}'", of.name);
+    let help = "look at suite \"…\" of the index: it is filled from the packages' cells";
+    Diagnostic::error(&of.span, message, "an alias of nothing").help(help)
 }
 
 /// Something of a cell is needed, and no cell of the target agrees. The same goes for `more`

@@ -5,10 +5,13 @@ mod build;
 mod fault;
 mod fill;
 mod images;
+mod index;
 mod joins;
+mod key;
 mod node;
 mod products;
 mod render;
+mod whole;
 mod work;
 
 pub use action::Action;
@@ -16,6 +19,6 @@ pub use build::build;
 pub use node::{Graph, Input, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
-    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork,
-    RegistryImage, Root, Script, Work, machine_platform,
+    AptIndexWork, ArchiveSource, BootstrapImage, DockerImage, IndexWork, KeyWork, PackageWork, Placement,
+    Publication, PublishWork, RegistryImage, Root, RpmIndexWork, Script, Work, machine_platform,
 };

@@ -6,7 +6,7 @@ use petgraph::graph::DiGraph;
 use petgraph::visit::EdgeRef;
 use petgraph::{Direction, graph::NodeIndex};
 
-use super::Work;
+use super::{IndexWork, Work};
 use crate::buildfile::{Diagnostic, Resources, Span};
 use crate::matrix::Cell;
 
@@ -50,8 +50,11 @@ impl Node {
         let mut node = self.clone();
         retain(&mut node.inputs, &kept);
         match &mut node.work {
-            Work::Index(index) => retain(&mut index.suites, &kept),
-            Work::Publish(publish) => retain(&mut publish.prefixes, &kept),
+            Work::Index(index) => match &mut **index {
+                IndexWork::Apt(apt) => retain(&mut apt.suites, &kept),
+                IndexWork::Rpm(_) => {}
+            },
+            Work::Publish(publish) => retain(&mut publish.repositories, &kept),
             _ => debug_assert!(kept.iter().all(|kept| *kept), "only what gathers does without"),
         }
         node

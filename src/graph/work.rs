@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::buildfile::KeySource;
-use crate::index::AptIndex;
+use crate::buildfile::{Keep, Key};
+use crate::index::{AptIndex, RpmIndex, Settings};
+use crate::keys::Certificate;
 use crate::package::Deb;
 use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Wanted};
 
@@ -29,6 +30,8 @@ pub enum Work {
     Index(Box<IndexWork>),
     /// Puts repositories where clients find them.
     Publish(Box<PublishWork>),
+    /// Gives the public part of a key.
+    Key(Box<KeyWork>),
 }
 
 impl Work {
@@ -39,8 +42,10 @@ impl Work {
             Self::Bootstrap(_) | Self::Dockerfile(_) | Self::Registry(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
             Self::Package(_) | Self::Accept => vec!["package"],
-            Self::Index(_) => vec!["repository"],
+            // The catalog is for publishing alone; in a Buildfile an index has one output.
+            Self::Index(_) => vec!["repository", "catalog"],
             Self::Publish(_) => Vec::new(),
+            Self::Key(_) => vec!["public"],
         }
     }
 
@@ -185,7 +190,26 @@ pub struct PackageWork {
 
 /// Repository metadata to be made.
 #[derive(Clone, Debug)]
-pub struct IndexWork {
+pub enum IndexWork {
+    /// For apt.
+    Apt(AptIndexWork),
+    /// For dnf and its kin.
+    Rpm(RpmIndexWork),
+}
+
+impl IndexWork {
+    /// The date of its newest package, seconds since 1970.
+    pub fn date(&self) -> u64 {
+        match self {
+            Self::Apt(apt) => apt.date,
+            Self::Rpm(rpm) => rpm.date,
+        }
+    }
+}
+
+/// An apt repository to be made.
+#[derive(Clone, Debug)]
+pub struct AptIndexWork {
     /// Settings.
     pub index: AptIndex,
     /// In which suite the package of each input is.
@@ -194,15 +218,50 @@ pub struct IndexWork {
     pub date: u64,
 }
 
+/// An rpm repository to be made of its inputs.
+#[derive(Clone, Debug)]
+pub struct RpmIndexWork {
+    /// Settings.
+    pub index: RpmIndex,
+    /// Whether the last input is a file of advisories, and no package.
+    pub has_updateinfo: bool,
+    /// The time in the unsigned metadata, seconds since 1970.
+    pub date: u64,
+}
+
 /// Repositories to be published.
 #[derive(Clone, Debug)]
 pub struct PublishWork {
     /// The directory, absolute; where it is does not change what is published.
     pub to: PathBuf,
-    /// Below which prefix the repository of each input goes.
-    pub prefixes: Vec<String>,
+    /// What is published of each input, which is the catalog of an index.
+    pub repositories: Vec<Publication>,
     /// Keys to sign with.
-    pub keys: Vec<KeySource>,
+    pub keys: Vec<Key>,
     /// For how many days an index that was live stays readable.
     pub retention_days: u64,
+}
+
+/// The public part of a key.
+#[derive(Clone, Debug)]
+pub struct KeyWork {
+    /// What its files are called, without an ending.
+    pub name: String,
+    /// Where the key is.
+    pub key: Key,
+    /// What is public of it; a node without this has a fault.
+    pub certificate: Option<Certificate>,
+}
+
+/// One repository to be published.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Below which prefix it goes.
+    pub prefix: String,
+    /// Settings; those for apt with all aliases.
+    pub index: Settings,
+    /// Where clients find it, without a slash at the end.
+    pub url: Option<String>,
+    /// What of earlier publishes is dropped.
+    pub keep: Option<Keep>,
 }

@@ -68,8 +68,8 @@ pub enum PackageError {
         /// The largest size the format can express.
         limit: u64,
     },
-    /// The file is no Debian package, or a damaged one.
-    #[error("not a sound Debian package: {part}: {reason}")]
+    /// The file is no package of its format, or a damaged one.
+    #[error("not a sound package: {part}: {reason}")]
     Malformed {
         /// The part that is wrong.
         part: String,

@@ -11,7 +11,7 @@ mod saved;
 mod verdict;
 
 pub use cause::{Cause, Link, brief};
-pub use destination::{Destination, publishing_time};
+pub use destination::Destination;
 pub use effect::{RepositoryEffect, effects};
 pub use error::PlanError;
 pub use explain::{Explanation, explain};

@@ -90,7 +90,7 @@ impl Planner<'_> {
         let miss = |verdict| Ok(Assessment { key, verdict, outputs: None });
         if let Work::Publish(publish) = &node.work {
             let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
-            return match Destination::new(publish).difference(inputs).map_err(failed)? {
+            return match Destination::new(publish).difference(inputs, self.store).map_err(failed)? {
                 None => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(Outputs::new()) }),
                 Some(difference) => miss(Verdict::Run(Cause::Destination(difference))),
             };

@@ -1,5 +1,6 @@
 //! Listeners: what a person or a program is told of a plan and of a run.
 
+mod effect_summary;
 mod events_file;
 mod live;
 mod plain;

@@ -3,6 +3,7 @@
 //! Actions run in this machine's own tree (targets without an image), so that all these tests
 //! need is bubblewrap; `real`, `engines` and `images` need all that `tests/run` installs.
 
+mod apt;
 mod arm64;
 mod disk;
 #[path = "../../src/runner/tests/engine.rs"]
@@ -15,6 +16,7 @@ mod interrupt;
 mod keys;
 mod killed;
 mod language;
+mod latest;
 mod live;
 mod matrix;
 mod optional;

@@ -26,3 +26,4 @@ pub use package::{Deb, MaintainerScript, Priority};
 pub use relation::Relation;
 pub use substvars::Substvars;
 pub use version::DebVersion;
+pub(in crate::package) use write::hex;

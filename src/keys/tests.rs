@@ -1,71 +1,10 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::support::{KEY_TIME, NOW, gpgv, load_key, new_key, source};
-use crate::index::fixture::run;
-use crate::publish::keys::Fault;
-use crate::publish::{KeyError, KeySource, Secret, SigningKeys, generate_key};
-
-/// GnuPG with a home of its own; its agent ends with it.
-struct Gpg {
-    dir: tempfile::TempDir,
-}
-
-impl Gpg {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        Self { dir }
-    }
-
-    fn run(&self, arguments: &[&str]) -> String {
-        let mut gpg = Command::new("gpg");
-        let time = format!("{KEY_TIME}!");
-        gpg.args(["--batch", "--yes", "--pinentry-mode=loopback", "--faked-system-time", &time]);
-        run(gpg.arg("--homedir").arg(self.dir.path()).args(arguments))
-    }
-
-    /// Makes a key and gives its secret part in a file.
-    fn make(&self, passphrase: &str, algorithm: &str, usage: &str, expire: &str) -> PathBuf {
-        let key = [
-            "--passphrase",
-            passphrase,
-            "--quick-generate-key",
-            "Me <me@example.org>",
-            algorithm,
-            usage,
-            expire,
-        ];
-        self.run(&key);
-        self.export(passphrase)
-    }
-
-    fn export(&self, passphrase: &str) -> PathBuf {
-        let path = self.path("secret.asc");
-        self.run(&["--passphrase", passphrase, "--armor", "--output", &path, "--export-secret-keys"]);
-        path.into()
-    }
-
-    fn fingerprints(&self) -> Vec<String> {
-        let list = self.run(&["--with-colons", "--with-subkey-fingerprint", "--list-keys"]);
-        let field = |line: &str| line.split(':').nth(9).map(str::to_owned);
-        list.lines().filter(|line| line.starts_with("fpr:")).filter_map(field).collect()
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).display().to_string()
-    }
-}
-
-impl Drop for Gpg {
-    fn drop(&mut self) {
-        let _ =
-            Command::new("gpgconf").arg("--homedir").arg(self.dir.path()).args(["--kill", "all"]).status();
-    }
-}
+use super::testing::{Gpg, KEY_TIME, NOW, gpgv, load_key, new_key, source};
+use super::{Fault, KeyError, KeySource, Secret, SigningKeys, generate_key};
 
 fn fault(path: &Path, now: u64) -> Fault {
     match SigningKeys::load(&[source(path.into())], now) {

@@ -9,7 +9,7 @@ use pgp::packet::{
 use pgp::types::{KeyDetails, KeyVersion, Password, SignedUser, Tag};
 use rand::rngs::OsRng;
 
-use super::keys::KeyError;
+use super::KeyError;
 use super::sign::{openpgp, timestamp};
 
 /// Makes an armored secret key that may sign and certify: version 4, Ed25519 (in the form that

@@ -8,7 +8,7 @@ use pgp::packet::{PacketTrait, Signature, SignatureConfig, SignatureType, Subpac
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, Password, SigningKey, Timestamp};
 
-use super::keys::{KeyError, SigningKeys, UsableKey, check_times, may_sign, newest, own_signatures};
+use super::signing_keys::{KeyError, SigningKeys, UsableKey, check_times, may_sign, newest, own_signatures};
 
 /// Which part of a certificate signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,14 @@ use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pgp::composed::{PublicOrSecret, SignedSecretKey};
 use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, KeyVersion, Password, Tag};
 
 use super::sign::Signer;
+use crate::buildfile;
 
 /// Where a secret text is read from, at the moment it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,25 @@ pub struct KeySource {
     pub key: Secret,
     /// The passphrase; a line end after it is not part of it.
     pub passphrase: Option<Secret>,
+}
+
+impl From<&buildfile::Key> for KeySource {
+    fn from(key: &buildfile::Key) -> Self {
+        let passphrase = key.passphrase_env.clone().map(Secret::Env);
+        let key = match &key.source {
+            buildfile::KeySource::File(path) => Secret::File(path.clone()),
+            buildfile::KeySource::Env(name) => Secret::Env(name.clone()),
+        };
+        Self { key, passphrase }
+    }
+}
+
+/// Seconds since 1970: now, or `SOURCE_DATE_EPOCH`, by which two publishes can be compared
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
+pub fn signing_time() -> u64 {
+    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+    fixed.unwrap_or_else(now)
 }
 
 /// Why a key cannot sign. Nothing of a key or passphrase stands in the message.

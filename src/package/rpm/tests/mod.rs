@@ -1,0 +1,3 @@
+//! What the real tools of rpm make of the packages, and what the reader makes of theirs.
+
+mod read;
