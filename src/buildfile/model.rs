@@ -418,7 +418,7 @@ pub enum Place {
 /// A binary package.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Package {
-    /// `deb`.
+    /// `deb` or `rpm`.
     pub format: Template,
     /// The package's name; the target's by default.
     pub name: Template,
@@ -428,34 +428,28 @@ pub struct Package {
     pub epoch: Option<u32>,
     /// Debian revision, or release.
     pub iteration: Option<Template>,
+    /// What an rpm's release ends with (`el9`).
+    pub dist: Option<Template>,
     /// The architecture's name in the package.
     pub architecture: Template,
     /// Who answers for it.
     pub maintainer: Template,
-    /// Archive section.
-    pub section: Template,
-    /// Priority.
-    pub priority: Template,
     /// Upstream's page.
     pub homepage: Option<Template>,
     /// One line.
     pub summary: Template,
     /// Any number of lines.
     pub description: Template,
-    /// Relations by their field's name (`Depends`); `auto` asks the distribution's own generator.
-    pub relations: BTreeMap<String, Vec<Template>>,
-    /// Maintainer scripts by name (`postinst`).
-    pub scripts: BTreeMap<String, Template>,
-    /// Absolute paths.
-    pub conffiles: Vec<Template>,
     /// The text of the changelog's entry.
     pub changelog: Template,
     /// The copyright file, relative to the Buildfile.
     pub copyright: Option<PathBuf>,
-    /// Lines of the lintian override file.
-    pub lintian_overrides: Vec<Template>,
-    /// `xz` or `zstd`.
-    pub compression: String,
+    /// What counts for every format.
+    pub common: PackagePart,
+    /// What counts for Debian packages alone.
+    pub deb: PackagePart,
+    /// What counts for rpm packages alone.
+    pub rpm: PackagePart,
     /// What it holds.
     pub contents: Vec<Content>,
     /// In one of which the dependency generator runs; none if none is asked.
@@ -465,9 +459,91 @@ pub struct Package {
 }
 
 impl Package {
-    /// Whether dependencies are generated.
-    pub fn wants_generated_depends(&self) -> bool {
-        self.relations.values().flatten().any(is_auto)
+    /// What counts for packages of `format`.
+    pub fn part(&self, format: &str) -> PackagePart {
+        let own = match format {
+            "deb" => &self.deb,
+            "rpm" => &self.rpm,
+            _ => return self.common.clone(),
+        };
+        self.common.clone().with(own.clone())
+    }
+
+    /// Every part, of whatever format.
+    pub fn parts(&self) -> [&PackagePart; 3] {
+        [&self.common, &self.deb, &self.rpm]
+    }
+}
+
+/// What may stand in a package for every format, or for one of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PackagePart {
+    /// Relations by their field's name (`Depends`); `auto` asks the distribution's own generator.
+    pub relations: BTreeMap<String, Vec<Template>>,
+    /// Maintainer scripts by name (`postinst`).
+    pub scripts: BTreeMap<String, Template>,
+    /// Absolute paths.
+    pub conffiles: Vec<Template>,
+    /// `xz`, `zstd` or `gzip`.
+    pub compression: Option<String>,
+    /// Archive section, of a Debian package.
+    pub section: Option<Template>,
+    /// Priority, of a Debian package.
+    pub priority: Option<Template>,
+    /// Lines of the lintian override file, of a Debian package.
+    pub lintian_overrides: Vec<Template>,
+    /// rpm's own name of the architecture.
+    pub architecture: Option<Template>,
+    /// The license, of an rpm package.
+    pub license: Option<Template>,
+    /// The group of packages, of an rpm package.
+    pub group: Option<Template>,
+    /// Who distributes it, of an rpm package.
+    pub vendor: Option<Template>,
+    /// The key that signs it, of an rpm package.
+    pub sign: Option<Reference>,
+}
+
+impl PackagePart {
+    /// This, and what `own` says more: lists add up, and a single text of `own` stands for that of this.
+    fn with(mut self, own: Self) -> Self {
+        for (field, clauses) in own.relations {
+            self.relations.entry(field).or_default().extend(clauses);
+        }
+        self.scripts.extend(own.scripts);
+        self.conffiles.extend(own.conffiles);
+        self.lintian_overrides.extend(own.lintian_overrides);
+        Self {
+            compression: own.compression.or(self.compression),
+            section: own.section.or(self.section),
+            priority: own.priority.or(self.priority),
+            architecture: own.architecture.or(self.architecture),
+            license: own.license.or(self.license),
+            group: own.group.or(self.group),
+            vendor: own.vendor.or(self.vendor),
+            sign: own.sign.or(self.sign),
+            relations: self.relations,
+            scripts: self.scripts,
+            conffiles: self.conffiles,
+            lintian_overrides: self.lintian_overrides,
+        }
+    }
+
+    /// The relation that asks for generated dependencies, if one does.
+    pub fn generated(&self) -> Option<&Template> {
+        self.relations.values().flatten().find(|relation| is_auto(relation))
+    }
+
+    /// All texts with holes.
+    pub(super) fn templates(&self) -> Vec<&Template> {
+        let single =
+            [&self.section, &self.priority, &self.architecture, &self.license, &self.group, &self.vendor];
+        let lists = self.relations.values().flatten().chain(self.scripts.values());
+        lists
+            .chain(&self.conffiles)
+            .chain(&self.lintian_overrides)
+            .chain(single.into_iter().flatten())
+            .collect()
     }
 }
 
@@ -587,7 +663,7 @@ pub struct Key {
 }
 
 /// Where a secret key is read from when it is used.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeySource {
     /// A file, relative to the Buildfile.
     File(PathBuf),
