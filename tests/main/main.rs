@@ -5,6 +5,7 @@
 
 mod apt;
 mod arm64;
+mod default_matrix;
 mod disk;
 #[path = "../../src/runner/tests/engine.rs"]
 mod engine;
