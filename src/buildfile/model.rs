@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Predicate, Span, Template};
+use super::{Predicate, Span, Template, Version, VersionPolicy};
 
 /// All declarations of a Buildfile and of the files it includes, one profile applied.
 #[derive(Clone, Debug)]
@@ -57,6 +57,21 @@ pub struct Upstream {
     pub archives: Vec<Template>,
     /// Leading path components that unpacking drops (`tar --strip-components`).
     pub strip: usize,
+    /// Where upstream publishes the digests of its archives, in the format of `sha256sum`.
+    pub checksums: Option<Template>,
+    /// Where upstream publishes the signature of an archive.
+    pub signature: Option<ArchiveSignature>,
+    /// Which versions are taken.
+    pub policy: VersionPolicy,
+}
+
+/// A detached OpenPGP signature of an archive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArchiveSignature {
+    /// Where it is, `{version}` standing for the version.
+    pub url: Template,
+    /// The public keys that may have made it, relative to the Buildfile.
+    pub key_file: PathBuf,
 }
 
 /// How versions are found.
@@ -66,8 +81,8 @@ pub enum Origin {
     Git {
         /// The repository.
         url: String,
-        /// The tag's form, such as `OTP-{version}`.
-        tag: String,
+        /// The tag's form.
+        tag: TagForm,
     },
     /// Source packages of a Debian archive: the mirror this machine's apt is configured with.
     AptSource {
@@ -80,6 +95,41 @@ pub enum Origin {
     List(Vec<ListedVersion>),
     /// A directory on this machine; its one version is called `local`.
     Path(Template),
+}
+
+/// How the tags of versions are made, such as `OTP-{version}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagForm {
+    /// What stands before the version.
+    pub before: String,
+    /// What stands after it.
+    pub after: String,
+}
+
+impl TagForm {
+    /// Reads `text`, which has `{version}` in it exactly once.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (before, after) = text.split_once("{version}")?;
+        let form = Self { before: before.to_owned(), after: after.to_owned() };
+        (!after.contains("{version}")).then_some(form)
+    }
+
+    /// The version that `tag` stands for. `None` for tags of another form, and for what stands in
+    /// the place of a version and is none: a tag that moves, such as `v1.18-latest`.
+    pub fn version(&self, tag: &str) -> Option<Version> {
+        let text = tag.strip_prefix(self.before.as_str())?.strip_suffix(self.after.as_str())?;
+        Some(Version::new(text)).filter(Version::is_regular)
+    }
+
+    /// The tag of a version.
+    pub fn of(&self, version: &str) -> String {
+        format!("{}{version}{}", self.before, self.after)
+    }
+
+    /// As it is written in the Buildfile.
+    pub fn written(&self) -> String {
+        self.of("{version}")
+    }
 }
 
 /// A version given in the Buildfile.
@@ -445,7 +495,7 @@ pub struct Index {
     /// Tests that must have succeeded in a package's cell before it is taken.
     pub requires: Vec<Reference>,
     /// What of earlier publishes is dropped; none keeps everything.
-    pub keep: Option<Keep>,
+    pub keep: Option<Retention>,
     /// A dimension in whose newest value the packages must be, and where it is named.
     pub newest: Option<(Dimension, Span)>,
     /// For which clients.
@@ -503,7 +553,7 @@ pub struct Alias {
 /// What stays of the packages that were published before: a package that is among the newest
 /// `versions` of its name, or that was first published within so many `days`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
+pub struct Retention {
     /// How many versions of each name, in each suite and for each architecture; at least 1.
     pub versions: usize,
     /// For how many days also an older one stays.

@@ -7,6 +7,7 @@ pub(super) mod names;
 mod package;
 mod reference;
 mod repository;
+mod upstream;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -112,7 +113,7 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
         is_sound
     }
     match reader.name() {
-        "upstream" => add(&mut buildfile.upstreams, matrix::upstream(reader)),
+        "upstream" => add(&mut buildfile.upstreams, upstream::upstream(reader)),
         "axis" => add(&mut buildfile.axes, matrix::axis(reader)),
         "exclude" => add(&mut buildfile.rules, matrix::rule(reader, RuleKind::Exclude)),
         "include" => add(&mut buildfile.rules, matrix::rule(reader, RuleKind::Include)),

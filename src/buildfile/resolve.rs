@@ -71,12 +71,13 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn upstream(&mut self, upstream: &Upstream) {
-        for template in &upstream.archives {
+        let signature = upstream.signature.iter().map(|signature| &signature.url);
+        for template in upstream.archives.iter().chain(&upstream.checksums).chain(signature) {
             for hole in template.holes().filter(|hole| hole.text() != "version") {
                 let span = template.span.of_piece(&hole.written());
                 let message = format!("'{}' has no value here", hole.written());
-                let diagnostic = Diagnostic::error(&span, message, "not in an archive's address");
-                self.report.push(diagnostic.help("an archive's address takes {version} alone"));
+                let diagnostic = Diagnostic::error(&span, message, "not in an upstream's address");
+                self.report.push(diagnostic.help("an upstream's address takes {version} alone"));
             }
         }
         if let Origin::Path(path) = &upstream.origin {

@@ -7,13 +7,13 @@ use tokio::sync::{mpsc, watch};
 use super::Event;
 use super::done::{Done, Failure};
 use crate::digest::Digest;
-use crate::graph::{ArchiveSource, BootstrapImage, Node, PackageWork, PublishWork, Work};
+use crate::graph::{ArchiveSource, BootstrapImage, CommitSource, Node, PackageWork, PublishWork, Work};
 use crate::keys::signing_time;
 use crate::package::Substvars;
 use crate::plan::Destination;
 use crate::publish::Progress;
 use crate::store::{Entry, Kind, LocalStore, Tree};
-use crate::upstream::{self, AptError, BuildProgress, Expected, Mirrors};
+use crate::upstream::{self, AptError, BuildProgress, Expected, Git, Mirrors};
 
 /// What builtin work takes from outside.
 #[derive(Default)]
@@ -55,6 +55,7 @@ impl Builtin {
         let is_kept = !matches!(self.node.work, Work::Publish(_));
         let outputs = match &self.node.work {
             Work::Archive(source) => self.archive(source)?,
+            Work::Commit(source) => self.commit(source)?,
             Work::Files => self.output("src", self.inputs[0]),
             Work::Accept => self.output("package", self.inputs[0]),
             Work::Bootstrap(image) => self.bootstrap(image)?,
@@ -95,6 +96,22 @@ impl Builtin {
         self.progress("unpacking".to_owned());
         let tree = upstream::unpack(&self.store, &self.store.object_path(object), name, source.strip);
         Ok(self.output("src", self.store.put_tree(&tree.map_err(Failure::action)?)?))
+    }
+
+    /// `forge update` has brought the files; on another machine, or after a gc, they are fetched again.
+    fn commit(&self, source: &CommitSource) -> Result<BTreeMap<String, Digest>, Failure> {
+        let CommitSource { url, tag, tree } = source;
+        if !self.store.holds_tree(*tree) {
+            self.progress(format!("fetching {}", tag.name));
+            let fetched = Git::default().source(&self.store, url, tag).map_err(Failure::action)?;
+            if fetched.tree != *tree {
+                let (found, commit) = (fetched.tree, &tag.commit);
+                let message =
+                    format!("{url}, commit {commit}: the lock says its tree is {tree}, and it is {found}");
+                return Err(Failure::action(message));
+            }
+        }
+        Ok(self.output("src", *tree))
     }
 
     /// The places that a locked URL stands for on this machine.

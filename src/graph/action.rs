@@ -4,6 +4,7 @@ use crate::index::Settings;
 
 /// Versions of what forge does itself: raised when its output changes for the same input.
 const ARCHIVE: &str = "archive 1";
+const COMMIT: &str = "commit 1";
 const FILES: &str = "files 1";
 const ACCEPT: &str = "accept 1";
 const DOCKERFILE: &str = "dockerfile 1";
@@ -39,6 +40,10 @@ impl Describe for Action<'_> {
                 v.field("builtin", ARCHIVE);
                 v.field("sha256", &source.sha256);
                 v.field("strip", &source.strip.to_string());
+            }
+            Work::Commit(source) => {
+                v.field("builtin", COMMIT);
+                v.field("tree", &source.tree.to_string());
             }
             Work::Files => {
                 v.field("builtin", FILES);

@@ -10,6 +10,22 @@ pub fn nothing_locked(span: &Span, upstream: &str) -> Diagnostic {
     Diagnostic::error(span, message, "needed here").help(format!("run `forge update {upstream}`"))
 }
 
+/// The lock has versions of an upstream, and none of them is to stand on its axis.
+pub fn nothing_stands(span: &Span, upstream: &str, locked: usize) -> Diagnostic {
+    let message = format!("none of the {locked} locked versions of upstream '{upstream}' is to be built");
+    let help = format!(
+        "look at keep, versions and hold of the upstream, and run `forge update {upstream}`; or select a version"
+    );
+    Diagnostic::error(span, message, "needed here").help(help)
+}
+
+/// A version is listed upstream, and there is nothing to build.
+pub fn unavailable(span: &Span, upstream: &str, version: &str) -> Diagnostic {
+    let message = format!("{upstream} {version} is listed upstream, but its archive was not there");
+    let help = "deselect this version, or run `forge update` when upstream has it";
+    Diagnostic::error(span, message, "comes from here").help(help)
+}
+
 /// A bootstrap image is not in the lock, or the lock's was made for other packages.
 pub fn image_not_locked(span: &Span, node: &str) -> Diagnostic {
     let message = format!("the lock does not say what {node} is made of");

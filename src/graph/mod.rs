@@ -11,14 +11,15 @@ mod key;
 mod node;
 mod products;
 mod render;
+mod sources;
 mod whole;
 mod work;
 
 pub use action::Action;
 pub use build::build;
-pub use node::{Graph, Input, LocalFiles, Node, NodeId};
+pub use node::{Graph, Input, Lineage, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
-    AptIndexWork, ArchiveSource, BootstrapImage, DockerImage, IndexWork, KeyWork, PackageWork, Placement,
-    Publication, PublishWork, RegistryImage, Root, RpmIndexWork, Script, Work, machine_platform,
+    AptIndexWork, ArchiveSource, BootstrapImage, CommitSource, DockerImage, IndexWork, KeyWork, PackageWork,
+    Placement, Publication, PublishWork, RegistryImage, Root, RpmIndexWork, Script, Work, machine_platform,
 };

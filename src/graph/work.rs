@@ -1,17 +1,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::buildfile::{Keep, Key};
+use crate::buildfile::{Key, Retention};
+use crate::digest::Digest;
 use crate::index::{AptIndex, RpmIndex, Settings};
 use crate::keys::Certificate;
 use crate::package::Deb;
-use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Wanted};
+use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Tag, Wanted};
 
 /// What a node does. An input is named by its place in the node's list.
 #[derive(Clone, Debug)]
 pub enum Work {
     /// Unpacks an archive of an upstream.
     Archive(ArchiveSource),
+    /// Takes the files of a commit of an upstream.
+    Commit(CommitSource),
     /// Gives the files of its one input as they are.
     Files,
     /// Gives a package as it is, once the tests that it requires have succeeded.
@@ -38,7 +41,7 @@ impl Work {
     /// The names of the outputs.
     pub fn outputs(&self) -> Vec<&str> {
         match self {
-            Self::Archive(_) | Self::Files => vec!["src"],
+            Self::Archive(_) | Self::Commit(_) | Self::Files => vec!["src"],
             Self::Bootstrap(_) | Self::Dockerfile(_) | Self::Registry(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
             Self::Package(_) | Self::Accept => vec!["package"],
@@ -93,6 +96,17 @@ pub struct ArchiveSource {
     pub size: Option<u64>,
     /// Leading path components that are dropped.
     pub strip: usize,
+}
+
+/// The files of a commit.
+#[derive(Clone, Debug)]
+pub struct CommitSource {
+    /// The repository; like the tag and the commit not part of the key, since the tree says what it is.
+    pub url: String,
+    /// The tag that leads to the commit.
+    pub tag: Tag,
+    /// The digest of its tree.
+    pub tree: Digest,
 }
 
 /// An image made of packages.
@@ -263,5 +277,5 @@ pub struct Publication {
     /// Where clients find it, without a slash at the end.
     pub url: Option<String>,
     /// What of earlier publishes is dropped.
-    pub keep: Option<Keep>,
+    pub keep: Option<Retention>,
 }

@@ -6,7 +6,7 @@ use super::content::{Content, Merged};
 use super::error::INSIDE;
 use super::prepare::{Place, Prepared, Room, Seal};
 use super::{Effect, Generation, PublishError};
-use crate::buildfile::Keep;
+use crate::buildfile::Retention;
 use crate::digest::Digest;
 use crate::index::{CatalogEntry, Label, Settings};
 use crate::keys::SigningKeys;
@@ -32,7 +32,7 @@ pub struct Repository {
     /// The file of advisories of an rpm repository, in the store.
     pub updateinfo: Option<Digest>,
     /// What is dropped of that which was published before; none keeps everything.
-    pub keep: Option<Keep>,
+    pub keep: Option<Retention>,
     /// The packages that are to be there beside those that stay.
     pub packages: Vec<CatalogEntry>,
     /// The id of the generation that the plan was made from; none if there was none.

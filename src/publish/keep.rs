@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PublishedPackage;
-use crate::buildfile::Keep;
+use crate::buildfile::Retention;
 use crate::index::{Label, VersionOrder};
 
 const DAY: u64 = 86_400;
@@ -12,7 +12,7 @@ const DAY: u64 = 86_400;
 pub(super) fn dropped(
     live: &[PublishedPackage],
     wanted: &BTreeSet<Label>,
-    keep: Option<Keep>,
+    keep: Option<Retention>,
     order: VersionOrder,
     now: u64,
 ) -> BTreeMap<Label, String> {
@@ -43,8 +43,8 @@ fn group(label: &Label) -> (&str, &str, &str) {
 }
 
 /// The rule, and what it found; nothing in it changes from day to day.
-fn rule(keep: Keep, newer: usize, since: u64) -> String {
-    let Keep { versions, days } = keep;
+fn rule(keep: Retention, newer: usize, since: u64) -> String {
+    let Retention { versions, days } = keep;
     let newer = if newer == 1 { "1 is newer".to_owned() } else { format!("{newer} are newer") };
     match days {
         0 => format!("keep versions={versions}: {newer}"),

@@ -5,7 +5,7 @@ use super::effect_summary::write_effects;
 use super::words::{counted, human_duration};
 use crate::execute::Estimates;
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Cause, Plan, RepositoryEffect, Step, Verdict};
+use crate::plan::{Cause, Plan, RepositoryEffect, Step, Verdict, consequences};
 
 /// How many nodes of a group are named.
 const SHOWN: usize = 3;
@@ -26,6 +26,9 @@ pub fn plan_summary(
             write_target(&mut text, graph, target, &groups);
         }
         text.push('\n');
+        for (cause, targets) in consequences(graph, plan) {
+            write_line(&mut text, &format!("{cause} → {}", targets.join(" → ")));
+        }
         let about = estimates.total().map(|ms| format!(", about {}", human_duration(ms)));
         write_line(
             &mut text,

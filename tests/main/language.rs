@@ -101,6 +101,33 @@ target "x" { use "two" at="/opt"; run "make"; output "root" }
     upstream_without_origin: r#"upstream "x" { strip 1 }"#;
     upstream_with_two_origins: r#"upstream "x" { path "x"; git "https://example.org/x" tag="v{version}" }"#;
     strip_is_no_number: r#"upstream "x" { path "x"; strip "one" }"#;
+    tag_with_two_versions: r#"upstream "x" { git "https://example.org/x" tag="{version}-{version}" }"#;
+    keep_of_both: r#"upstream "x" { git "https://example.org/x" tag="v{version}"; keep majors=2 newest=3 }"#;
+    keep_of_nothing: r#"upstream "x" { git "https://example.org/x" tag="v{version}"; keep majors=0; keep }"#;
+    range_that_is_none: r#"upstream "x" { git "https://example.org/x" tag="v{version}"; versions ">=25" "<" }"#;
+    hold_without_a_reason: r#"upstream "x" { git "https://example.org/x" tag="v{version}"; hold "1.2" }"#;
+    pinned_and_held: r#"
+upstream "x" {
+    git "https://example.org/x" tag="v{version}"
+    pin "1.2" reason="customers have it"
+    hold "1.2" reason="it bites"
+}
+"#;
+    checksums_of_no_archive: r#"
+upstream "x" {
+    git "https://example.org/x" tag="v{version}"
+    checksums "https://example.org/{version}/SHA256"
+    signature "https://example.org/{version}.asc"
+}
+"#;
+    policy_of_a_directory: r#"upstream "x" { path "x"; keep newest=1; hold "1" reason="why" }"#;
+    hole_in_a_signatures_address: r#"
+upstream "x" {
+    git "https://example.org/x" tag="v{version}"
+    archive "https://example.org/x-{version}.tar"
+    signature "https://example.org/x-{major}.asc" key-file="keys/x.asc"
+}
+"#;
     not_a_sha256: r#"upstream "x" { version "1" sha256="abc" }"#;
 
     unclosed_block: "target \"x\" {\n    run \"make\"\n";

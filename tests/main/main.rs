@@ -28,4 +28,6 @@ mod repository;
 mod schedule;
 mod scratch;
 mod shared_store;
+mod upstream_git;
+mod upstream_tags;
 mod why;

@@ -4,7 +4,7 @@ use super::super::reader::{Reader, Text};
 use super::reference::{named, references};
 use super::{constant, dimension, filter, names, over, second, single, target};
 use crate::buildfile::{
-    Alias, AptSettings, Body, Diagnostic, Dimension, Index, IndexFormat, Keep, RpmSettings, Span, Target,
+    Alias, AptSettings, Body, Diagnostic, Dimension, Index, IndexFormat, Retention, RpmSettings, Span, Target,
 };
 
 const FORMATS: [&str; 2] = ["apt", "rpm"];
@@ -83,7 +83,7 @@ fn newest_of(text: Text) -> (Dimension, Span) {
 
 /// The newest version of a name always stays, so that a publish of a part of the matrix empties
 /// nothing.
-fn keep(mut reader: Reader<'_>) -> Option<Keep> {
+fn keep(mut reader: Reader<'_>) -> Option<Retention> {
     let span = reader.span();
     let (versions, days) = (reader.number("versions"), reader.number("days"));
     let example = "keep versions=3 days=90";
@@ -96,7 +96,7 @@ fn keep(mut reader: Reader<'_>) -> Option<Keep> {
         reader.push(Diagnostic::error(&span, "keep says what stays", "keeps what?").help(help));
     }
     reader.finish();
-    Some(Keep { versions: versions.unwrap_or(1), days: days.unwrap_or(0) })
+    Some(Retention { versions: versions.unwrap_or(1), days: days.unwrap_or(0) })
 }
 
 fn apt(reader: &Reader<'_>, name: Option<&Text>, children: Vec<Reader<'_>>) -> AptSettings {

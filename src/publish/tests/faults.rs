@@ -9,7 +9,7 @@ use std::time::Instant;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::support::{NOW, URL, World, check_whole, listing, sha256, source};
-use crate::buildfile::Keep;
+use crate::buildfile::Retention;
 use crate::index::apt::fixture::{alias, index, run, suite};
 use crate::index::rpm::fixture::rpm_index;
 use crate::index::{AptIndex, IndexedPackage, IndexedRpm, Settings};
@@ -73,7 +73,7 @@ fn single() -> AptIndex {
 }
 
 /// Drops what is older than the newest version, so that a publish drops as well as adds.
-const KEEP: Option<Keep> = Some(Keep { versions: 1, days: 0 });
+const KEEP: Option<Retention> = Some(Retention { versions: 1, days: 0 });
 
 /// Bytes that stay as long when they are compressed.
 fn incompressible(version: &str) -> impl FnMut(usize) -> String {

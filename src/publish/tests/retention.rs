@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::support::{Apt, NOW, World, check_whole, listing};
-use crate::buildfile::Keep;
+use crate::buildfile::Retention;
 use crate::index::apt::build;
 use crate::index::apt::fixture::{alias, index, suite};
 use crate::index::{AptIndex, Holds, IndexedPackage, Suite};
@@ -26,7 +26,7 @@ fn live(world: &World) -> Vec<String> {
 }
 
 fn keeping(repository: Repository, versions: usize, days: u64) -> Repository {
-    Repository { keep: Some(Keep { versions, days }), ..repository }
+    Repository { keep: Some(Retention { versions, days }), ..repository }
 }
 
 /// One publish for each version, a day apart.
