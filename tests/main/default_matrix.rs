@@ -83,5 +83,6 @@ fn the_default_matrix_is_four_majors_on_eight_releases_and_two_architectures() {
     let plan = scratch.ok("plan publish").stdout;
     let count = format!("{} nodes: 0 known", nodes.len());
     assert!(plan.contains(&count), "{count}\n{plan}");
-    assert!(plan.lines().count() < 150, "{plan}");
+    // Targets and repositories, not nodes.
+    assert!(plan.lines().count() < 250, "{plan}");
 }
