@@ -11,6 +11,7 @@ impl Body {
             Self::Package(_) => vec!["package"],
             Self::Index(_) => vec!["repository"],
             Self::Publish(_) => Vec::new(),
+            Self::Key(_) => vec!["public"],
         }
     }
 
@@ -28,7 +29,7 @@ impl Body {
             }
         }
         match self {
-            Self::Image(_) => Vec::new(),
+            Self::Image(_) | Self::Key(_) => Vec::new(),
             Self::Command(command) => {
                 let images = match &command.root {
                     Root::Image(images) => images.as_slice(),
@@ -39,11 +40,13 @@ impl Body {
             }
             Self::Package(package) => {
                 let contents = package.contents.iter().flat_map(|content| used(&content.from));
-                contents.chain(&package.image).chain(&package.requires).collect()
+                let keys = package.parts().into_iter().filter_map(|part| part.sign.as_ref());
+                contents.chain(&package.image).chain(keys).chain(&package.requires).collect()
             }
             Self::Index(index) => index.packages.iter().chain(&index.requires).collect(),
             Self::Publish(publish) => {
-                publish.repositories.iter().map(|(index, _)| index).chain(&publish.requires).collect()
+                let indices = publish.repositories.iter().map(|(index, _)| index);
+                indices.chain(&publish.keys).chain(&publish.requires).collect()
             }
         }
     }

@@ -1,10 +1,14 @@
 //! What a Buildfile declares, with every name resolved and every text still a template.
 
+mod repository;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Predicate, Span, Template};
+use super::{Predicate, Span, Template, Version, VersionPolicy};
+
+pub use repository::*;
 
 /// All declarations of a Buildfile and of the files it includes, one profile applied.
 #[derive(Clone, Debug)]
@@ -57,6 +61,21 @@ pub struct Upstream {
     pub archives: Vec<Template>,
     /// Leading path components that unpacking drops (`tar --strip-components`).
     pub strip: usize,
+    /// Where upstream publishes the digests of its archives, in the format of `sha256sum`.
+    pub checksums: Option<Template>,
+    /// Where upstream publishes the signature of an archive.
+    pub signature: Option<ArchiveSignature>,
+    /// Which versions are taken.
+    pub policy: VersionPolicy,
+}
+
+/// A detached OpenPGP signature of an archive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArchiveSignature {
+    /// Where it is, `{version}` standing for the version.
+    pub url: Template,
+    /// The public keys that may have made it, relative to the Buildfile.
+    pub key_file: PathBuf,
 }
 
 /// How versions are found.
@@ -66,8 +85,8 @@ pub enum Origin {
     Git {
         /// The repository.
         url: String,
-        /// The tag's form, such as `OTP-{version}`.
-        tag: String,
+        /// The tag's form.
+        tag: TagForm,
     },
     /// Source packages of a Debian archive: the mirror this machine's apt is configured with.
     AptSource {
@@ -80,6 +99,41 @@ pub enum Origin {
     List(Vec<ListedVersion>),
     /// A directory on this machine; its one version is called `local`.
     Path(Template),
+}
+
+/// How the tags of versions are made, such as `OTP-{version}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagForm {
+    /// What stands before the version.
+    pub before: String,
+    /// What stands after it.
+    pub after: String,
+}
+
+impl TagForm {
+    /// Reads `text`, which has `{version}` in it exactly once.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (before, after) = text.split_once("{version}")?;
+        let form = Self { before: before.to_owned(), after: after.to_owned() };
+        (!after.contains("{version}")).then_some(form)
+    }
+
+    /// The version that `tag` stands for. `None` for tags of another form, and for what stands in
+    /// the place of a version and is none: a tag that moves, such as `v1.18-latest`.
+    pub fn version(&self, tag: &str) -> Option<Version> {
+        let text = tag.strip_prefix(self.before.as_str())?.strip_suffix(self.after.as_str())?;
+        Some(Version::new(text)).filter(Version::is_regular)
+    }
+
+    /// The tag of a version.
+    pub fn of(&self, version: &str) -> String {
+        format!("{}{version}{}", self.before, self.after)
+    }
+
+    /// As it is written in the Buildfile.
+    pub fn written(&self) -> String {
+        self.of("{version}")
+    }
 }
 
 /// A version given in the Buildfile.
@@ -157,7 +211,20 @@ pub struct Dimension {
     pub attribute: Option<String>,
 }
 
+impl Axis {
+    /// Whether the lock tells what stands on it, and an update adds to it.
+    pub fn is_open(&self) -> bool {
+        matches!(self.values, AxisValues::Upstream(_))
+    }
+}
+
 impl Dimension {
+    /// Whether something over these dimensions has one value of it in each of its cells.
+    pub fn is_told_by(&self, over: &[Self]) -> bool {
+        let whole = Self { axis: self.axis.clone(), attribute: None };
+        over.contains(self) || over.contains(&whole)
+    }
+
     /// As it is written in `over`.
     pub fn text(&self) -> String {
         match &self.attribute {
@@ -197,6 +264,8 @@ pub enum Body {
     Index(Box<Index>),
     /// Puts repositories where clients find them.
     Publish(Box<Publish>),
+    /// Gives the public part of a key that signs.
+    Key(Key),
 }
 
 impl Body {
@@ -209,6 +278,7 @@ impl Body {
             Self::Package(_) => "package",
             Self::Index(_) => "index",
             Self::Publish(_) => "publish",
+            Self::Key(_) => "key",
         }
     }
 }
@@ -305,7 +375,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// As it is written: `erlang[arch=amd64]`.
+    /// As it is written: `tool[arch=amd64]`.
     pub fn text(&self) -> String {
         let fixed = self.fixed.iter().map(|p| format!("{}={}", p.name(), p.condition.as_str()));
         match self.fixed.is_empty() {
@@ -434,8 +504,8 @@ pub struct PackagePart {
     pub group: Option<Template>,
     /// Who distributes it, of an rpm package.
     pub vendor: Option<Template>,
-    /// The key that signs it, of an rpm package, and where it is named.
-    pub sign: Option<(KeySource, Span)>,
+    /// The key that signs it, of an rpm package.
+    pub sign: Option<Reference>,
 }
 
 impl PackagePart {
@@ -495,63 +565,4 @@ pub struct Content {
     pub path: Template,
     /// Where it goes, absolute.
     pub to: Template,
-}
-
-/// An apt repository's metadata.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Index {
-    /// The packages it gathers.
-    pub packages: Vec<Reference>,
-    /// In which suite a package is, by the package's cell.
-    pub suite: Template,
-    /// Component.
-    pub component: String,
-    /// `Origin:`.
-    pub origin: Template,
-    /// `Label:`.
-    pub label: Template,
-    /// `Description:`.
-    pub description: Template,
-    /// `xz`, `gz`, `zst`.
-    pub compressions: Vec<String>,
-    /// Whether `Contents-*` is written.
-    pub contents: bool,
-    /// Suites with the packages of another: name, and which.
-    pub aliases: Vec<(String, String)>,
-    /// Tests that must have succeeded in a package's cell before it is taken.
-    pub requires: Vec<Reference>,
-}
-
-/// Puts repositories where clients find them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Publish {
-    /// A directory, relative to the Buildfile.
-    pub to: PathBuf,
-    /// Which repositories, and below which prefix (by the index's cell).
-    pub repositories: Vec<(Reference, Template)>,
-    /// Keys to sign with.
-    pub keys: Vec<KeySource>,
-    /// Tests that must have succeeded.
-    pub requires: Vec<Reference>,
-    /// For how many days an index that was live stays readable.
-    pub retention_days: u64,
-}
-
-/// Where a secret key is read from when it is used.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum KeySource {
-    /// A file, relative to the Buildfile.
-    File(PathBuf),
-    /// An environment variable.
-    Env(String),
-}
-
-impl KeySource {
-    /// The same, a relative file being below `dir`.
-    pub fn below(&self, dir: &std::path::Path) -> Self {
-        match self {
-            Self::File(path) => Self::File(dir.join(path)),
-            Self::Env(name) => Self::Env(name.clone()),
-        }
-    }
 }

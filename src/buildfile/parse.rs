@@ -1,10 +1,13 @@
 mod command;
 mod files;
+mod index;
+mod key;
 mod matrix;
 pub(super) mod names;
 mod package;
 mod reference;
 mod repository;
+mod upstream;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,9 +23,9 @@ pub use files::files;
 pub(super) use files::{ParsedFile, is_file_include};
 
 /// The nodes a Buildfile may have at its top.
-const TOP: [&str; 12] = [
-    "axis", "exclude", "image", "include", "index", "optional", "package", "profile", "publish", "target",
-    "test", "upstream",
+const TOP: [&str; 13] = [
+    "axis", "exclude", "image", "include", "index", "key", "optional", "package", "profile", "publish",
+    "target", "test", "upstream",
 ];
 
 /// Reads the Buildfile at `path` and all it includes, with the profile of that name applied.
@@ -110,7 +113,7 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
         is_sound
     }
     match reader.name() {
-        "upstream" => add(&mut buildfile.upstreams, matrix::upstream(reader)),
+        "upstream" => add(&mut buildfile.upstreams, upstream::upstream(reader)),
         "axis" => add(&mut buildfile.axes, matrix::axis(reader)),
         "exclude" => add(&mut buildfile.rules, matrix::rule(reader, RuleKind::Exclude)),
         "include" => add(&mut buildfile.rules, matrix::rule(reader, RuleKind::Include)),
@@ -118,8 +121,9 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
         "image" => add(&mut buildfile.targets, command::image(reader)),
         "target" | "test" => add(&mut buildfile.targets, command::command(reader)),
         "package" => add(&mut buildfile.targets, package::package(reader)),
-        "index" => add(&mut buildfile.targets, repository::index(reader)),
+        "index" => add(&mut buildfile.targets, index::index(reader)),
         "publish" => add(&mut buildfile.targets, repository::publish(reader)),
+        "key" => add(&mut buildfile.targets, key::key(reader)),
         _ => {
             reader.unknown(&TOP);
             false
@@ -130,11 +134,15 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
 /// `over="otp.major distro"`, and where it is written.
 fn over(reader: &mut Reader<'_>) -> (Vec<Dimension>, Span) {
     let Some(text) = reader.property("over") else { return (Vec::new(), reader.span()) };
-    let words = text.value.split_whitespace().map(|word| match word.split_once('.') {
+    (text.value.split_whitespace().map(dimension).collect(), text.span)
+}
+
+/// `otp`, or `otp.major`.
+fn dimension(word: &str) -> Dimension {
+    match word.split_once('.') {
         Some((axis, attribute)) => Dimension { axis: axis.into(), attribute: Some(attribute.into()) },
         None => Dimension { axis: word.into(), attribute: None },
-    });
-    (words.collect(), text.span)
+    }
 }
 
 /// A target with its place, which is its name's.

@@ -124,6 +124,12 @@ impl Condition {
         self.items.iter().filter(|item| item.operator == Operator::Is).map(|item| item.operand.as_str())
     }
 
+    /// The same without those that are denied.
+    pub fn wanted(&self) -> impl Iterator<Item = &str> {
+        let wanted = self.items.iter().filter(|item| item.operator == Operator::Is && !item.denied);
+        wanted.map(|item| item.operand.as_str())
+    }
+
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -71,12 +71,13 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn upstream(&mut self, upstream: &Upstream) {
-        for template in &upstream.archives {
+        let signature = upstream.signature.iter().map(|signature| &signature.url);
+        for template in upstream.archives.iter().chain(&upstream.checksums).chain(signature) {
             for hole in template.holes().filter(|hole| hole.text() != "version") {
                 let span = template.span.of_piece(&hole.written());
                 let message = format!("'{}' has no value here", hole.written());
-                let diagnostic = Diagnostic::error(&span, message, "not in an archive's address");
-                self.report.push(diagnostic.help("an archive's address takes {version} alone"));
+                let diagnostic = Diagnostic::error(&span, message, "not in an upstream's address");
+                self.report.push(diagnostic.help("an upstream's address takes {version} alone"));
             }
         }
         if let Origin::Path(path) = &upstream.origin {
@@ -176,6 +177,7 @@ impl Resolver<'_> {
             Body::Package(package) => self.package(package, &target.over),
             Body::Index(index) => self.index(index, &target.over),
             Body::Publish(publish) => self.publish(publish),
+            Body::Key(_) => {}
         }
     }
 
@@ -227,6 +229,7 @@ impl Resolver<'_> {
             self.input(&content.from);
         }
         self.images(&package.image);
+        package.parts().into_iter().filter_map(|part| part.sign.as_ref()).for_each(|key| self.key(key));
         self.tests(&package.requires);
         self.templates(package.templates(), over, &[]);
     }
@@ -235,12 +238,43 @@ impl Resolver<'_> {
         for reference in &index.packages {
             self.reference(reference, "package", |body| matches!(body, Body::Package(_)));
             // The suite is a matter of each package's own cell.
-            if let Some(package) = self.buildfile.target(&reference.name) {
-                self.templates([&index.suite], &package.over, &[]);
+            if let (IndexFormat::Apt(apt), Some(package)) =
+                (&index.format, self.buildfile.target(&reference.name))
+            {
+                self.templates([&apt.suite], &package.over, &[]);
             }
         }
         self.tests(&index.requires);
-        self.templates([&index.origin, &index.label, &index.description], over, &[]);
+        if let Some((dimension, span)) = &index.newest {
+            self.newest(index, dimension, span, over);
+        }
+        match &index.format {
+            IndexFormat::Apt(apt) => {
+                self.templates([&apt.origin, &apt.label, &apt.description], over, &[]);
+            }
+            IndexFormat::Rpm(rpm) => self.templates(&rpm.updateinfo, over, &[]),
+        }
+    }
+
+    /// Versions have a newest one, and some package must have a version to be judged by.
+    fn newest(&mut self, index: &Index, dimension: &Dimension, span: &Span, over: &[Dimension]) {
+        if !self.dimension(dimension, span) {
+            return;
+        }
+        let packages = || index.packages.iter().filter_map(|one| self.buildfile.target(&one.name));
+        let fault = if self.buildfile.axis(&dimension.axis).is_some_and(|axis| !axis.is_open()) {
+            Some(("no axis of versions", "the values of an axis from=\"…\" have a newest one"))
+        } else if dimension.is_told_by(over) {
+            Some(("spanned by the index itself", "drop it from over=\"…\", or drop newest"))
+        } else if packages().next().is_some() && !packages().any(|one| dimension.is_told_by(&one.over)) {
+            Some(("spanned by none of the packages", "name a dimension that one of them spans"))
+        } else {
+            None
+        };
+        if let Some((reason, help)) = fault {
+            let message = format!("'{}' is {reason}", dimension.text());
+            self.report.push(Diagnostic::error(span, message, "the newest of what?").help(help));
+        }
     }
 
     fn publish(&mut self, publish: &Publish) {
@@ -248,14 +282,30 @@ impl Resolver<'_> {
             self.reference(reference, "index", |body| matches!(body, Body::Index(_)));
             if let Some(index) = self.buildfile.target(&reference.name) {
                 self.templates([at], &index.over, &[]);
+                self.url(publish, reference, &index.body);
             }
         }
+        publish.keys.iter().for_each(|key| self.key(key));
         self.tests(&publish.requires);
+    }
+
+    fn key(&mut self, key: &Reference) {
+        self.reference(key, "key", |body| matches!(body, Body::Key(_)));
     }
 
     fn images(&mut self, references: &[Reference]) {
         for reference in references {
             self.reference(reference, "image", |body| matches!(body, Body::Image(_)));
+        }
+    }
+
+    /// A list of mirrors names places by whole URLs.
+    fn url(&mut self, publish: &Publish, reference: &Reference, body: &Body) {
+        let is_rpm = matches!(body, Body::Index(index) if matches!(index.format, IndexFormat::Rpm(_)));
+        if is_rpm && publish.url.is_none() {
+            let message = "clients of an rpm repository are told its URL, and the publish node has none";
+            let help = "say where clients find the directory: url \"https://packages.example.org\"";
+            self.report.push(Diagnostic::error(&reference.span, message, "published here").help(help));
         }
     }
 

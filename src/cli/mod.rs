@@ -6,6 +6,7 @@ mod fmt;
 mod graph;
 mod key;
 mod log;
+mod lookup;
 mod plan;
 mod run;
 mod update;

@@ -20,6 +20,9 @@ pub struct Arguments {
     /// Write the plan, for `forge run --plan`.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Plan with the lock as `forge update` would leave it; nothing is written.
+    #[arg(long, conflicts_with = "out")]
+    update: bool,
     /// End with 2 if there is something to do, with 0 if not.
     #[arg(long)]
     exit_code: bool,
@@ -27,7 +30,10 @@ pub struct Arguments {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let words = Words::parse(&arguments.words)?;
-    let workspace = Workspace::open(global, &words)?;
+    let workspace = match arguments.update {
+        true => Workspace::open_updated(global, &words)?,
+        false => Workspace::open(global, &words)?,
+    };
     let goals = words.nodes(&workspace.graph)?;
     workspace.require_locked(&goals)?;
     let stats = StatCache::load(&workspace.store);

@@ -59,6 +59,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let workspace = Workspace::open(global, &words)?;
     let goals = goals(&workspace, arguments, &words)?;
     workspace.require_locked(&goals)?;
+    workspace.keep_additions()?;
     let stats = StatCache::load(&workspace.store);
     let files = LocalTrees::new(&stats);
     let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };

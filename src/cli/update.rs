@@ -2,20 +2,21 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::words::Words;
-use super::workspace::read;
-use super::{CommandError, Global, error, exit};
-use crate::buildfile::{AxisValues, Buildfile, Diagnostic, Predicate};
+use super::workspace::{read, tell};
+use super::{CommandError, Global, exit};
+use crate::buildfile::{AxisValues, Buildfile, Diagnostic};
 use crate::graph::{self, Graph, Node, Work};
-use crate::matrix::Axes;
+use crate::matrix::{Axes, selection_on};
 use crate::runner::{Docker, Published};
 use crate::store::LocalStore;
-use crate::upstream::{AptRoot, Found, Lock, PlatformImage, Sha256, Updater};
+use crate::ui;
+use crate::upstream::{Ask, Lock, PlatformImage, Sha256, Updater};
 
 /// Look upstream for new versions and packages, and write them into the lock.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Upstreams and images; all of them by default. Selections such as otp=27 limit which
-    /// versions are taken.
+    /// Upstreams and images; all of them by default. A selection such as otp=26.2.5.3 adds that
+    /// version.
     words: Vec<String>,
     /// Write nothing, only tell.
     #[arg(long)]
@@ -30,23 +31,37 @@ pub struct Arguments {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let words = Words::parse(&arguments.words)?;
-    let (buildfile, mut lock) = read(global)?;
-    let before = lock.clone();
+    let (buildfile, before) = read(global)?;
     let store = LocalStore::open(&global.store)?;
-    let apt = AptRoot::of_host(store.root().join("apt")).map_err(CommandError::new)?;
-    let updater = Updater { store: &store, apt: &apt, distdir: arguments.distdir.clone() };
     check_names(&buildfile, &words)?;
-    update_upstreams(&updater, &buildfile, &words, &mut lock)?;
-    let graph = whole_graph(&buildfile, &words, &lock)?;
-    update_bootstrap_images(&updater, &graph, &words, &mut lock)?;
-    update_registry_images(&graph, &words, &mut lock)?;
+    let mut lock = before.clone();
+    let told = update(&buildfile, &store, arguments.distdir.clone(), &words, &mut lock)?;
+    print!("{told}");
     let is_news = lock != before;
-    if !is_news {
-        println!("no news");
-    } else if !arguments.dry_run {
-        lock.save(&buildfile.dir.join(&buildfile.lock))?;
+    match (is_news, arguments.dry_run) {
+        (false, _) => println!("no news"),
+        (true, true) => println!("{} is left as it is", buildfile.lock.display()),
+        (true, false) => {
+            lock.save(&buildfile.dir.join(&buildfile.lock))?;
+            println!("{} is written", buildfile.lock.display());
+        }
     }
     Ok(if arguments.exit_code && is_news { exit::SOMETHING_TO_DO } else { exit::OK })
+}
+
+/// Brings `lock` up to what is upstream now, for what `words` name, and tells what is new. If it
+/// fails, `lock` is of no use.
+pub fn update(
+    buildfile: &Buildfile,
+    store: &LocalStore,
+    distdir: Option<PathBuf>,
+    words: &Words,
+    lock: &mut Lock,
+) -> Result<String, CommandError> {
+    let updater = Updater::new(store, buildfile.dir.clone(), distdir, &tell);
+    let upstreams = update_upstreams(&updater, buildfile, words, lock)?;
+    let images = update_images(&updater, buildfile, words, lock)?;
+    Ok(upstreams + &images)
 }
 
 fn check_names(buildfile: &Buildfile, words: &Words) -> Result<(), CommandError> {
@@ -64,8 +79,27 @@ fn check_names(buildfile: &Buildfile, words: &Words) -> Result<(), CommandError>
     Ok(())
 }
 
-fn is_wanted(words: &Words, name: &str) -> bool {
-    words.goals.is_empty() || words.goals.iter().any(|goal| goal == name)
+/// Upstreams are meant by their names and by selections of their versions; all of them, if no
+/// word is either.
+fn is_wanted(words: &Words, buildfile: &Buildfile, name: &str) -> bool {
+    let is_of = |axis: &str| versions_axis(buildfile, name).is_some_and(|of| of == axis);
+    let is_named = words.goals.iter().any(|goal| goal == name);
+    is_named || words.selection.iter().any(|p| is_of(&p.axis)) || names_nothing(words, buildfile)
+}
+
+/// Whether no word names an upstream, an image or a version.
+fn names_nothing(words: &Words, buildfile: &Buildfile) -> bool {
+    let is_version = |axis: &str| {
+        let axis = buildfile.axis(axis);
+        axis.is_some_and(|axis| matches!(axis.values, AxisValues::Upstream(_)))
+    };
+    words.goals.is_empty() && !words.selection.iter().any(|predicate| is_version(&predicate.axis))
+}
+
+/// The axis that an upstream's versions stand on.
+fn versions_axis<'a>(buildfile: &'a Buildfile, upstream: &str) -> Option<&'a str> {
+    let is_it = |values: &AxisValues| matches!(values, AxisValues::Upstream(from) if from == upstream);
+    buildfile.axes.iter().find(|axis| is_it(&axis.values)).map(|axis| axis.name.as_str())
 }
 
 fn update_upstreams(
@@ -73,62 +107,64 @@ fn update_upstreams(
     buildfile: &Buildfile,
     words: &Words,
     lock: &mut Lock,
-) -> Result<(), CommandError> {
-    for upstream in buildfile.upstreams.iter().filter(|upstream| is_wanted(words, &upstream.name)) {
-        let limits = limits(buildfile, words, &upstream.name);
-        let holds = |version: &str| limits.iter().all(|limit| limit.condition.holds(version));
-        for news in updater.upstream(upstream, holds, lock)? {
-            match news {
-                Found::Added(version) => println!("{} {version}: new", upstream.name),
-                Found::Unavailable { version, reason } => {
-                    println!("{} {version}: listed, but not there: {reason}", upstream.name);
-                }
-            }
+) -> Result<String, CommandError> {
+    let mut told = String::new();
+    for upstream in &buildfile.upstreams {
+        if !is_wanted(words, buildfile, &upstream.name) {
+            continue;
         }
+        let axis = versions_axis(buildfile, &upstream.name);
+        let selection = axis.map(|axis| selection_on(axis, buildfile, &words.selection)).unwrap_or_default();
+        let ask = if selection.is_empty() { Ask::Policy } else { Ask::Selection(selection) };
+        told += &ui::change_summary(&updater.upstream(upstream, &ask, lock)?);
     }
-    Ok(())
+    Ok(told)
 }
 
-/// What the command line, or else the profile, says of the versions on an upstream's axis.
-fn limits<'a>(buildfile: &'a Buildfile, words: &'a Words, upstream: &str) -> Vec<&'a Predicate> {
-    let from = AxisValues::Upstream(upstream.to_owned());
-    let Some(axis) = buildfile.axes.iter().find(|axis| axis.values == from) else { return Vec::new() };
-    let is_limit = |predicate: &&Predicate| predicate.axis == axis.name && predicate.attribute.is_none();
-    let own: Vec<_> = words.selection.iter().filter(is_limit).collect();
-    match own.is_empty() {
-        true => buildfile.choice.iter().map(|(predicate, _)| predicate).filter(is_limit).collect(),
-        false => own,
+/// What images are made of, and which images of registries they are.
+fn update_images(
+    updater: &Updater<'_>,
+    buildfile: &Buildfile,
+    words: &Words,
+    lock: &mut Lock,
+) -> Result<String, CommandError> {
+    let is_all = names_nothing(words, buildfile);
+    if !is_all && words.goals.iter().all(|goal| buildfile.upstream(goal).is_some()) {
+        return Ok(String::new());
     }
-}
-
-fn wanted_nodes<'a>(graph: &'a Graph, words: &Words) -> impl Iterator<Item = &'a Node> {
-    let nodes = graph.ids().map(|id| graph.node(id));
-    nodes.filter(|node| is_wanted(words, &node.target) || is_wanted(words, &node.name))
+    let graph = whole_graph(buildfile, words, lock)?;
+    let is_wanted =
+        |node: &&Node| is_all || words.goals.iter().any(|goal| *goal == node.target || *goal == node.name);
+    let nodes: Vec<&Node> = graph.ids().map(|id| graph.node(id)).filter(is_wanted).collect();
+    let told = update_bootstrap_images(updater, &nodes, lock)?;
+    Ok(told + &update_registry_images(&nodes, lock)?)
 }
 
 fn update_bootstrap_images(
     updater: &Updater<'_>,
-    graph: &Graph,
-    words: &Words,
+    nodes: &[&Node],
     lock: &mut Lock,
-) -> Result<(), CommandError> {
-    for node in wanted_nodes(graph, words) {
+) -> Result<String, CommandError> {
+    let mut told = String::new();
+    for node in nodes {
         let Work::Bootstrap(image) = &node.work else { continue };
+        tell(&format!("{}: resolving", node.name));
         if updater.image(&node.name, &image.wanted, lock)? {
             let packages = lock.images.get(&node.name).map_or(0, |image| image.closure.packages.len());
-            println!("{}: {packages} packages of {}", node.name, image.wanted.suite);
+            told += &format!("{}: {packages} packages of {}\n", node.name, image.wanted.suite);
         }
     }
-    Ok(())
+    Ok(told)
 }
 
 /// Asks each registry once for each name, whatever the number of platforms and nodes.
-fn update_registry_images(graph: &Graph, words: &Words, lock: &mut Lock) -> Result<(), CommandError> {
-    let images = wanted_nodes(graph, words).flat_map(|node| node.work.registry_images());
+fn update_registry_images(nodes: &[&Node], lock: &mut Lock) -> Result<String, CommandError> {
+    let images = nodes.iter().flat_map(|node| node.work.registry_images());
     let images: BTreeSet<&PlatformImage> = images.map(|image| &image.image).collect();
     let followed: Vec<_> = images.into_iter().filter(|image| image.reference.pinned().is_none()).collect();
+    let mut told = String::new();
     if followed.is_empty() {
-        return Ok(());
+        return Ok(told);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -139,29 +175,26 @@ fn update_registry_images(graph: &Graph, words: &Words, lock: &mut Lock) -> Resu
                 Some(published) => published,
                 None => docker.ask_registry(&image.reference).await?,
             };
-            tell_and_pin(image, of_name.digest_for(&image.platform)?, lock);
+            told += &pin(image, of_name.digest_for(&image.platform)?, lock);
             published = Some(of_name);
         }
-        Ok(())
+        Ok(told)
     })
 }
 
-fn tell_and_pin(image: &PlatformImage, digest: Sha256, lock: &mut Lock) {
+fn pin(image: &PlatformImage, digest: Sha256, lock: &mut Lock) -> String {
     let PlatformImage { reference, platform } = image;
     match lock.registry.insert(image.clone(), digest) {
-        None => println!("{reference} {platform}: sha256:{digest}"),
+        None => format!("{reference} {platform}: sha256:{digest}\n"),
         Some(before) if before != digest => {
-            println!("{reference} {platform}: sha256:{digest}, which was sha256:{before}");
+            format!("{reference} {platform}: sha256:{digest}, which was sha256:{before}\n")
         }
-        Some(_) => {}
+        Some(_) => String::new(),
     }
 }
 
 fn whole_graph(buildfile: &Buildfile, words: &Words, lock: &Lock) -> Result<Graph, CommandError> {
     let axes = Axes::resolve(buildfile, lock, &words.selection)?;
-    let (graph, warnings) = graph::build(buildfile, &axes, lock)?;
-    if words.selection.is_empty() && buildfile.choice.is_empty() {
-        warnings.iter().for_each(error::print);
-    }
-    Ok(graph)
+    // What is odd about the matrix is told by a plan.
+    Ok(graph::build(buildfile, &axes, lock)?.0)
 }

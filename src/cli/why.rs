@@ -48,6 +48,9 @@ fn text(explanation: &Explanation) -> String {
     for link in &explanation.chain {
         lines.push(format!("  since {}: {}", link.node, brief(&link.change)));
     }
+    for wait in &explanation.waits {
+        lines.push(format!("  since {}: {}", wait.node, wait.cause));
+    }
     if !explanation.action.is_empty() {
         lines.push("the action:".to_owned());
         for field in &explanation.action {

@@ -1,5 +1,8 @@
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::lookup::{Addition, complete};
+use super::update::update;
 use super::words::Words;
 use super::{CommandError, Global, error};
 use crate::buildfile::{self, Buildfile, Faults};
@@ -16,20 +19,70 @@ pub struct Workspace {
     pub graph: Graph,
     /// The local store.
     pub store: Arc<LocalStore>,
+    /// Where the lock is.
+    lock: PathBuf,
+    /// What is selected, was not in the lock, and was found upstream.
+    additions: Vec<Addition>,
 }
 
 impl Workspace {
-    /// Reads the Buildfile and the lock, expands the matrix, and opens the store. Warnings are
-    /// told.
+    /// Reads the Buildfile and the lock, expands the matrix, and opens the store. Versions that are
+    /// selected and not in the lock are looked up; the lock on disk stays as it is. Warnings are told.
     pub fn open(global: &Global, words: &Words) -> Result<Self, CommandError> {
-        let (buildfile, lock) = read(global)?;
+        Self::with_lock(global, words, |_, _, _| Ok(()))
+    }
+
+    /// The same, with the lock as `forge update` would leave it. It tells what that changes.
+    pub fn open_updated(global: &Global, words: &Words) -> Result<Self, CommandError> {
+        Self::with_lock(global, words, |buildfile, store, lock| {
+            // The words are of the plan: they limit what is built, not what is looked for.
+            let all = Words::default();
+            let before = lock.clone();
+            let told = update(buildfile, store, None, &all, lock)?;
+            let end = if *lock == before { "no news upstream\n" } else { "" };
+            eprint!("{told}{end}");
+            Ok(())
+        })
+    }
+
+    fn with_lock(
+        global: &Global,
+        words: &Words,
+        prepare: impl FnOnce(&Buildfile, &LocalStore, &mut Lock) -> Result<(), CommandError>,
+    ) -> Result<Self, CommandError> {
+        let (buildfile, mut lock) = read(global)?;
+        let store = Arc::new(LocalStore::open(&global.store)?);
+        prepare(&buildfile, &store, &mut lock)?;
+        let additions = complete(&buildfile, &store, words, &mut lock)?;
         let axes = Axes::resolve(&buildfile, &lock, &words.selection)?;
         let (graph, warnings) = graph::build(&buildfile, &axes, &lock)?;
         // A rule that a narrow selection does not touch is not idle.
         if words.selection.is_empty() && buildfile.choice.is_empty() {
             warnings.iter().for_each(error::print);
         }
-        Ok(Self { axes, graph, store: Arc::new(LocalStore::open(&global.store)?) })
+        let lock = buildfile.dir.join(&buildfile.lock);
+        let lock = lock.strip_prefix(".").map(Path::to_owned).unwrap_or(lock);
+        Ok(Self { axes, graph, store, lock, additions })
+    }
+
+    /// Writes what was looked up into the lock, which may have changed since; nothing else in it does.
+    pub fn keep_additions(&self) -> Result<(), CommandError> {
+        if self.additions.is_empty() {
+            return Ok(());
+        }
+        let mut lock = Lock::load(&self.lock)?;
+        for Addition { upstream, locked } in &self.additions {
+            match lock.version(upstream, &locked.version).filter(|known| known.is_available()) {
+                Some(known) if known != locked => {
+                    let file = self.lock.display();
+                    let message = format!("{file} got another {upstream} {} meanwhile", locked.version);
+                    return Err(CommandError::new(message + "; run again"));
+                }
+                _ => lock.put(upstream, locked.clone()),
+            }
+            tell(&format!("{}: added {upstream} {}", self.lock.display(), locked.version));
+        }
+        Ok(lock.save(&self.lock)?)
     }
 
     /// Keeps what this process learnt of local files. Without it they are read once more.
@@ -56,4 +109,9 @@ pub fn read(global: &Global) -> Result<(Buildfile, Lock), CommandError> {
     warnings.iter().for_each(error::print);
     let lock = Lock::load(&buildfile.dir.join(&buildfile.lock))?;
     Ok((buildfile, lock))
+}
+
+/// Tells what takes its time, or what a person should know beside the answer.
+pub fn tell(text: &str) {
+    eprintln!("{text}");
 }

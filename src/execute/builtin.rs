@@ -8,14 +8,15 @@ use tokio::sync::{mpsc, watch};
 use super::Event;
 use super::done::{Done, Failure};
 use crate::digest::Digest;
-use crate::graph::{ArchiveSource, BootstrapImage, IndexWork, Node, PackageWork, PublishWork, Signer, Work};
-use crate::index::{self, IndexedPackage};
+use crate::graph::{
+    ArchiveSource, BootstrapImage, CommitSource, Node, PackageWork, PublishWork, Signer, Work,
+};
 use crate::keys::{KeySource, SigningKeys, signing_time};
-use crate::package::{Deb, DebInfo, Package, Rpm, RpmGenerated, Substvars};
+use crate::package::{Deb, Package, Rpm, RpmGenerated, Substvars};
 use crate::plan::Destination;
 use crate::publish::Progress;
 use crate::store::{Entry, Kind, LocalStore, Tree};
-use crate::upstream::{self, AptError, BuildProgress, Expected, Mirrors};
+use crate::upstream::{self, AptError, BuildProgress, Expected, Git, Mirrors};
 
 /// What builtin work takes from outside.
 #[derive(Default)]
@@ -57,12 +58,14 @@ impl Builtin {
         let is_kept = !matches!(self.node.work, Work::Publish(_));
         let outputs = match &self.node.work {
             Work::Archive(source) => self.archive(source)?,
+            Work::Commit(source) => self.commit(source)?,
             Work::Files => self.output("src", self.inputs[0]),
             Work::Accept => self.output("package", self.inputs[0]),
             Work::Bootstrap(image) => self.bootstrap(image)?,
             Work::Package(package) => self.package(package)?,
             Work::Index(index) => self.index(index)?,
             Work::Publish(work) => self.publish(work)?,
+            Work::Key(key) => self.key(key)?,
             Work::Script(_) | Work::Dockerfile(_) | Work::Registry(_) => {
                 return Err(Failure::action("this work is for a runner, not for forge itself"));
             }
@@ -70,7 +73,7 @@ impl Builtin {
         Ok(Done { outputs, log: None, runner: "builtin", is_kept })
     }
 
-    fn output(&self, name: &str, tree: Digest) -> BTreeMap<String, Digest> {
+    pub(super) fn output(&self, name: &str, tree: Digest) -> BTreeMap<String, Digest> {
         [(name.to_owned(), tree)].into()
     }
 
@@ -96,6 +99,22 @@ impl Builtin {
         self.progress("unpacking".to_owned());
         let tree = upstream::unpack(&self.store, &self.store.object_path(object), name, source.strip);
         Ok(self.output("src", self.store.put_tree(&tree.map_err(Failure::action)?)?))
+    }
+
+    /// `forge update` has brought the files; on another machine, or after a gc, they are fetched again.
+    fn commit(&self, source: &CommitSource) -> Result<BTreeMap<String, Digest>, Failure> {
+        let CommitSource { url, tag, tree } = source;
+        if !self.store.holds_tree(*tree) {
+            self.progress(format!("fetching {}", tag.name));
+            let fetched = Git::default().source(&self.store, url, tag).map_err(Failure::action)?;
+            if fetched.tree != *tree {
+                let (found, commit) = (fetched.tree, &tag.commit);
+                let message =
+                    format!("{url}, commit {commit}: the lock says its tree is {tree}, and it is {found}");
+                return Err(Failure::action(message));
+            }
+        }
+        Ok(self.output("src", *tree))
     }
 
     /// The places that a locked URL stands for on this machine.
@@ -203,7 +222,7 @@ impl Builtin {
         self.text(object)
     }
 
-    fn single_file(&self, tree: Digest) -> Result<(Digest, u64), Failure> {
+    pub(super) fn single_file(&self, tree: Digest) -> Result<(Digest, u64), Failure> {
         let tree = self.store.tree(tree)?;
         let mut files = tree.files();
         match (files.next(), files.next()) {
@@ -212,45 +231,10 @@ impl Builtin {
         }
     }
 
-    fn index(&self, work: &IndexWork) -> Result<BTreeMap<String, Digest>, Failure> {
-        let mut packages = Vec::new();
-        for (input, suite) in self.inputs.iter().zip(&work.suites) {
-            packages.push(self.indexed_package(*input, suite)?);
-        }
-        let tree = index::build(&work.index, &packages, work.date, &self.store).map_err(Failure::action)?;
-        Ok(self.output("repository", self.store.put_tree(&tree)?))
-    }
-
-    fn indexed_package(&self, input: Digest, suite: &str) -> Result<IndexedPackage, Failure> {
-        let (object, size) = self.single_file(input)?;
-        let info = self.deb_info(object)?;
-        let origin = self.store.tree(input)?.entries().first().map(|entry| entry.path.clone());
-        Ok(IndexedPackage {
-            origin: origin.unwrap_or_default(),
-            suites: vec![suite.to_owned()],
-            fields: info.fields,
-            object,
-            size,
-            sha256: info.sha256,
-            paths: info.paths.iter().map(|path| path.display().to_string()).collect(),
-        })
-    }
-
-    /// What a package says of itself is read once: it is the same for ever.
-    fn deb_info(&self, object: Digest) -> Result<DebInfo, Failure> {
-        const KIND: &str = "deb info 1";
-        if let Some(info) = self.store.fact(KIND, object) {
-            return Ok(info);
-        }
-        let info = DebInfo::read(self.store.open_object(object)?).map_err(Failure::action)?;
-        self.store.put_fact(KIND, object, &info)?;
-        Ok(info)
-    }
-
     fn publish(&self, work: &PublishWork) -> Result<BTreeMap<String, Digest>, Failure> {
         let destination = Destination::new(work);
         let keys = destination.keys().map_err(Failure::action)?;
-        let repositories = destination.repositories(&self.inputs).map_err(Failure::action)?;
+        let repositories = destination.repositories(&self.inputs, &self.store).map_err(Failure::action)?;
         let mut progress = |progress: Progress<'_>| match progress {
             Progress::Waiting { prefix } => self.progress(format!("{prefix}: another publisher is at it")),
             Progress::Package { prefix, done, total, .. } => {

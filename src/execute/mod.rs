@@ -4,6 +4,8 @@ mod builtin;
 mod done;
 mod estimate;
 mod event;
+mod index;
+mod key;
 mod last_run;
 mod perform;
 mod platforms;

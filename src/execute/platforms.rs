@@ -32,7 +32,9 @@ pub fn unrunnable(
 ) -> Result<Vec<Diagnostic>, StoreError> {
     let mut by_platform: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
     for step in plan.steps.iter().filter(|step| step.verdict != Verdict::Hit) {
-        if let Some(platform) = foreign_platform(graph.node(step.node), &is_elsewhere) {
+        let node = graph.node(step.node);
+        let needed = foreign_platform(node, &is_elsewhere).into_iter().chain(platforms_of_guests(node));
+        for platform in needed {
             by_platform.entry(platform).or_default().push(step.node);
         }
     }
@@ -43,6 +45,15 @@ pub fn unrunnable(
         }
     }
     Ok(faults)
+}
+
+/// The platforms of packages that an image holds beside its own. Some of these run programs of
+/// theirs when they are installed, and make do without where none can be run: what comes of it
+/// must not depend on the machine.
+fn platforms_of_guests(node: &Node) -> Vec<String> {
+    let Work::Bootstrap(image) = &node.work else { return Vec::new() };
+    let platforms = image.wanted.foreign.iter().map(|arch| format!("linux/{arch}"));
+    platforms.filter(|platform| runner::is_foreign(platform)).collect()
 }
 
 fn fault(nodes: &[&Node], missing: &runner::NoEmulation) -> Diagnostic {

@@ -1,16 +1,19 @@
-use super::{Node, Placement, Root, Work};
+use super::{IndexWork, Node, Placement, Root, Work};
 use crate::digest::{Describe, Digest, Visitor};
+use crate::index::Settings;
 
 /// Versions of what forge does itself: raised when its output changes for the same input.
 const ARCHIVE: &str = "archive 1";
+const COMMIT: &str = "commit 1";
 const FILES: &str = "files 1";
 const ACCEPT: &str = "accept 1";
 const DOCKERFILE: &str = "dockerfile 1";
 const REGISTRY: &str = "registry 1";
 const SCRIPT: &str = "script 1";
 const PACKAGE: &str = "package 1";
-const INDEX: &str = "index 1";
-const PUBLISH: &str = "publish 1";
+const INDEX: &str = "index 2";
+const KEY: &str = "key 1";
+const PUBLISH: &str = "publish 2";
 
 /// The closed description of one piece of work: a node whose inputs are known by content.
 pub struct Action<'a> {
@@ -37,6 +40,10 @@ impl Describe for Action<'_> {
                 v.field("builtin", ARCHIVE);
                 v.field("sha256", &source.sha256);
                 v.field("strip", &source.strip.to_string());
+            }
+            Work::Commit(source) => {
+                v.field("builtin", COMMIT);
+                v.field("tree", &source.tree.to_string());
             }
             Work::Files => {
                 v.field("builtin", FILES);
@@ -111,19 +118,57 @@ impl Describe for Action<'_> {
             }
             Work::Index(index) => {
                 v.field("builtin", INDEX);
-                index.index.describe(v);
-                v.field("date", &index.date.to_string());
-                self.inputs_by_label(v, "package", &index.suites);
+                self.index(v, index);
+            }
+            Work::Key(key) => {
+                v.field("builtin", KEY);
+                v.field("name", &key.name);
+                if let Some(certificate) = &key.certificate {
+                    v.field("fingerprint", &certificate.fingerprints.join(" "));
+                    v.field("certificate", &certificate.digest.to_string());
+                }
             }
             Work::Publish(publish) => {
                 v.field("builtin", PUBLISH);
-                self.inputs_by_label(v, "repository", &publish.prefixes);
+                for (at, repository) in publish.repositories.iter().enumerate() {
+                    v.enter(&repository.prefix);
+                    self.input(v, "catalog", at);
+                    repository.index.describe(v);
+                    if let (Settings::Rpm(_), Some(url)) = (&repository.index, &repository.url) {
+                        v.field("url", url);
+                    }
+                    if let Some(keep) = repository.keep {
+                        v.field("keep", &format!("versions={} days={}", keep.versions, keep.days));
+                    }
+                    v.leave();
+                }
             }
         }
     }
 }
 
 impl Action<'_> {
+    fn index(&self, v: &mut dyn Visitor, index: &IndexWork) {
+        match index {
+            IndexWork::Apt(apt) => {
+                apt.index.describe(v);
+                v.field("date", &apt.date.to_string());
+                self.inputs_by_label(v, "package", &apt.suites);
+            }
+            IndexWork::Rpm(rpm) => {
+                rpm.index.describe(v);
+                v.field("date", &rpm.date.to_string());
+                v.enter("package");
+                let packages = self.inputs.len() - usize::from(rpm.has_updateinfo);
+                (0..packages).for_each(|at| self.input(v, &at.to_string(), at));
+                v.leave();
+                if rpm.has_updateinfo {
+                    self.input(v, "updateinfo", packages);
+                }
+            }
+        }
+    }
+
     /// Many inputs of one kind, in the order of their nodes.
     fn inputs_by_label(&self, v: &mut dyn Visitor, group: &str, labels: &[String]) {
         v.enter(group);

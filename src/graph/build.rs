@@ -4,14 +4,11 @@ use std::rc::Rc;
 
 use super::fault;
 use super::fill::Filler;
-use super::joins::{Joins, Lack, source_name};
+use super::joins::{Joins, Lack};
 use super::*;
-use crate::buildfile::{
-    Body, Buildfile, Command, Diagnostic, Dimension, Faults, InputSource, KeySource, Origin, Place, Report,
-    Resources, Target, Upstream,
-};
+use crate::buildfile::{Body, Buildfile, Command, Diagnostic, Faults, InputSource, Place, Report, Target};
 use crate::matrix::{Axes, Cell, Expander};
-use crate::upstream::{Lock, LockedVersion};
+use crate::upstream::Lock;
 
 /// Expands every target over its cells and joins them by the join rule. Gives warnings beside it.
 pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, Vec<Diagnostic>), Faults> {
@@ -26,11 +23,11 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
         joins: HashMap::new(),
         lacks: Vec::new(),
         refused: BTreeSet::new(),
-        fingerprints: HashMap::new(),
         is_beyond: false,
     };
-    for axis in &buildfile.axes {
+    for (place, axis) in buildfile.axes.iter().enumerate() {
         builder.axis_has_versions(axis);
+        builder.lineage(place, axis);
     }
     for upstream in &buildfile.upstreams {
         builder.upstream(upstream);
@@ -79,118 +76,11 @@ pub(super) struct Builder<'a> {
     pub lacks: Vec<Lack>,
     /// Targets of which a cell could not be made into a node, which is told by itself.
     pub refused: BTreeSet<String>,
-    /// Of the keys that packages are signed by, or why one cannot.
-    pub fingerprints: HashMap<KeySource, Result<String, String>>,
     /// Whether nodes are made beyond the selection, for the sake of one that needs them.
     pub is_beyond: bool,
 }
 
 impl<'a> Builder<'a> {
-    fn axis_has_versions(&mut self, axis: &crate::buildfile::Axis) {
-        use crate::buildfile::AxisValues;
-        let empty = self.axes.get(&axis.name).is_some_and(|(_, resolved)| resolved.points.is_empty());
-        if let (true, AxisValues::Upstream(upstream)) = (empty, &axis.values) {
-            self.report.push(fault::nothing_locked(&axis.span, upstream));
-        }
-    }
-
-    /// The nodes that unpack the archives of an upstream: `name.source`.
-    fn upstream(&mut self, upstream: &'a Upstream) {
-        let over = self.source_over(upstream);
-        for cell in self.expander.cells_over(&over, &[]) {
-            self.add_source(upstream, cell);
-        }
-    }
-
-    /// The axis that an upstream's versions stand on.
-    pub fn source_over(&self, upstream: &Upstream) -> Vec<Dimension> {
-        use crate::buildfile::AxisValues;
-        let from = AxisValues::Upstream(upstream.name.clone());
-        let axis = self.buildfile.axes.iter().find(|axis| axis.values == from);
-        axis.map(|axis| Dimension { axis: axis.name.clone(), attribute: None }).into_iter().collect()
-    }
-
-    /// Without an axis an upstream has one version, or the newest of them.
-    fn single_version(&self, upstream: &Upstream) -> Option<String> {
-        use crate::buildfile::Version;
-        let versions: Vec<String> = match &upstream.origin {
-            Origin::Path(_) => vec!["local".to_owned()],
-            Origin::List(listed) => listed.iter().map(|version| version.version.clone()).collect(),
-            _ => self.lock.upstreams.get(&upstream.name)?.iter().map(|v| v.version.clone()).collect(),
-        };
-        versions.into_iter().max_by_key(|version| Version::new(version.as_str()))
-    }
-
-    /// The node that unpacks the version of this cell.
-    pub fn add_source(&mut self, upstream: &Upstream, cell: Cell) {
-        let target = source_name(upstream);
-        let name = node_name(&target, &cell);
-        let of_cell = cell.coordinates().first().map(|coordinate| coordinate.value.to_string());
-        let version = of_cell.or_else(|| self.single_version(upstream));
-        let (work, inputs, fault) = match (&upstream.origin, version) {
-            (Origin::Path(path), _) => {
-                let base = self.buildfile.dir.join(self.filler(&cell).text(path));
-                let files = LocalFiles { base, globs: vec!["**".to_owned()] };
-                (Work::Files, vec![Input::Files(files)], None)
-            }
-            (_, version) => {
-                let archive = version.as_deref().and_then(|version| self.archive(upstream, version));
-                let fault = match &archive {
-                    Some(source) if source.urls.is_empty() => Some(unavailable(upstream, version.as_deref())),
-                    Some(_) => None,
-                    None => Some(fault::nothing_locked(&upstream.span, &upstream.name)),
-                };
-                (Work::Archive(archive.unwrap_or_default()), Vec::new(), fault)
-            }
-        };
-        self.add(Node {
-            name,
-            target,
-            keyword: "source",
-            cell,
-            work,
-            inputs,
-            requires: Vec::new(),
-            may_lack: Vec::new(),
-            resources: Resources { cpu: 1, memory: None },
-            timeout: None,
-            span: upstream.span.clone(),
-            fault,
-        });
-    }
-
-    fn archive(&self, upstream: &Upstream, version: &str) -> Option<ArchiveSource> {
-        let locked = self.locked(&upstream.name, version);
-        let listed = match &upstream.origin {
-            Origin::List(listed) => listed.iter().find(|listed| listed.version == version),
-            _ => None,
-        };
-        let sha256 = listed.map(|l| l.sha256.clone()).or_else(|| Some(locked?.sha256.clone()))?;
-        let by_template = upstream.archives.iter().map(|template| {
-            let filled =
-                template.fill(|hole| Some(if hole.name == "version" { version } else { "" }.to_owned()));
-            filled.unwrap_or_default()
-        });
-        let urls = locked.into_iter().flat_map(|locked| locked.archives.clone()).chain(by_template).collect();
-        let size = locked.map(|locked| locked.size);
-        Some(ArchiveSource { urls, sha256, size, strip: upstream.strip })
-    }
-
-    fn locked(&self, upstream: &str, version: &str) -> Option<&'a LockedVersion> {
-        self.lock.upstreams.get(upstream)?.iter().find(|locked| locked.version == version)
-    }
-
-    /// Upstream's own date of a version, seconds since 1970.
-    pub fn date_of(&self, upstream: &str, version: &str) -> u64 {
-        let listed = match self.buildfile.upstream(upstream).map(|upstream| &upstream.origin) {
-            Some(Origin::List(listed)) => {
-                listed.iter().find(|listed| listed.version == version).map(|l| l.date)
-            }
-            _ => None,
-        };
-        listed.or_else(|| Some(self.locked(upstream, version)?.date)).unwrap_or(0)
-    }
-
     fn target(&mut self, target: &'a Target) {
         let joins = self.joins_of(target);
         for cell in self.expander.cells(target) {
@@ -207,6 +97,7 @@ impl<'a> Builder<'a> {
             Body::Package(package) => self.package(target, package, name, cell, joins),
             Body::Index(index) => self.index(target, index, name, cell, joins),
             Body::Publish(publish) => self.publish(target, publish, name, cell, joins),
+            Body::Key(key) => self.key(target, key, name, cell),
         }
     }
 
@@ -306,7 +197,7 @@ impl<'a> Builder<'a> {
     pub fn date_of_node(&self, id: NodeId) -> Option<u64> {
         let node = self.graph.node(id);
         match &node.work {
-            Work::Archive(_) => {
+            Work::Archive(_) | Work::Commit(_) => {
                 let upstream = node.target.trim_end_matches(".source");
                 let version = node.cell.coordinates().first().map(|c| c.value.to_string());
                 let version = version.or_else(|| self.single_version(self.buildfile.upstream(upstream)?))?;
@@ -314,8 +205,9 @@ impl<'a> Builder<'a> {
             }
             Work::Script(script) => Some(script.date),
             Work::Package(package) => Some(package.package.source_date_epoch()),
-            Work::Index(index) => Some(index.date),
+            Work::Index(index) => Some(index.date()),
             Work::Accept => self.date_of_input(node.inputs.first()?),
+            Work::Key(key) => key.certificate.as_ref().map(|certificate| certificate.date),
             _ => None,
         }
     }
@@ -342,11 +234,4 @@ pub(super) fn node_name(target: &str, cell: &Cell) -> String {
         [] => target.to_owned(),
         _ => format!("{target}[{cell}]"),
     }
-}
-
-fn unavailable(upstream: &Upstream, version: Option<&str>) -> Diagnostic {
-    let version = version.unwrap_or_default();
-    let message = format!("{} {version} is listed upstream, but its archive was not there", upstream.name);
-    let help = "deselect this version, or run `forge update` when upstream has it";
-    Diagnostic::error(&upstream.span, message, "comes from here").help(help)
 }

@@ -2,12 +2,28 @@
 
 use std::fmt::Display;
 
-use crate::buildfile::{Diagnostic, Span};
+use crate::buildfile::{Diagnostic, Reference, Span};
 
 /// No version of an upstream is locked.
 pub fn nothing_locked(span: &Span, upstream: &str) -> Diagnostic {
     let message = format!("the lock has no version of upstream '{upstream}'");
     Diagnostic::error(span, message, "needed here").help(format!("run `forge update {upstream}`"))
+}
+
+/// The lock has versions of an upstream, and none of them is to stand on its axis.
+pub fn nothing_stands(span: &Span, upstream: &str, locked: usize) -> Diagnostic {
+    let message = format!("none of the {locked} locked versions of upstream '{upstream}' is to be built");
+    let help = format!(
+        "look at keep, versions and hold of the upstream, and run `forge update {upstream}`; or select a version"
+    );
+    Diagnostic::error(span, message, "needed here").help(help)
+}
+
+/// A version is listed upstream, and there is nothing to build.
+pub fn unavailable(span: &Span, upstream: &str, version: &str) -> Diagnostic {
+    let message = format!("{upstream} {version} is listed upstream, but its archive was not there");
+    let help = "deselect this version, or run `forge update` when upstream has it";
+    Diagnostic::error(span, message, "comes from here").help(help)
 }
 
 /// A bootstrap image is not in the lock, or the lock's was made for other packages.
@@ -26,6 +42,20 @@ pub fn no_copyright(span: &Span, target: &str) -> Diagnostic {
     let message = format!("a Debian package carries its copyright, and '{target}' names none");
     Diagnostic::error(span, message, "declared here")
         .help("add a copyright node with the path of a text file")
+}
+
+/// Packages agree with an index, and none is of its format.
+pub fn no_package_of_format(span: &Span, node: &str, format: &str) -> Diagnostic {
+    let message = format!("of the packages that agree with {node}, none is of format {format}");
+    let help = format!("leave this cell out, for example by: where distro.format=\"{format}\"");
+    Diagnostic::error(span, message, "declared here").help(help)
+}
+
+/// An alias names a suite that no package of its index is in, whatever is selected.
+pub fn no_suite(of: &Reference) -> Diagnostic {
+    let message = format!("no package of this index is ever in suite '{}'", of.name);
+    let help = "look at suite \"…\" of the index: it is filled from the packages' cells";
+    Diagnostic::error(&of.span, message, "an alias of nothing").help(help)
 }
 
 /// An rpm package names no license.

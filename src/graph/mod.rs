@@ -6,18 +6,23 @@ mod fault;
 mod fill;
 mod generator;
 mod images;
+mod index;
 mod joins;
+mod key;
 mod node;
 mod package;
 mod products;
 mod render;
+mod sources;
+mod whole;
 mod work;
 
 pub use action::Action;
 pub use build::build;
-pub use node::{Graph, Input, LocalFiles, Node, NodeId};
+pub use node::{Graph, Input, Lineage, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
-    ArchiveSource, BootstrapImage, DockerImage, IndexWork, PackageWork, Placement, PublishWork,
-    RegistryImage, Root, Script, Signer, Work, machine_platform,
+    AptIndexWork, ArchiveSource, BootstrapImage, CommitSource, DockerImage, IndexWork, KeyWork, PackageWork,
+    Placement, Publication, PublishWork, RegistryImage, Root, RpmIndexWork, Script, Signer, Work,
+    machine_platform,
 };

@@ -6,8 +6,8 @@ use petgraph::graph::DiGraph;
 use petgraph::visit::EdgeRef;
 use petgraph::{Direction, graph::NodeIndex};
 
-use super::Work;
-use crate::buildfile::{Diagnostic, Resources, Span};
+use super::{IndexWork, Work};
+use crate::buildfile::{Diagnostic, Resources, Span, Version};
 use crate::matrix::Cell;
 
 /// The place of a node in its graph.
@@ -50,8 +50,11 @@ impl Node {
         let mut node = self.clone();
         retain(&mut node.inputs, &kept);
         match &mut node.work {
-            Work::Index(index) => retain(&mut index.suites, &kept),
-            Work::Publish(publish) => retain(&mut publish.prefixes, &kept),
+            Work::Index(index) => match &mut **index {
+                IndexWork::Apt(apt) => retain(&mut apt.suites, &kept),
+                IndexWork::Rpm(_) => {}
+            },
+            Work::Publish(publish) => retain(&mut publish.repositories, &kept),
             _ => debug_assert!(kept.iter().all(|kept| *kept), "only what gathers does without"),
         }
         node
@@ -96,12 +99,35 @@ pub struct LocalFiles {
     pub globs: Vec<String>,
 }
 
+/// The versions that may stand on an axis, also those that are not selected now.
+#[derive(Clone, Debug)]
+pub struct Lineage {
+    /// The place of the axis in the declared order.
+    pub axis: usize,
+    /// The upstream.
+    pub upstream: String,
+    /// Where its versions are written: `forge.lock`.
+    pub place: String,
+    /// Oldest first.
+    pub versions: Vec<Version>,
+}
+
+impl Lineage {
+    /// The versions of the same major before `version`, the nearest first.
+    pub fn before(&self, version: &str) -> impl Iterator<Item = &Version> {
+        let version = Version::new(version);
+        let major = version.major();
+        self.versions.iter().rev().filter(move |known| **known < version && known.major() == major)
+    }
+}
+
 /// All nodes. An edge goes from what is needed to what needs it.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     graph: DiGraph<Node, ()>,
     by_name: HashMap<String, NodeId>,
     by_target: HashMap<String, Vec<NodeId>>,
+    lineages: Vec<Lineage>,
 }
 
 impl Graph {
@@ -127,6 +153,16 @@ impl Graph {
         }
         self.by_name.insert(name, id);
         id
+    }
+
+    /// Says which versions an axis may have.
+    pub fn add_lineage(&mut self, lineage: Lineage) {
+        self.lineages.push(lineage);
+    }
+
+    /// The versions that the axis at a place of the declared order may have.
+    pub fn lineage(&self, axis: usize) -> Option<&Lineage> {
+        self.lineages.iter().find(|lineage| lineage.axis == axis)
     }
 
     /// The node at a place.
@@ -174,6 +210,19 @@ impl Graph {
     /// What needs a node.
     pub fn users(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         self.graph.edges_directed(id, Direction::Outgoing).map(|edge| edge.target())
+    }
+
+    /// The roots and everything that needs them by way of nodes for which `is_way` holds, each need
+    /// before its user.
+    pub fn reached(&self, roots: &[NodeId], is_way: impl Fn(&NodeId) -> bool) -> Vec<NodeId> {
+        let mut reached = vec![false; self.len()];
+        let mut open = roots.to_vec();
+        while let Some(id) = open.pop() {
+            if !std::mem::replace(&mut reached[id.index()], true) {
+                open.extend(self.users(id).filter(&is_way));
+            }
+        }
+        self.ids().filter(|id| reached[id.index()]).collect()
     }
 
     /// The goals and everything they need, each need before its user.

@@ -10,8 +10,7 @@ use super::joins::Joins;
 use super::products::plain_node;
 use super::*;
 use super::{fault, fill::Filler};
-use crate::buildfile::{self, Diagnostic, PackagePart, Span, Target, is_auto};
-use crate::keys::{self, SigningKeys, signing_time};
+use crate::buildfile::{self, Diagnostic, PackagePart, Reference, Target, is_auto};
 use crate::matrix::Cell;
 use crate::package::{
     Compression, Deb, DebVersion, MaintainerScript, Package, PackageError, Priority, Relation, Rpm,
@@ -63,7 +62,7 @@ impl<'a> Builder<'a> {
             inputs.len() - 1
         });
         let sign = part.sign.filter(|_| matches!(written, Package::Rpm(_)));
-        let (signer, fault) = sign.map_or((None, None), |(key, span)| self.signer(&key, &span));
+        let (signer, fault) = sign.map_or((None, None), |key| self.signer(&key));
         let requires = self.gathered(&package.requires, &cell, joins);
         let work = PackageWork { package: written, contents, generated, copyright, signer };
         let work = Work::Package(Box::new(work));
@@ -71,24 +70,24 @@ impl<'a> Builder<'a> {
     }
 
     /// The key's fingerprint, which stands in the action. A key that cannot sign is a fault of the
-    /// node: it is told when the node is planned, not after hours of building.
-    fn signer(&mut self, key: &buildfile::KeySource, span: &Span) -> (Option<Signer>, Option<Diagnostic>) {
-        let key = key.below(&self.buildfile.dir);
-        let source = keys::KeySource::from(&key);
-        let known = self.fingerprints.entry(key.clone()).or_insert_with(|| fingerprint(&source));
-        match known {
-            Ok(fingerprint) => (Some(Signer { key, fingerprint: fingerprint.clone() }), None),
-            Err(reason) => (None, Some(Diagnostic::error(span, reason.clone(), "needed here"))),
-        }
-    }
-}
-
-fn fingerprint(source: &keys::KeySource) -> Result<String, String> {
-    let keys = SigningKeys::load(std::slice::from_ref(source), signing_time());
-    match &keys.map_err(|error| error.to_string())?.fingerprints()[..] {
-        [fingerprint] => Ok(fingerprint.clone()),
-        several => {
-            Err(format!("{} holds {} keys, and an rpm package is signed by one", source.key, several.len()))
+    /// package as well: it is told when the node is planned, not after hours of building.
+    fn signer(&self, key: &Reference) -> (Option<Signer>, Option<Diagnostic>) {
+        let node = self.graph.of_target(&key.name).first().map(|node| self.graph.node(*node));
+        let Some(Node { work: Work::Key(work), fault, .. }) = node else { return (None, None) };
+        let Some(certificate) = &work.certificate else { return (None, fault.clone()) };
+        match &certificate.fingerprints[..] {
+            [fingerprint] => {
+                let (key, fingerprint) = (work.key.clone(), fingerprint.clone());
+                (Some(Signer { key, fingerprint }), None)
+            }
+            several => {
+                let message = format!(
+                    "'{}' holds {} keys, and an rpm package is signed by one",
+                    key.name,
+                    several.len()
+                );
+                (None, Some(Diagnostic::error(&key.span, message, "needed here")))
+            }
         }
     }
 }

@@ -1,16 +1,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::buildfile::KeySource;
-use crate::index::AptIndex;
+use crate::buildfile::{Key, Retention};
+use crate::digest::Digest;
+use crate::index::{AptIndex, RpmIndex, Settings};
+use crate::keys::Certificate;
 use crate::package::Package;
-use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Wanted};
+use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Tag, Wanted};
 
 /// What a node does. An input is named by its place in the node's list.
 #[derive(Clone, Debug)]
 pub enum Work {
     /// Unpacks an archive of an upstream.
     Archive(ArchiveSource),
+    /// Takes the files of a commit of an upstream.
+    Commit(CommitSource),
     /// Gives the files of its one input as they are.
     Files,
     /// Gives a package as it is, once the tests that it requires have succeeded.
@@ -29,18 +33,22 @@ pub enum Work {
     Index(Box<IndexWork>),
     /// Puts repositories where clients find them.
     Publish(Box<PublishWork>),
+    /// Gives the public part of a key.
+    Key(Box<KeyWork>),
 }
 
 impl Work {
     /// The names of the outputs.
     pub fn outputs(&self) -> Vec<&str> {
         match self {
-            Self::Archive(_) | Self::Files => vec!["src"],
+            Self::Archive(_) | Self::Commit(_) | Self::Files => vec!["src"],
             Self::Bootstrap(_) | Self::Dockerfile(_) | Self::Registry(_) => vec!["root"],
             Self::Script(script) => script.outputs.iter().map(String::as_str).collect(),
             Self::Package(_) | Self::Accept => vec!["package"],
-            Self::Index(_) => vec!["repository"],
+            // The catalog is for publishing alone; in a Buildfile an index has one output.
+            Self::Index(_) => vec!["repository", "catalog"],
             Self::Publish(_) => Vec::new(),
+            Self::Key(_) => vec!["public"],
         }
     }
 
@@ -88,6 +96,17 @@ pub struct ArchiveSource {
     pub size: Option<u64>,
     /// Leading path components that are dropped.
     pub strip: usize,
+}
+
+/// The files of a commit.
+#[derive(Clone, Debug)]
+pub struct CommitSource {
+    /// The repository; like the tag and the commit not part of the key, since the tree says what it is.
+    pub url: String,
+    /// The tag that leads to the commit.
+    pub tag: Tag,
+    /// The digest of its tree.
+    pub tree: Digest,
 }
 
 /// An image made of packages.
@@ -189,14 +208,33 @@ pub struct PackageWork {
 #[derive(Clone, Debug)]
 pub struct Signer {
     /// Where the secret key is read when it is used; it may be elsewhere tomorrow.
-    pub key: KeySource,
+    pub key: Key,
     /// Its fingerprint, which is public: what the action knows of it.
     pub fingerprint: String,
 }
 
 /// Repository metadata to be made.
 #[derive(Clone, Debug)]
-pub struct IndexWork {
+pub enum IndexWork {
+    /// For apt.
+    Apt(AptIndexWork),
+    /// For dnf and its kin.
+    Rpm(RpmIndexWork),
+}
+
+impl IndexWork {
+    /// The date of its newest package, seconds since 1970.
+    pub fn date(&self) -> u64 {
+        match self {
+            Self::Apt(apt) => apt.date,
+            Self::Rpm(rpm) => rpm.date,
+        }
+    }
+}
+
+/// An apt repository to be made.
+#[derive(Clone, Debug)]
+pub struct AptIndexWork {
     /// Settings.
     pub index: AptIndex,
     /// In which suite the package of each input is.
@@ -205,15 +243,50 @@ pub struct IndexWork {
     pub date: u64,
 }
 
+/// An rpm repository to be made of its inputs.
+#[derive(Clone, Debug)]
+pub struct RpmIndexWork {
+    /// Settings.
+    pub index: RpmIndex,
+    /// Whether the last input is a file of advisories, and no package.
+    pub has_updateinfo: bool,
+    /// The time in the unsigned metadata, seconds since 1970.
+    pub date: u64,
+}
+
 /// Repositories to be published.
 #[derive(Clone, Debug)]
 pub struct PublishWork {
     /// The directory, absolute; where it is does not change what is published.
     pub to: PathBuf,
-    /// Below which prefix the repository of each input goes.
-    pub prefixes: Vec<String>,
+    /// What is published of each input, which is the catalog of an index.
+    pub repositories: Vec<Publication>,
     /// Keys to sign with.
-    pub keys: Vec<KeySource>,
+    pub keys: Vec<Key>,
     /// For how many days an index that was live stays readable.
     pub retention_days: u64,
+}
+
+/// The public part of a key.
+#[derive(Clone, Debug)]
+pub struct KeyWork {
+    /// What its files are called, without an ending.
+    pub name: String,
+    /// Where the key is.
+    pub key: Key,
+    /// What is public of it; a node without this has a fault.
+    pub certificate: Option<Certificate>,
+}
+
+/// One repository to be published.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Below which prefix it goes.
+    pub prefix: String,
+    /// Settings; those for apt with all aliases.
+    pub index: Settings,
+    /// Where clients find it, without a slash at the end.
+    pub url: Option<String>,
+    /// What of earlier publishes is dropped.
+    pub keep: Option<Retention>,
 }

@@ -1,6 +1,15 @@
 use std::io::{self, Write};
 
-use super::IndexCompression;
+/// How a file of an index is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IndexCompression {
+    /// One stream of xz.
+    Xz,
+    /// One member of gzip, without name and time.
+    Gz,
+    /// One frame of Zstandard; apt reads it since 1.5, dnf since RHEL 8.4.
+    Zst,
+}
 
 impl IndexCompression {
     /// What the name of a compressed file ends with, without the dot.

@@ -6,6 +6,12 @@ pub enum IndexError {
     /// The store could not take or give an object.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What an index is made of cannot be read.
+    #[error("the catalog of the index cannot be read: {reason}")]
+    Catalog {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A package's control data lacks a field that every package needs.
     #[error("{origin} has no field '{field}' in its control data: it is not a whole package")]
     MissingField {
@@ -88,5 +94,34 @@ pub enum IndexError {
         first: String,
         /// Where the other comes from.
         second: String,
+    },
+    /// Two rpm packages would be one file.
+    #[error(
+        "{path} would be two different files: one from {first}, one from {second}; \
+         raise the iteration of one"
+    )]
+    FileConflict {
+        /// The path below the repository's root.
+        path: String,
+        /// Where the one comes from.
+        first: String,
+        /// Where the other comes from.
+        second: String,
+    },
+    /// A text of a package has a character that XML 1.0 cannot hold.
+    #[error("{origin} has the character {character:?} in its header, which no XML can hold; take it out")]
+    NotXml {
+        /// Where the package comes from.
+        origin: String,
+        /// The character.
+        character: char,
+    },
+    /// A file of advisories is none.
+    #[error(
+        "the file of updateinfo is no list of advisories, an XML document with the root 'updates': {reason}"
+    )]
+    Updateinfo {
+        /// What is wrong with it.
+        reason: String,
     },
 }

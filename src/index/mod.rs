@@ -1,24 +1,20 @@
-//! The index room: packages and settings in, an unsigned apt repository out, as a tree.
+//! The index room: packages and settings in, an unsigned repository out, as a tree.
 //!
 //! Everything here is a pure function of its arguments; the publish room signs the result and
 //! puts it where clients read it.
 
-mod apt;
+pub mod apt;
+mod catalog;
 mod compress;
-mod contents;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod package;
-mod release;
-mod stanza;
-#[cfg(test)]
-mod tests;
-mod version;
+pub mod rpm;
+mod settings;
 
-pub use apt::{AptIndex, Holds, IndexCompression, PoolLayout, Suite, build};
+pub use apt::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite};
+pub use catalog::{CatalogEntry, Label, read_catalog, updateinfo_of};
+pub use compress::IndexCompression;
 pub use error::IndexError;
-pub use package::IndexedPackage;
-pub use release::dated;
-pub use stanza::{Stanza, StanzaError, stanzas};
-pub use version::compare_versions;
+pub use rpm::{IndexedRpm, RpmIndex};
+pub use settings::{Recorded, RepositoryKind, Settings, VersionOrder};

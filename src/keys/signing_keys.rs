@@ -52,13 +52,14 @@ pub struct KeySource {
     pub passphrase: Option<Secret>,
 }
 
-impl From<&buildfile::KeySource> for KeySource {
-    fn from(source: &buildfile::KeySource) -> Self {
-        let key = match source {
+impl From<&buildfile::Key> for KeySource {
+    fn from(key: &buildfile::Key) -> Self {
+        let passphrase = key.passphrase_env.clone().map(Secret::Env);
+        let key = match &key.source {
             buildfile::KeySource::File(path) => Secret::File(path.clone()),
             buildfile::KeySource::Env(name) => Secret::Env(name.clone()),
         };
-        Self { key, passphrase: None }
+        Self { key, passphrase }
     }
 }
 

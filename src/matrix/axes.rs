@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::buildfile::{Axis, AxisValues, Buildfile, Diagnostic, Faults, Origin, Predicate, Report, Version};
+use crate::buildfile::{
+    Axis, AxisValues, Buildfile, Diagnostic, Faults, Origin, Predicate, Report, Selection, Version,
+};
 use crate::upstream::Lock;
 
 /// All axes with their values, and which of these are selected.
@@ -67,18 +69,12 @@ impl Axes {
     /// which nothing is left.
     pub fn resolve(buildfile: &Buildfile, lock: &Lock, selection: &[Predicate]) -> Result<Self, Faults> {
         let mut report = Report::default();
-        let chosen = buildfile.choice.iter().map(|(predicate, _)| predicate);
-        let overridden: BTreeSet<&str> = selection.iter().map(|predicate| predicate.axis.as_str()).collect();
-        let predicates: Vec<&Predicate> = chosen
-            .filter(|predicate| !overridden.contains(predicate.axis.as_str()))
-            .chain(selection)
-            .collect();
         let mut axes = Vec::new();
         for axis in &buildfile.axes {
-            let all = all_points(axis, buildfile, lock);
-            let own: Vec<_> = predicates.iter().filter(|p| p.axis == axis.name).copied().collect();
-            report_unknown_values(axis, &all, &own, &mut report);
-            let selected = all.iter().map(|point| own.iter().all(|p| point.meets(p))).collect();
+            let own = selection_on(&axis.name, buildfile, selection);
+            let all = all_points(axis, buildfile, lock, &own);
+            report_unknown_values(axis, &all, &own.0, &mut report);
+            let selected = selected(axis, buildfile, &all, &own);
             let is_version = matches!(axis.values, AxisValues::Upstream(_));
             axes.push(ResolvedAxis { name: axis.name.clone(), points: all, selected, is_version });
         }
@@ -99,32 +95,61 @@ impl Axes {
     }
 }
 
-fn all_points(axis: &Axis, buildfile: &Buildfile, lock: &Lock) -> Vec<Point> {
+/// What is selected on an axis: by `selection` (the command line's), or else by the profile.
+pub fn selection_on<'a>(axis: &str, buildfile: &'a Buildfile, selection: &'a [Predicate]) -> Selection<'a> {
+    let own: Vec<&Predicate> = selection.iter().filter(|predicate| predicate.axis == axis).collect();
+    let chosen = buildfile.choice.iter().map(|(predicate, _)| predicate);
+    Selection(match own.is_empty() {
+        true => chosen.filter(|predicate| predicate.axis == axis).collect(),
+        false => own,
+    })
+}
+
+fn all_points(axis: &Axis, buildfile: &Buildfile, lock: &Lock, selection: &Selection<'_>) -> Vec<Point> {
     match &axis.values {
         AxisValues::Given(values) => values
             .iter()
             .map(|value| Point { name: value.name.clone(), attributes: value.attributes.clone() })
             .collect(),
         AxisValues::Upstream(upstream) => {
-            let mut versions = versions_of(upstream, buildfile, lock);
+            let mut versions = versions_of(upstream, buildfile, lock, selection);
             versions.sort();
-            versions.into_iter().map(version_point).collect()
+            versions.iter().map(version_point).collect()
         }
     }
 }
 
-fn versions_of(upstream: &str, buildfile: &Buildfile, lock: &Lock) -> Vec<Version> {
+fn versions_of(
+    upstream: &str,
+    buildfile: &Buildfile,
+    lock: &Lock,
+    selection: &Selection<'_>,
+) -> Vec<Version> {
     match buildfile.upstream(upstream).map(|upstream| &upstream.origin) {
         Some(Origin::List(listed)) => listed.iter().map(|v| Version::new(v.version.as_str())).collect(),
         Some(Origin::Path(_)) => vec![Version::new("local")],
-        _ => {
-            let locked = lock.upstreams.get(upstream);
-            locked.into_iter().flatten().map(|v| Version::new(v.version.as_str())).collect()
-        }
+        _ => lock.selectable(upstream, selection),
     }
 }
 
-fn version_point(version: Version) -> Point {
+/// Whether the value at each place is selected; of versions also whether they are to stand there.
+fn selected(axis: &Axis, buildfile: &Buildfile, all: &[Point], selection: &Selection<'_>) -> Vec<bool> {
+    let upstream = match &axis.values {
+        AxisValues::Given(_) => None,
+        AxisValues::Upstream(upstream) => buildfile.upstream(upstream),
+    };
+    let Some(upstream) = upstream else {
+        return all.iter().map(|point| selection.0.iter().all(|predicate| point.meets(predicate))).collect();
+    };
+    let versions: Vec<Version> = all.iter().map(|point| Version::new(point.name.as_str())).collect();
+    let chosen = match selection.is_empty() {
+        true => upstream.policy.standing(&versions),
+        false => upstream.policy.selected(&versions, selection),
+    };
+    versions.iter().map(|version| chosen.contains(version)).collect()
+}
+
+fn version_point(version: &Version) -> Point {
     let attributes = [("major".to_owned(), version.major()), ("minor".to_owned(), version.minor())].into();
     Point { name: version.to_string(), attributes }
 }

@@ -36,6 +36,13 @@ impl Cell {
         &self.coordinates
     }
 
+    /// The same cell with another value at one place of its coordinates.
+    pub fn with_value(&self, place: usize, value: &str) -> Self {
+        let mut coordinates = self.coordinates.clone();
+        coordinates[place].value = value.into();
+        Self { coordinates }
+    }
+
     /// Whether it meets all conditions, where they are of axes that it has. A group of values
     /// meets one if one of its values does.
     pub fn meets(&self, axes: &Axes, predicates: &[Predicate]) -> bool {

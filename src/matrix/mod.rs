@@ -6,7 +6,7 @@ mod cell;
 mod expand;
 mod join;
 
-pub use axes::{Axes, Point, ResolvedAxis};
+pub use axes::{Axes, Point, ResolvedAxis, selection_on};
 pub use cell::{Cell, Coordinate};
 pub use expand::Expander;
 pub use join::{Join, best};

@@ -10,6 +10,17 @@ const SHOWN: usize = 3;
 pub enum Cause {
     /// No result of this node is remembered.
     New,
+    /// No result of this node is remembered, and of the same node of an earlier version one is.
+    Version {
+        /// The upstream.
+        upstream: String,
+        /// The earlier version.
+        before: String,
+        /// This node's version.
+        after: String,
+        /// Where versions are written: `forge.lock`.
+        place: String,
+    },
     /// Fields of its action differ from the nearest earlier one's.
     Changed(Vec<Change>),
     /// Its result is known, but objects of it are gone from the store.
@@ -33,6 +44,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New => f.write_str("never built"),
+            Self::Version { upstream, before, after, place } => {
+                write!(f, "{upstream} {before} → {after} in {place}")
+            }
             Self::Changed(changes) => {
                 for (at, change) in changes.iter().take(SHOWN).enumerate() {
                     let comma = if at == 0 { "" } else { ", " };

@@ -2,9 +2,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::digest::Digest;
-use crate::graph::PublishWork;
+use crate::graph::{Publication, PublishWork};
+use crate::index::{Label, read_catalog, updateinfo_of};
 use crate::keys::{KeySource, SigningKeys, signing_time};
-use crate::publish::{DirectoryTarget, PublishError, Repository};
+use crate::publish::{DirectoryTarget, Effect, PublishError, Repository};
+use crate::store::LocalStore;
 
 /// What a publishing node wants to be there, beside what is there.
 pub struct Destination<'a> {
@@ -30,42 +32,51 @@ impl<'a> Destination<'a> {
         Ok(SigningKeys::load(&sources, signing_time())?)
     }
 
-    /// The repositories to be published, made from the generations that are live now. The
-    /// tree of an index is its content: equal trees are equal repositories.
-    pub fn repositories(&self, trees: &[Digest]) -> Result<Vec<Repository>, PublishError> {
-        let pairs = self.work.prefixes.iter().zip(trees);
+    /// The repositories to be published, made from the generations that are live now.
+    /// `catalogs` are the node's inputs.
+    pub fn repositories(
+        &self,
+        catalogs: &[Digest],
+        store: &LocalStore,
+    ) -> Result<Vec<Repository>, PublishError> {
+        let pairs = self.work.repositories.iter().zip(catalogs);
         pairs
-            .map(|(prefix, tree)| {
-                let expected = self.target.state(prefix)?.map(|generation| generation.id);
-                Ok(Repository { prefix: prefix.clone(), tree: *tree, content: *tree, expected })
+            .map(|(publication, catalog)| {
+                let catalog = store.tree(*catalog)?;
+                let (packages, updateinfo) = (read_catalog(&catalog, store)?, updateinfo_of(&catalog));
+                let expected = self.target.state(&publication.prefix)?.map(|generation| generation.id);
+                Ok(Repository { packages, updateinfo, expected, ..repository(publication) })
             })
             .collect()
     }
 
     /// Why there is something to publish; `None` if everything is there.
-    pub fn difference(&self, trees: &[Digest]) -> Result<Option<String>, PublishError> {
-        let fingerprints = self.keys()?.fingerprints();
-        for (prefix, tree) in self.work.prefixes.iter().zip(trees) {
-            let place = self.work.to.join(prefix);
-            let place = place.display();
-            match self.target.state(prefix)? {
-                None => return Ok(Some(format!("nothing is published at {place}"))),
-                Some(live) if live.content != *tree => {
-                    return Ok(Some(format!("{place} holds generation {}", live.id)));
-                }
-                Some(live) if live.fingerprints != fingerprints => {
-                    return Ok(Some(format!("{place} is signed by other keys")));
-                }
-                Some(_) => {}
+    pub fn difference(
+        &self,
+        catalogs: &[Digest],
+        store: &LocalStore,
+    ) -> Result<Option<String>, PublishError> {
+        let (keys, now) = (self.keys()?, signing_time());
+        for repository in self.repositories(catalogs, store)? {
+            let difference = self.target.difference(&repository, Some(&keys), now)?;
+            if difference.is_some() {
+                return Ok(difference);
             }
         }
         Ok(None)
     }
 
-    /// What is published below a prefix now, as `suite: name version (architecture)`.
-    pub fn packages(&self, prefix: &str) -> Result<BTreeSet<String>, PublishError> {
-        let live = self.target.state(prefix)?;
-        let packages = live.iter().flat_map(|generation| &generation.packages);
-        Ok(packages.map(|p| format!("{}: {} {} ({})", p.suite, p.name, p.version, p.architecture)).collect())
+    /// What publishing these packages below one of the prefixes would change.
+    pub fn forecast(
+        &self,
+        publication: &Publication,
+        wanted: &BTreeSet<Label>,
+    ) -> Result<Effect, PublishError> {
+        self.target.forecast(&repository(publication), wanted, signing_time())
     }
+}
+
+fn repository(publication: &Publication) -> Repository {
+    let Publication { prefix, index, url, keep } = publication.clone();
+    Repository { prefix, index, url, keep, packages: Vec::new(), updateinfo: None, expected: None }
 }

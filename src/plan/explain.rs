@@ -27,8 +27,19 @@ pub struct Explanation {
     pub changes: Vec<Change>,
     /// From the changed input back to what changed first.
     pub chain: Vec<Link>,
+    /// From what it waits for on to what is run first, where inputs are to come.
+    pub waits: Vec<Wait>,
     /// What it needs.
     pub needs: Vec<String>,
+}
+
+/// A node that another one waits for, and why it is run.
+#[derive(Debug, Serialize)]
+pub struct Wait {
+    /// The node.
+    pub node: String,
+    /// Why it is run, in a line.
+    pub cause: String,
 }
 
 /// Explains one node of a plan.
@@ -51,6 +62,7 @@ pub fn explain(
         earlier: None,
         changes: Vec::new(),
         chain: Vec::new(),
+        waits: waits(graph, plan, id),
         needs: graph.needs(id).map(|need| graph.node(need).name.clone()).collect(),
     };
     if explanation.key.is_some() {
@@ -66,6 +78,47 @@ pub fn explain(
         }
     }
     Ok(explanation)
+}
+
+/// Each node waits for the first of its inputs that is to come.
+fn waits(graph: &Graph, plan: &Plan, id: NodeId) -> Vec<Wait> {
+    let mut waits = Vec::new();
+    let mut id = id;
+    while let Some(Verdict::Unknown(need)) = plan.step(id).map(|step| &step.verdict) {
+        let Some(step) = plan.step(*need) else { break };
+        let cause = cause_text(graph, &step.verdict).unwrap_or_default();
+        waits.push(Wait { node: graph.node(*need).name.clone(), cause });
+        id = *need;
+    }
+    waits
+}
+
+/// What follows from each version that is new in this plan: the targets of the nodes that are run because
+/// of it, in the order of the build.
+pub fn consequences<'g>(graph: &'g Graph, plan: &Plan) -> Vec<(String, Vec<&'g str>)> {
+    let mut all: Vec<(String, Vec<NodeId>)> = Vec::new();
+    let is_to_do = |id: &NodeId| plan.step(*id).is_some_and(|step| step.verdict != Verdict::Hit);
+    for step in &plan.steps {
+        let Verdict::Run(cause @ Cause::Version { .. }) = &step.verdict else { continue };
+        let cause = cause.to_string();
+        match all.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, roots)) => roots.push(step.node),
+            None => all.push((cause, vec![step.node])),
+        }
+    }
+    all.into_iter()
+        .map(|(cause, roots)| {
+            let reached = graph.reached(&roots, is_to_do);
+            let mut targets: Vec<&str> = Vec::new();
+            for id in reached {
+                let target = graph.node(id).target.as_str();
+                if !targets.contains(&target) {
+                    targets.push(target);
+                }
+            }
+            (cause, targets)
+        })
+        .collect()
 }
 
 fn cause_text(graph: &Graph, verdict: &Verdict) -> Option<String> {

@@ -14,7 +14,7 @@ pub use cause::{Cause, Link, brief};
 pub use destination::Destination;
 pub use effect::{RepositoryEffect, effects};
 pub use error::PlanError;
-pub use explain::{Explanation, explain};
+pub use explain::{Explanation, Wait, consequences, explain};
 pub use local_files::{LocalTree, LocalTrees};
 pub use planner::{Assessment, Outputs, Planner, input_digests};
 pub use saved::{PLAN_VERSION, SavedPlan, SavedStep};

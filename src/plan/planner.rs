@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::explain::{difference, nearest_earlier};
 use super::{Cause, Destination, LocalTrees, Plan, PlanError, Step, Verdict};
+use crate::buildfile::Version;
 use crate::digest::{Digest, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, Node, NodeId, Work};
 use crate::store::{ActionResult, LocalStore};
@@ -90,7 +91,7 @@ impl Planner<'_> {
         let miss = |verdict| Ok(Assessment { key, verdict, outputs: None });
         if let Work::Publish(publish) = &node.work {
             let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
-            return match Destination::new(publish).difference(inputs).map_err(failed)? {
+            return match Destination::new(publish).difference(inputs, self.store).map_err(failed)? {
                 None => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(Outputs::new()) }),
                 Some(difference) => miss(Verdict::Run(Cause::Destination(difference))),
             };
@@ -119,8 +120,23 @@ impl Planner<'_> {
                 same if same.is_empty() => Cause::ResultGone,
                 changes => Cause::Changed(changes),
             },
-            None => Cause::New,
+            None => self.new_version(node).unwrap_or(Cause::New),
         }
+    }
+
+    /// The version that makes a node new, if an earlier one of the same major was built before.
+    fn new_version(&self, node: &Node) -> Option<Cause> {
+        node.cell.coordinates().iter().enumerate().find_map(|(place, coordinate)| {
+            let is_whole = coordinate.dimension.attribute.is_none();
+            let lineage = self.graph.lineage(coordinate.axis).filter(|_| is_whole)?;
+            let was_built = |version: &&Version| {
+                let cell = node.cell.with_value(place, version.as_str());
+                !self.store.history(&format!("{}[{cell}]", node.target)).entries.is_empty()
+            };
+            let before = lineage.before(&coordinate.value).find(was_built)?.to_string();
+            let (upstream, place) = (lineage.upstream.clone(), lineage.place.clone());
+            Some(Cause::Version { upstream, before, after: coordinate.value.to_string(), place })
+        })
     }
 
     /// A hit serves only those who need its objects. Where one of them is run and an object is

@@ -8,7 +8,7 @@ use crate::digest::{Change, Digest};
 use crate::graph::{Graph, NodeId};
 
 /// Raised when the form of a saved plan, which is also that of `forge plan --json`, changes.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// A plan as it is written: `forge plan --json` and `--out`. The form is in `docs/plan-json.md`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

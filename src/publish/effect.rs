@@ -1,123 +1,146 @@
-use std::cmp::Ordering;
-use std::collections::btree_set::Difference;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::PublishedPackage;
-use crate::index::compare_versions;
+use crate::index::{Label, VersionOrder};
 
 /// What a publish changes for the clients of a repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
-    /// The suites and architectures in which something changes, sorted.
+    /// Every suite and architecture that has packages, or had some; sorted.
     pub suites: Vec<SuiteEffect>,
 }
 
 /// What changes in one suite for one architecture of packages (`all` for itself).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuiteEffect {
     /// The suite's codename.
     pub suite: String,
     /// The packages' architecture.
     pub architecture: String,
-    /// Name and version of what was not there.
-    pub added: Vec<(String, String)>,
-    /// What takes the place of something.
+    /// What comes: a name that was not there, or a version beside the newest one.
+    pub added: Vec<Changed>,
+    /// A newer version than the newest one there was: what clients get by an upgrade. The earlier
+    /// one stays installable, unless it is dropped.
     pub replaced: Vec<Replaced>,
-    /// Name and version of what is gone.
-    pub dropped: Vec<(String, String)>,
+    /// What goes.
+    pub dropped: Vec<Changed>,
+    /// How many packages stay.
+    pub kept: usize,
 }
 
-/// A package that takes the place of one with the same name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// A package that comes or goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Changed {
+    /// The package's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Why it comes or goes, where that is known.
+    pub cause: Option<String>,
+}
+
+/// A version that takes the place of another as the newest one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Replaced {
     /// The package's name.
     pub name: String,
-    /// The version that was there.
+    /// The version that was the newest.
     pub from: String,
-    /// The version that is there now; the same one if only the bytes differ.
+    /// The version that is now.
     pub to: String,
+    /// Why it comes, where that is known.
+    pub cause: Option<String>,
 }
 
 impl Effect {
-    /// What changes between two lists of packages.
-    pub fn between(before: &[PublishedPackage], after: &[PublishedPackage]) -> Self {
-        let (old, new) = (by_name(before), by_name(after));
+    /// What changes from `before` to `after`, with versions in this order; `cause` tells why a package goes.
+    pub fn between(
+        before: &BTreeSet<Label>,
+        after: &BTreeSet<Label>,
+        order: VersionOrder,
+        cause: impl Fn(&Label) -> String,
+    ) -> Self {
         let mut suites: BTreeMap<(&str, &str), SuiteEffect> = BTreeMap::new();
-        let none = BTreeSet::new();
-        for key @ (suite, architecture, name) in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
-            let (old, new) = (old.get(key).unwrap_or(&none), new.get(key).unwrap_or(&none));
+        for ((suite, architecture, _), versions) in by_name(before, after) {
             let effect = suites.entry((suite, architecture)).or_insert_with(|| SuiteEffect {
-                suite: (*suite).to_owned(),
-                architecture: (*architecture).to_owned(),
+                suite: suite.to_owned(),
+                architecture: architecture.to_owned(),
                 ..SuiteEffect::default()
             });
-            effect.compare(name, old, new);
+            effect.add(&versions, order, &cause);
         }
-        Self { suites: suites.into_values().filter(|suite| !suite.is_empty()).collect() }
+        Self { suites: suites.into_values().collect() }
     }
 
     /// Nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.suites.is_empty()
+        self.suites.iter().all(SuiteEffect::is_empty)
+    }
+
+    /// How many come, how many of these are newer than the newest one there was, how many go,
+    /// and how many stay: in all suites together.
+    pub fn counts(&self) -> [usize; 4] {
+        let sum = |count: fn(&SuiteEffect) -> usize| self.suites.iter().map(count).sum();
+        [
+            sum(|suite| suite.added.len()),
+            sum(|suite| suite.replaced.len()),
+            sum(|suite| suite.dropped.len()),
+            sum(|suite| suite.kept),
+        ]
     }
 }
 
 impl SuiteEffect {
-    fn is_empty(&self) -> bool {
+    /// Nothing changes.
+    pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.replaced.is_empty() && self.dropped.is_empty()
     }
 
-    /// Pairs what is gone with what is new, the highest versions first; the rest was added or dropped.
-    fn compare(&mut self, name: &str, old: &BTreeSet<Held<'_>>, new: &BTreeSet<Held<'_>>) {
-        let highest_first =
-            |held: Difference<'_, _>| held.copied().collect::<Vec<Held<'_>>>().into_iter().rev();
-        let mut gone = highest_first(old.difference(new));
-        let mut come = highest_first(new.difference(old));
-        let named = |version: &str| (name.to_owned(), version.to_owned());
-        loop {
-            match (gone.next(), come.next()) {
-                (Some(from), Some(to)) => {
-                    let (from, to) = (from.version.to_owned(), to.version.to_owned());
-                    self.replaced.push(Replaced { name: name.to_owned(), from, to });
-                }
-                (Some(gone), None) => self.dropped.push(named(gone.version)),
-                (None, Some(come)) => self.added.push(named(come.version)),
-                (None, None) => break,
-            }
+    fn add(&mut self, versions: &Versions<'_>, order: VersionOrder, cause: &impl Fn(&Label) -> String) {
+        let Versions { gone, stay, come } = versions;
+        self.kept += stay.len();
+        let earlier = gone.iter().chain(stay).max_by(|a, b| order(&a.version, &b.version));
+        let newest = come.iter().max_by(|a, b| order(&a.version, &b.version));
+        let upgrade = earlier.zip(newest).filter(|(from, to)| order(&from.version, &to.version).is_lt());
+        self.replaced.extend(upgrade.map(|(from, to)| Replaced {
+            name: to.name.clone(),
+            from: from.version.clone(),
+            to: to.version.clone(),
+            cause: None,
+        }));
+        let changed = |label: &Label, cause| Changed {
+            name: label.name.clone(),
+            version: label.version.clone(),
+            cause,
+        };
+        let added = come.iter().filter(|label| upgrade.is_none_or(|(_, to)| to != *label));
+        self.added.extend(added.map(|label| changed(label, None)));
+        self.dropped.extend(gone.iter().map(|label| changed(label, Some(cause(label)))));
+    }
+}
+
+/// The versions of one name in one suite for one architecture.
+#[derive(Default)]
+struct Versions<'a> {
+    gone: Vec<&'a Label>,
+    stay: Vec<&'a Label>,
+    come: Vec<&'a Label>,
+}
+
+fn by_name<'a>(
+    before: &'a BTreeSet<Label>,
+    after: &'a BTreeSet<Label>,
+) -> BTreeMap<(&'a str, &'a str, &'a str), Versions<'a>> {
+    let mut all: BTreeMap<_, Versions<'a>> = BTreeMap::new();
+    for label in before.union(after) {
+        let key = (label.suite.as_str(), label.architecture.as_str(), label.name.as_str());
+        let versions = all.entry(key).or_default();
+        match (before.contains(label), after.contains(label)) {
+            (true, false) => versions.gone.push(label),
+            (false, _) => versions.come.push(label),
+            (true, true) => versions.stay.push(label),
         }
-    }
-}
-
-/// One content under one version.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Held<'a> {
-    version: &'a str,
-    sha256: &'a str,
-}
-
-impl Ord for Held<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        compare_versions(self.version, other.version)
-            .then_with(|| (self.version, self.sha256).cmp(&(other.version, other.sha256)))
-    }
-}
-
-impl PartialOrd for Held<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-type ByName<'a> = BTreeMap<(&'a str, &'a str, &'a str), BTreeSet<Held<'a>>>;
-
-fn by_name(packages: &[PublishedPackage]) -> ByName<'_> {
-    let mut all = ByName::new();
-    for package in packages {
-        let key = (package.suite.as_str(), package.architecture.as_str(), package.name.as_str());
-        let held = Held { version: &package.version, sha256: &package.sha256 };
-        all.entry(key).or_default().insert(held);
     }
     all
 }
@@ -125,53 +148,61 @@ fn by_name(packages: &[PublishedPackage]) -> ByName<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
+    use crate::index::apt::compare_versions;
 
-    fn package(suite: &str, name: &str, version: &str, sha256: &str) -> PublishedPackage {
-        PublishedPackage {
-            suite: suite.into(),
-            name: name.into(),
-            version: version.into(),
+    fn labels(all: &[(&str, &str, &str)]) -> BTreeSet<Label> {
+        let label = |(suite, name, version): &(&str, &str, &str)| Label {
+            suite: (*suite).into(),
+            name: (*name).into(),
+            version: (*version).into(),
             architecture: "amd64".into(),
-            path: format!("pool/{name}_{version}.deb"),
-            size: 1,
-            sha256: sha256.into(),
-            object: Digest::of(sha256.as_bytes()),
-        }
+        };
+        all.iter().map(label).collect()
     }
 
     #[test]
     fn each_change_is_told_once_per_suite() {
-        let before = [
-            package("x", "a", "27.2-1", "1"),
-            package("x", "a", "27.1-1", "2"),
-            package("x", "b", "1", "3"),
-            package("x", "c", "1", "4"),
-            package("y", "c", "1", "4"),
-        ];
-        let after = [
-            package("x", "a", "27.2-1", "1"),
-            package("x", "a", "27.10-1", "5"),
-            package("x", "c", "1", "6"),
-            package("x", "d", "1", "7"),
-            package("y", "c", "1", "4"),
-        ];
-        let effect = Effect::between(&before, &after);
-        let replaced = |name: &str, from: &str, to: &str| Replaced {
+        let before = labels(&[
+            ("x", "a", "27.2-1"),
+            ("x", "a", "27.1-1"),
+            ("x", "b", "1"),
+            ("x", "c", "2"),
+            ("y", "c", "1"),
+        ]);
+        let after = labels(&[
+            ("x", "a", "27.2-1"),
+            ("x", "a", "27.10-1"),
+            ("x", "a", "27.3-1"),
+            ("x", "c", "2"),
+            ("x", "c", "1"),
+            ("x", "d", "1"),
+            ("y", "c", "1"),
+        ]);
+        let effect =
+            Effect::between(&before, &after, compare_versions, |label| format!("{} is old", label.version));
+        let changed = |name: &str, version: &str, cause: Option<&str>| Changed {
             name: name.into(),
-            from: from.into(),
-            to: to.into(),
+            version: version.into(),
+            cause: cause.map(Into::into),
         };
-        assert_eq!(
-            effect.suites,
-            [SuiteEffect {
-                suite: "x".into(),
-                architecture: "amd64".into(),
-                added: vec![("d".into(), "1".into())],
-                replaced: vec![replaced("a", "27.1-1", "27.10-1"), replaced("c", "1", "1")],
-                dropped: vec![("b".into(), "1".into())],
-            }]
-        );
-        assert!(Effect::between(&after, &after).is_empty());
+        let to = Replaced { name: "a".into(), from: "27.2-1".into(), to: "27.10-1".into(), cause: None };
+        let x = SuiteEffect {
+            suite: "x".into(),
+            architecture: "amd64".into(),
+            added: vec![changed("a", "27.3-1", None), changed("c", "1", None), changed("d", "1", None)],
+            replaced: vec![to],
+            dropped: vec![changed("a", "27.1-1", Some("27.1-1 is old")), changed("b", "1", Some("1 is old"))],
+            kept: 2,
+        };
+        let y = SuiteEffect {
+            suite: "y".into(),
+            architecture: "amd64".into(),
+            kept: 1,
+            ..SuiteEffect::default()
+        };
+        assert_eq!(effect.suites, [x, y]);
+        assert_eq!(effect.counts(), [3, 1, 2, 3]);
+        assert!(!effect.is_empty());
+        assert!(Effect::between(&after, &after, compare_versions, |_| String::new()).is_empty());
     }
 }

@@ -1,8 +1,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::index::{IndexError, RepositoryKind};
 use crate::keys::KeyError;
 use crate::store::StoreError;
+
+/// Names that a repository has inside it.
+pub(super) const INSIDE: [&str; 5] = ["dists", "gen", "packages", "pool", "repodata"];
 
 /// Why nothing was published, or not all of it. What clients see is whole in any case.
 #[derive(Debug, thiserror::Error)]
@@ -49,15 +53,13 @@ pub enum PublishError {
     },
     /// Clients would refuse the change.
     #[error(
-        "suite '{suite}' of repository '{prefix}' would change its {field} from '{before}' to '{after}', which apt \
+        "repository '{prefix}' would change its {field} from '{before}' to '{after}', which apt \
          refuses until each user confirms it; keep '{before}', or publish under another prefix"
     )]
     Identity {
         /// The repository.
         prefix: String,
-        /// The suite's codename.
-        suite: String,
-        /// `Origin`, `Label` or `Codename`.
+        /// `Origin` or `Label`.
         field: &'static str,
         /// What clients know.
         before: String,
@@ -80,18 +82,31 @@ pub enum PublishError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The tree is no apt repository.
-    #[error("the index is no apt repository: {path}: {reason}")]
-    Tree {
-        /// The path in the tree.
-        path: String,
-        /// What is wrong there.
-        reason: &'static str,
+    /// No index can be made of the packages.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Another kind of repository is there.
+    #[error(
+        "'{prefix}' holds an {before} repository, and an {after} repository cannot take its place: publish it under another prefix"
+    )]
+    Kind {
+        /// The repository.
+        prefix: String,
+        /// What is there.
+        before: RepositoryKind,
+        /// What was to be.
+        after: RepositoryKind,
     },
+    /// An rpm repository has no URL.
+    #[error(
+        "clients of the rpm repository '{0}' are told its URL, and none is given; say in the publish node where they find it"
+    )]
+    NoUrl(String),
     /// The prefix cannot name a directory below the root.
     #[error(
         "'{0}' cannot be a repository's prefix; expected names like 'apt/27', each once, none of them \
-         'pool' or 'dists' or beginning with a dot, or '' for the root"
+         beginning with a dot or one of those inside a repository ({inside}), or '' for the root",
+        inside = INSIDE.join(", ")
     )]
     Prefix(String),
 }
@@ -112,7 +127,7 @@ impl PublishError {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         match self {
             Self::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
-            Self::Store(error) => error.is_out_of_space(),
+            Self::Store(error) | Self::Index(IndexError::Store(error)) => error.is_out_of_space(),
             _ => false,
         }
     }

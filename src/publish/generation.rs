@@ -1,14 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::PublishError;
+use super::content::{Content, aliases, seen};
 use crate::digest::Digest;
-use crate::index::{Stanza, stanzas};
-use crate::store::{Kind, LocalStore, Tree};
+use crate::index::{CatalogEntry, Label, RepositoryKind, Settings};
 
 /// The version of the state file's format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// One published state of a repository: what is in its `state.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,56 +15,69 @@ pub struct Generation {
     format: u32,
     /// Its name: the date and the beginning of the content's digest.
     pub id: String,
+    /// Which clients it is for.
+    pub kind: RepositoryKind,
     /// The key of the content that was asked for.
     pub content: Digest,
-    /// The date in its Release files, in seconds since 1970; it grows with each generation.
+    /// The date in its Release files, or the revision of its `repomd.xml`, in seconds since 1970; it grows with each generation.
     pub date: u64,
     /// The fingerprints of the primary keys that signed it; none if it is unsigned.
     pub fingerprints: Vec<String>,
     /// The digest of the public keyring published with it.
     pub keyring: Option<Digest>,
-    /// What its suites hold.
+    /// The `Origin` of its Release files, which clients hold it to; empty for rpm.
+    pub origin: String,
+    /// The `Label` of its Release files, likewise.
+    pub label: String,
+    /// Suites with the packages of another: alias, and which.
+    pub aliases: BTreeMap<String, String>,
+    /// What the other suites hold.
     pub packages: Vec<PublishedPackage>,
-    /// Its by-hash files, below `dists/`. Those that its own Release files list have no time;
-    /// the others are kept for clients with an older Release, which was live until that time.
+    /// Its files that are named by digest, below what its link leads to. Those that its own
+    /// metadata lists have no time; the others are kept for clients with older metadata, which was
+    /// live until that time.
     pub by_hash: BTreeMap<String, Option<u64>>,
+    /// The files by which machines subscribe, at the repository's root.
+    pub subscriptions: Vec<String>,
     /// Earlier generations that are still there, and until when each was live.
     pub earlier: BTreeMap<String, u64>,
 }
 
 /// One package in one suite.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedPackage {
-    /// The suite's codename.
-    pub suite: String,
-    /// The package's name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Its own architecture, `all` among them.
-    pub architecture: String,
+    /// What it is; its record is below `records/` of the generation.
+    #[serde(flatten)]
+    pub entry: CatalogEntry,
     /// Where its file is, below the repository's root.
     pub path: String,
-    /// The file's length in bytes.
-    pub size: u64,
-    /// The file's SHA256, hexadecimal.
-    pub sha256: String,
-    /// The file's digest in the store.
-    pub object: Digest,
+    /// When it was first published here, in seconds since 1970.
+    pub since: u64,
+}
+
+impl PublishedPackage {
+    /// Its suite, name, version and architecture.
+    pub fn label(&self) -> &Label {
+        &self.entry.label
+    }
 }
 
 impl Generation {
+    /// The date of the generation that follows `live` at `now`: apt takes a Release that is not
+    /// newer than its own for unchanged.
+    pub(super) fn next_date(live: Option<&Self>, now: u64) -> u64 {
+        live.map_or(now, |live| now.max(live.date + 1))
+    }
+
     /// A generation that nobody has seen yet; it replaces `live` at `now`.
     pub(super) fn after(
         live: Option<&Self>,
-        content: Digest,
-        packages: Vec<PublishedPackage>,
+        content: &Content,
         own_by_hash: impl Iterator<Item = String>,
         now: u64,
         retention: u64,
     ) -> Self {
-        // apt takes a Release that is not newer than its own for unchanged.
-        let date = live.map_or(now, |live| now.max(live.date + 1));
+        let date = Self::next_date(live, now);
         let lives_on = |until: u64| now.saturating_sub(until) <= retention;
         let (mut by_hash, mut earlier) = (BTreeMap::new(), BTreeMap::new());
         if let Some(live) = live {
@@ -77,17 +89,33 @@ impl Generation {
             earlier.retain(|_, until| lives_on(*until));
         }
         by_hash.extend(own_by_hash.map(|path| (path, None)));
+        let digest = content.digest();
+        let (origin, label) = match &content.index {
+            Settings::Apt(apt) => (apt.origin.clone(), apt.label.clone()),
+            Settings::Rpm(_) => Default::default(),
+        };
         Self {
             format: FORMAT,
-            id: format!("{}-{}", compact(date), content.short()),
-            content,
+            kind: content.index.kind(),
+            id: format!("{}-{}", compact(date), digest.short()),
+            content: digest,
             date,
             fingerprints: Vec::new(),
             keyring: None,
-            packages,
+            origin,
+            label,
+            aliases: aliases(&content.index),
+            packages: content.packages.clone(),
             by_hash,
+            subscriptions: Vec::new(),
             earlier,
         }
+    }
+
+    /// What clients see: the packages of each suite, also under its aliases; sorted.
+    pub fn seen(&self) -> BTreeSet<Label> {
+        let own = self.packages.iter().map(|package| package.label().clone()).collect();
+        seen(&own, &self.aliases)
     }
 
     /// Reads a state file; the error is the reason for people.
@@ -98,7 +126,11 @@ impl Generation {
         }
         let Format { format } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if format != FORMAT {
-            return Err(format!("its format is {format}, this forge knows {FORMAT}; use a newer forge"));
+            let advice = match format > FORMAT {
+                true => "use a newer forge",
+                false => "move what an earlier forge published away, or publish below another prefix",
+            };
+            return Err(format!("its format is {format}, this forge knows {FORMAT}; {advice}"));
         }
         serde_json::from_slice(bytes).map_err(|error| error.to_string())
     }
@@ -113,55 +145,18 @@ fn compact(seconds: u64) -> String {
     time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| seconds.to_string())
 }
 
-/// The packages of every suite of an index tree, sorted: from its `Packages` files.
-pub fn published_packages(tree: &Tree, store: &LocalStore) -> Result<Vec<PublishedPackage>, PublishError> {
-    let mut all = Vec::new();
-    for entry in tree.entries() {
-        let Some(suite) = packages_index_of(&entry.path) else { continue };
-        let Kind::File { object, .. } = entry.kind else { continue };
-        let malformed = || PublishError::Tree { path: entry.path.clone(), reason: "it is no Packages index" };
-        let text = String::from_utf8(store.get(object)?).map_err(|_| malformed())?;
-        for stanza in stanzas(&text).map_err(|_| malformed())? {
-            all.push(published(suite, &stanza, tree).ok_or_else(malformed)?);
-        }
-    }
-    // A package for all architectures stands in the index of each.
-    all.sort();
-    all.dedup();
-    Ok(all)
-}
-
-/// The suite, for `dists/<suite>/<component>/binary-<architecture>/Packages`.
-fn packages_index_of(path: &str) -> Option<&str> {
-    let mut parts = path.strip_prefix("dists/")?.split('/');
-    let suite = parts.next()?;
-    let (_component, directory, file) = (parts.next()?, parts.next()?, parts.next()?);
-    (directory.starts_with("binary-") && file == "Packages" && parts.next().is_none()).then_some(suite)
-}
-
-fn published(suite: &str, stanza: &Stanza, tree: &Tree) -> Option<PublishedPackage> {
-    let field = |name| stanza.get(name).map(str::to_owned);
-    let path = field("Filename")?;
-    let Kind::File { object, size } = tree.get(&path)?.kind else { return None };
-    Some(PublishedPackage {
-        suite: suite.to_owned(),
-        name: field("Package")?,
-        version: field("Version")?,
-        architecture: field("Architecture")?,
-        path,
-        size,
-        sha256: field("SHA256")?,
-        object,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::AptIndex;
+    use crate::index::apt::fixture;
+    use crate::publish::Effect;
 
     fn next(live: Option<&Generation>, path: &str, now: u64) -> Generation {
-        let content = Digest::of(path.as_bytes());
-        Generation::after(live, content, Vec::new(), std::iter::once(path.to_owned()), now, 100)
+        let index = AptIndex { description: path.to_owned(), ..fixture::index(Vec::new()) };
+        let (index, effect) = (Settings::Apt(index), Effect::default());
+        let content = Content { index, url: None, updateinfo: None, packages: Vec::new(), effect };
+        Generation::after(live, &content, std::iter::once(path.to_owned()), now, 100)
     }
 
     #[test]
@@ -203,7 +198,9 @@ mod tests {
     fn a_state_of_another_format_is_refused() {
         let state = serde_json::to_string(&next(None, "1", 1)).unwrap();
         assert!(Generation::from_json(state.as_bytes()).is_ok());
-        let foreign = state.replace("\"format\":1", "\"format\":2");
+        let foreign = state.replace("\"format\":2", "\"format\":3");
         assert!(Generation::from_json(foreign.as_bytes()).unwrap_err().contains("newer forge"));
+        let foreign = state.replace("\"format\":2", "\"format\":1");
+        assert!(Generation::from_json(foreign.as_bytes()).unwrap_err().contains("earlier forge"));
     }
 }

@@ -1,5 +1,7 @@
 //! Listeners: what a person or a program is told of a plan and of a run.
 
+mod change;
+mod effect_summary;
 mod events_file;
 mod live;
 mod plain;
@@ -7,6 +9,7 @@ mod plan_summary;
 mod run_summary;
 mod words;
 
+pub use change::{change_summary, told};
 pub use events_file::EventsFile;
 pub use live::Live;
 pub use plain::Plain;

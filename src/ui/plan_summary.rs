@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::effect_summary::write_effects;
 use super::words::{counted, human_duration};
 use crate::execute::Estimates;
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Cause, Plan, RepositoryEffect, Step, Verdict};
+use crate::plan::{Cause, Plan, RepositoryEffect, Step, Verdict, consequences};
 
-/// How many nodes of a group are named, and how many lines of an effect are shown.
+/// How many nodes of a group are named.
 const SHOWN: usize = 3;
-const SHOWN_PACKAGES: usize = 12;
 
 /// What `forge plan` prints: nodes by target and cause, never one line for each of a thousand.
 pub fn plan_summary(
@@ -26,6 +26,9 @@ pub fn plan_summary(
             write_target(&mut text, graph, target, &groups);
         }
         text.push('\n');
+        for (cause, targets) in consequences(graph, plan) {
+            write_line(&mut text, &format!("{cause} → {}", targets.join(" → ")));
+        }
         let about = estimates.total().map(|ms| format!(", about {}", human_duration(ms)));
         write_line(
             &mut text,
@@ -39,7 +42,7 @@ pub fn plan_summary(
             ),
         );
     }
-    effects.iter().for_each(|effect| write_effect(&mut text, effect));
+    write_effects(&mut text, effects);
     text
 }
 
@@ -122,23 +125,6 @@ fn cell_name(graph: &Graph, id: NodeId) -> String {
     if cell.is_empty() { cell } else { format!("[{cell}]") }
 }
 
-fn write_effect(text: &mut String, effect: &RepositoryEffect) {
-    let RepositoryEffect { repository, added, dropped, kept } = effect;
-    if added.is_empty() && dropped.is_empty() {
-        write_line(text, &format!("{repository}: no package comes or goes, {kept} stay"));
-        return;
-    }
-    let (come, go) = (added.len(), dropped.len());
-    write_line(text, &format!("{repository}: {come} added, {go} dropped, {kept} kept"));
-    let signed = added.iter().map(|line| ('+', line)).chain(dropped.iter().map(|line| ('-', line)));
-    for (sign, line) in signed.clone().take(SHOWN_PACKAGES) {
-        write_line(text, &format!("  {sign} {line}"));
-    }
-    if let more @ 1.. = signed.count().saturating_sub(SHOWN_PACKAGES) {
-        write_line(text, &format!("  … and {more} more"));
-    }
-}
-
-fn write_line(text: &mut String, line: &str) {
+pub(super) fn write_line(text: &mut String, line: &str) {
     writeln!(text, "{}", line.trim_end()).expect("a String takes every write");
 }

@@ -89,7 +89,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    fn is_passing(&self) -> bool {
+    pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Network(_) | Self::BadRange => true,
             Self::Status(status) => matches!(status, 408 | 425 | 429 | 500..=599),
@@ -113,7 +113,8 @@ pub enum FetchError {
     },
     /// A place gave something else, and no other place gave the file. Nothing was stored.
     #[error(
-        "{fault}; nothing was stored. If upstream replaced the file, `forge update` takes the new one into the lock"
+        "{fault}; nothing was stored. If upstream replaced the file, find out why; to take the new one, delete the version \
+         from the lock and run `forge update`"
     )]
     WrongContent {
         /// The first place that did so.
@@ -156,11 +157,11 @@ pub fn fetch(
 
 /// How often and how soon to try again.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
+pub(super) struct Patience {
     /// Tries without a single new byte before a URL is given up.
-    tries: u32,
+    pub(super) tries: u32,
     /// The pause after the first of them; each later one doubles it.
-    pause: Duration,
+    pub(super) pause: Duration,
 }
 
 impl Default for Patience {
@@ -206,7 +207,7 @@ fn fetch_with(
 }
 
 /// One reason out of many: wrong bytes first, as somebody must look into them.
-fn verdict(sha256: Sha256, faults: Vec<Fault>) -> FetchError {
+pub(super) fn verdict(sha256: Sha256, faults: Vec<Fault>) -> FetchError {
     if let Some(fault) = faults.iter().find(|fault| fault.kind.is_wrong_content()) {
         return FetchError::WrongContent { fault: Box::new(fault.clone()) };
     }
@@ -377,7 +378,7 @@ fn known(store: &LocalStore, sha256: Sha256) -> Option<(Digest, u64)> {
     Some((object, metadata.len()))
 }
 
-fn remember(store: &LocalStore, sha256: Sha256, object: Digest) -> Result<(), StoreError> {
+pub(super) fn remember(store: &LocalStore, sha256: Sha256, object: Digest) -> Result<(), StoreError> {
     let path = record_path(store, sha256);
     let room = store.root().join("sha256");
     fs::create_dir_all(&room).map_err(StoreError::io("create", &room))?;
@@ -393,7 +394,7 @@ fn record_path(store: &LocalStore, sha256: Sha256) -> PathBuf {
 }
 
 /// The files in `distdir` that are named as one of the URLs ends, where they exist.
-fn distfiles(distdir: Option<&Path>, urls: &[String]) -> Vec<PathBuf> {
+pub(super) fn distfiles(distdir: Option<&Path>, urls: &[String]) -> Vec<PathBuf> {
     let Some(distdir) = distdir else { return Vec::new() };
     let mut names: Vec<String> = urls.iter().map(|url| file_name(url)).collect();
     names.dedup();
@@ -402,7 +403,7 @@ fn distfiles(distdir: Option<&Path>, urls: &[String]) -> Vec<PathBuf> {
 }
 
 /// What a browser would call the file.
-fn file_name(url: &str) -> String {
+pub(super) fn file_name(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let name = percent_decode(path.rsplit('/').next().unwrap_or_default());
     // An encoded slash must not lead out of the directory.
@@ -410,7 +411,7 @@ fn file_name(url: &str) -> String {
 }
 
 /// `file:///path`, `file://localhost/path` and `file:/path` (RFC 8089).
-fn file_path(rest: &str) -> PathBuf {
+pub(super) fn file_path(rest: &str) -> PathBuf {
     let path = rest.strip_prefix("//").map_or(rest, |rest| rest.strip_prefix("localhost").unwrap_or(rest));
     percent_decode(path).into()
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 
 use super::{
-    BootstrapLock, ImageReference, LockedPackage, LockedRelease, MirrorKind, PinnedImage, PlatformImage,
-    ReferenceError, Sha256, Wanted,
+    BootstrapLock, ImageReference, LockedPackage, LockedRelease, LockedVersion, MirrorKind, PinnedImage,
+    PlatformImage, ReferenceError, Sha256, Wanted,
 };
+use crate::buildfile::{Selection, Version};
 
 /// `forge.lock`: upstream versions with their archives and digests, and what images are made of.
 ///
@@ -22,21 +23,6 @@ pub struct Lock {
     pub images: BTreeMap<String, LockedImage>,
     /// The digests of images in registries.
     pub registry: BTreeMap<PlatformImage, Sha256>,
-}
-
-/// One version of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockedVersion {
-    /// The version.
-    pub version: String,
-    /// Upstream's own date, seconds since 1970.
-    pub date: u64,
-    /// SHA-256 of the archive, hexadecimal.
-    pub sha256: String,
-    /// The archive's length in bytes.
-    pub size: u64,
-    /// Where the archive is, best first.
-    pub archives: Vec<String>,
 }
 
 /// What a bootstrap image is made of.
@@ -140,6 +126,41 @@ impl Lock {
         Ok(())
     }
 
+    /// The versions of an upstream, oldest first.
+    pub fn versions(&self, upstream: &str) -> &[LockedVersion] {
+        self.upstreams.get(upstream).map_or(&[], Vec::as_slice)
+    }
+
+    /// One version of an upstream.
+    pub fn version(&self, upstream: &str, version: &str) -> Option<&LockedVersion> {
+        self.versions(upstream).iter().find(|locked| locked.version == version)
+    }
+
+    /// The versions of an upstream that there is something to build of, oldest first.
+    pub fn available(&self, upstream: &str) -> Vec<Version> {
+        let available = self.versions(upstream).iter().filter(|locked| locked.is_available());
+        available.map(|locked| Version::new(locked.version.as_str())).collect()
+    }
+
+    /// The same, and those that are named in full though there is nothing to build: whoever names
+    /// one shall be told that.
+    pub fn selectable(&self, upstream: &str, selection: &Selection<'_>) -> Vec<Version> {
+        let versions = self.versions(upstream).iter();
+        versions
+            .map(|locked| (locked.is_available(), Version::new(locked.version.as_str())))
+            .filter(|(is_available, version)| *is_available || selection.names(version))
+            .map(|(_, version)| version)
+            .collect()
+    }
+
+    /// Adds a version in its place, or puts it in the place of what was said of it before.
+    pub fn put(&mut self, upstream: &str, version: LockedVersion) {
+        let versions = self.upstreams.entry(upstream.to_owned()).or_default();
+        versions.retain(|known| known.version != version.version);
+        versions.push(version);
+        versions.sort_by_cached_key(|known| Version::new(known.version.as_str()));
+    }
+
     /// The canonical text.
     pub fn to_text(&self) -> String {
         let mut document = KdlDocument::new();
@@ -154,28 +175,6 @@ impl Lock {
         document.nodes_mut().extend(self.registry.iter().map(registry_node));
         document.autoformat();
         format!("// Written by forge: what the next plan builds on. Commit it.\n{document}")
-    }
-}
-
-impl LockedVersion {
-    fn read(node: &KdlNode) -> Result<Self, String> {
-        Ok(Self {
-            version: string(node, 0)?,
-            date: number(node, "date")?,
-            sha256: string(node, "sha256")?,
-            size: number(node, "size")?,
-            archives: node.iter_children().map(|child| string(child, 0)).collect::<Result<_, _>>()?,
-        })
-    }
-
-    fn node(&self) -> KdlNode {
-        let mut node = named("version", &self.version);
-        put(&mut node, "date", i128::from(self.date));
-        put(&mut node, "sha256", self.sha256.as_str());
-        put(&mut node, "size", i128::from(self.size));
-        let archives = self.archives.iter().map(|archive| named("archive", archive));
-        node.ensure_children().nodes_mut().extend(archives);
-        node
     }
 }
 
@@ -270,7 +269,7 @@ fn sha256(node: &KdlNode) -> Result<Sha256, String> {
     string(node, "sha256")?.parse().map_err(|error: super::Sha256ParseError| error.to_string())
 }
 
-fn named(kind: &str, name: &str) -> KdlNode {
+pub(super) fn named(kind: &str, name: &str) -> KdlNode {
     let mut node = KdlNode::new(kind);
     node.push(KdlEntry::new(KdlValue::String(name.to_owned())));
     node
@@ -280,7 +279,7 @@ fn put(node: &mut KdlNode, property: &str, value: impl Into<KdlValue>) {
     node.push(KdlEntry::new_prop(property, value));
 }
 
-fn string(node: &KdlNode, key: impl Into<kdl::NodeKey>) -> Result<String, String> {
+pub(super) fn string(node: &KdlNode, key: impl Into<kdl::NodeKey>) -> Result<String, String> {
     let value = node.get(key).and_then(KdlValue::as_string);
     value.map(str::to_owned).ok_or_else(|| format!("a node '{}' lacks a text", node.name().value()))
 }
@@ -302,15 +301,20 @@ fn number(node: &KdlNode, property: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::{LockedArchive, LockedSource};
 
     #[test]
     fn a_lock_round_trips() {
         let version = LockedVersion {
             version: "1.10".into(),
             date: 1_700_000_000,
-            sha256: "ab".repeat(32),
-            size: 12,
-            archives: vec!["mirror:pool/a/a b.tar.xz".into()],
+            commit: None,
+            source: LockedSource::Archive(LockedArchive {
+                sha256: Sha256::of(b"archive"),
+                size: 12,
+                urls: vec!["mirror:pool/a/a b.tar.xz".into()],
+                checks: Vec::new(),
+            }),
         };
         let package = LockedPackage {
             name: "libc6".into(),

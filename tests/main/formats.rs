@@ -50,7 +50,10 @@ package "sample-tools" over="sample distro" arch="amd64" format="{distro.format}
         supplements "(a and b)"
         script "postinst" "#!/usr/bin/sample\nrpm $1"
     }
-    sign key-file="keys/archive.asc"
+    sign "site"
+}
+key "site" {
+    file "keys/archive.asc"
 }
 "##;
 const DEB: &str = "sample-tools[sample=28.0-rc1,distro=debian-12]";
@@ -221,10 +224,10 @@ fn a_key_that_cannot_sign_is_told_where_it_is_named_before_anything_is_built() {
     for words in ["plan", "run"] {
         let said = scratch.forge(words).ends_with(1).error_text();
         assert!(said.contains("archive.asc") && said.contains("Buildfile.kdl"), "{said}");
-        assert!(said.contains("sign key-file"), "{said}");
+        assert!(said.contains("key \"site\""), "{said}");
     }
     // It is not needed for what it does not sign.
-    scratch.ok("run distro.format=deb");
+    scratch.ok("run sample-tools distro.format=deb");
     scratch.write("keys/archive.asc", "no key\n");
     let said = scratch.forge("plan").ends_with(1).error_text();
     assert!(said.contains("holds no OpenPGP key"), "{said}");
@@ -247,7 +250,7 @@ fn what_an_rpm_needs_and_a_deb_does_not_is_told_once() {
     }
     // A deb has no need of these.
     scratch.edit("Buildfile.kdl", "license \"Apache-2.0\"", "");
-    scratch.ok("run distro.format=deb");
+    scratch.ok("run sample-tools distro.format=deb");
     // An rpm may go without a copyright file.
     scratch.write("Buildfile.kdl", &text.replace("    copyright \"copyright\"\n", ""));
     let said = scratch.forge("plan").ends_with(1).error_text();

@@ -101,6 +101,33 @@ target "x" { use "two" at="/opt"; run "make"; output "root" }
     upstream_without_origin: r#"upstream "x" { strip 1 }"#;
     upstream_with_two_origins: r#"upstream "x" { path "x"; git "https://example.org/x" tag="v{version}" }"#;
     strip_is_no_number: r#"upstream "x" { path "x"; strip "one" }"#;
+    tag_with_two_versions: r#"upstream "x" { git "https://example.org/x" tag="{version}-{version}" }"#;
+    keep_of_both: r#"upstream "x" { git "https://example.org/x" tag="v{version}"; keep majors=2 newest=3 }"#;
+    keep_of_nothing: r#"upstream "x" { git "https://example.org/x" tag="v{version}"; keep majors=0; keep }"#;
+    range_that_is_none: r#"upstream "x" { git "https://example.org/x" tag="v{version}"; versions ">=25" "<" }"#;
+    hold_without_a_reason: r#"upstream "x" { git "https://example.org/x" tag="v{version}"; hold "1.2" }"#;
+    pinned_and_held: r#"
+upstream "x" {
+    git "https://example.org/x" tag="v{version}"
+    pin "1.2" reason="customers have it"
+    hold "1.2" reason="it bites"
+}
+"#;
+    checksums_of_no_archive: r#"
+upstream "x" {
+    git "https://example.org/x" tag="v{version}"
+    checksums "https://example.org/{version}/SHA256"
+    signature "https://example.org/{version}.asc"
+}
+"#;
+    policy_of_a_directory: r#"upstream "x" { path "x"; keep newest=1; hold "1" reason="why" }"#;
+    hole_in_a_signatures_address: r#"
+upstream "x" {
+    git "https://example.org/x" tag="v{version}"
+    archive "https://example.org/x-{version}.tar"
+    signature "https://example.org/x-{major}.asc" key-file="keys/x.asc"
+}
+"#;
     not_a_sha256: r#"upstream "x" { version "1" sha256="abc" }"#;
 
     unclosed_block: "target \"x\" {\n    run \"make\"\n";
@@ -258,17 +285,65 @@ image "x" { dockerfile "Dockerfile" platform="linux/amd64" { base "base"; bsae "
     package_that_asks_no_image: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; depends "auto" }"#;
     unknown_maintainer_script: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; script "post-inst" "true"; compression "xs" }"#;
     package_with_a_node_in_the_wrong_format: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; deb { license "MIT"; }; rpm { section "misc"; conflcts "y"; }; supplements "z"; }"#;
-    package_signed_by_two_keys: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; sign key-file="a"; rpm { sign key-env="B"; sign key-file="c"; } }"#;
+    package_signed_by_two_keys: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; sign "a"; rpm { sign "b"; sign "c"; } }"#;
     package_that_asks_no_image_in_one_format: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; rpm { depends "auto"; } }"#;
     package_with_an_unknown_hole_in_one_format: r#"package "x" over="distro" arch="all" format="{distro.format}" { version "1" dist="{distro.codenam}"; maintainer "M <m@x.org>"; summary "s"; rpm { license "{license}"; } }"#;
     index_without_anything: r#"index "x""#;
+    index_of_an_unknown_format: r#"index "x" format="yum" { packages "pk" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    rpm_index_with_settings_of_apt: r#"index "x" format="rpm" { packages "pk"; suite "s"; component "c"; alias "a" of="s"; contents #false; label "l"; compresion "gz" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    apt_index_with_advisories: r#"index "x" { packages "pk"; suite "s"; updateinfo "u.xml" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    unknown_compression_of_an_rpm_index: r#"index "x" format="rpm" { packages "pk"; compression "zst" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    rpm_index_of_other_packages: r#"index "x" format="rpm" { packages "pk" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    rpm_repository_without_url: r#"key "k" { file "k" }
+publish "x" to="public" { index "yum"; sign "k" }
+index "yum" format="rpm" { packages "pk" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    url_that_is_none: r#"key "k" { file "k" }
+publish "x" to="public" { index "apt"; sign "k"; url "packages.example.org" }
+index "apt" { packages "pk"; suite "s" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    keep_without_anything: r#"index "x" { packages "p"; suite "s"; keep }
+package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
+    keep_of_no_version: r#"index "x" { packages "p"; suite "s"; keep versions=0; keep days=3 }
+package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
     publish_without_anything: r#"publish "x""#;
     publish_without_key: r#"publish "x" to="public" { index "apt"; sign }
 index "apt" { packages "p"; suite "s" }
 package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
-    publish_with_two_keys: r#"publish "x" to="public" { index "apt"; sign key-file="a" key-env="B" }
+    publish_with_an_unknown_key: r#"publish "x" to="public" { index "apt"; sign "archiv" }
+key "archive" { file "archive.asc" }
 index "apt" { packages "p"; suite "s" }
 package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
+    publish_with_what_is_no_key: r#"publish "x" to="public" { index "apt"; sign "apt" }
+index "apt" { packages "p"; suite "s" }
+package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
+    key_from_two_places: r#"key "x" { file "a"; env "B" }"#;
+    key_from_nowhere: r#"key "x" { passphrase-env "B" }"#;
+    newest_of_what_is_no_version: r#"
+package "p" over="distro" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }
+index "x" { packages "p"; suite "s"; newest "distro" }
+"#;
+    newest_of_what_no_package_spans: r#"
+package "p" over="distro" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }
+index "x" { packages "p"; suite "s"; newest "otp.major" }
+"#;
+    newest_of_what_the_index_spans: r#"
+package "p" over="otp" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }
+index "x" over="otp.major" { packages "p"; suite "s"; newest "otp.major" }
+"#;
+    newest_of_an_unknown_attribute: r#"
+package "p" over="otp" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }
+index "x" { packages "p"; suite "s"; newest "otp.mayor" }
+"#;
+    alias_of_no_suite: r#"
+package "pk" over="distro" arch="all" { where distro.format="deb"; version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "x"; files "x" to="/" }
+index "x" { packages "pk"; suite "{distro.codename}"; alias "stable" of="bookwurm" }
+"#;
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! Actions run in this machine's own tree (targets without an image), so that all these tests
 //! need is bubblewrap; `real`, `engines` and `images` need all that `tests/run` installs.
 
+mod apt;
 mod arm64;
+mod default_matrix;
 mod disk;
 #[path = "../../src/runner/tests/engine.rs"]
 mod engine;
@@ -16,6 +18,7 @@ mod interrupt;
 mod keys;
 mod killed;
 mod language;
+mod latest;
 mod live;
 mod matrix;
 mod optional;
@@ -24,7 +27,10 @@ mod product;
 mod real;
 mod registry;
 mod repository;
+mod rpm_repository;
 mod schedule;
 mod scratch;
 mod shared_store;
+mod upstream_git;
+mod upstream_tags;
 mod why;

@@ -90,3 +90,54 @@ fn a_selection_takes_its_part_of_the_matrix() {
     assert_eq!(plan.verdict("cell[x=x1,y=y0,z=z2]"), "run");
     scratch.forge("run cell w=w1").ends_with(1);
 }
+
+/// What is made for one architecture with the help of what runs on another.
+const CROSS: &str = r#"
+axis "x" { value "x0"; value "x1" }
+axis "arch" { value "amd64" build="native"; value "arm64" build="cross" }
+target "tool" over="arch" { run "mkdir $OUT/o; echo 'tool of {arch}' > $OUT/o/tool"; output "o" }
+target "native" over="x arch" {
+    where arch.build="native"
+    use "tool" into="in"
+    run "mkdir $OUT/o; cp in/tool $OUT/o/made"
+    output "o"
+}
+target "cross" over="x arch" {
+    where arch.build="cross"
+    use "native[arch=amd64]" into="in"
+    run "mkdir $OUT/o; (cat in/made; echo 'for {x} {arch}') > $OUT/o/made"
+    output "o"
+}
+target "bundle" over="x arch" {
+    use "native" "cross" into="in"
+    run "mkdir $OUT/o; cp in/made $OUT/o/made"
+    output "o"
+}
+"#;
+
+#[test]
+fn a_fixed_coordinate_is_reached_beyond_the_selection() {
+    let scratch = Scratch::new(CROSS);
+    let plan = scratch.plan("bundle arch=arm64 x=x1");
+    let nodes: Vec<String> = plan.keys().into_keys().collect();
+    let expected =
+        ["bundle[x=x1,arch=arm64]", "cross[x=x1,arch=arm64]", "native[x=x1,arch=amd64]", "tool[arch=amd64]"];
+    assert_eq!(nodes, expected);
+    scratch.ok("run bundle arch=arm64 x=x1");
+    assert_eq!(scratch.output_file("bundle[x=x1,arch=arm64]", "made"), "tool of amd64\nfor x1 arm64\n");
+
+    // With more selected the same nodes are the same.
+    let whole = scratch.plan("bundle");
+    for node in expected {
+        assert_eq!(whole.verdict(node), "hit", "{node}");
+    }
+    assert_eq!(whole.verdict("bundle[x=x1,arch=amd64]"), "run");
+    // Its name stands for what is selected, and for nothing that was needed beside it.
+    scratch
+        .forge("plan native arch=arm64")
+        .ends_with(1)
+        .says("no target 'native' with a cell in this selection");
+    scratch.ok("plan bundle arch=arm64 x=x0 --out saved.json");
+    // What is native is the same for x0.
+    scratch.ok("run --plan saved.json").says("2 run, 2 known");
+}

@@ -40,9 +40,12 @@ index "apt" {{
     requires "install"
     suite "{{os}}"
 }}
+key "archive" {{
+    file "keys/archive.asc"
+}}
 publish "site" to="public" {{
     index "apt"
-    sign key-file="keys/archive.asc"
+    sign "archive"
 }}
 "#
     ));

@@ -34,7 +34,7 @@ fn the_plan_as_json_has_the_documented_fields() {
     let scratch = scratch();
     let plan = scratch.plan("os=deb app").0;
     assert_eq!(names(&plan), ["goals", "profile", "repositories", "selection", "steps", "version"]);
-    assert_eq!(plan["version"], 1);
+    assert_eq!(plan["version"], 2);
     assert_eq!(plan["goals"], serde_json::json!(["app[os=deb]"]));
     assert_eq!(plan["selection"], serde_json::json!(["os=deb"]));
     let [tool, app] = plan["steps"].as_array().unwrap().as_slice() else { panic!("two steps") };
@@ -127,9 +127,9 @@ fn a_file_that_is_no_plan_is_refused() {
     scratch.forge("run --plan torn.json").ends_with(1).says("forge plan --out");
     scratch.forge("run --plan absent.json").ends_with(1).says("absent.json");
     scratch.ok("plan --out saved.json");
-    scratch.edit("saved.json", "\"version\": 1", "\"version\": 2");
+    scratch.edit("saved.json", "\"version\": 2", "\"version\": 3");
     let said = scratch.forge("run --plan saved.json").ends_with(1).error_text();
-    assert!(said.contains("it has version 2, and this forge writes 1"), "{said}");
+    assert!(said.contains("it has version 3, and this forge writes 2"), "{said}");
 }
 
 #[test]

@@ -65,9 +65,12 @@ test "readable" {
     use "apt" at="/srv/apt"
     run "[ $(find /srv/apt -name '*.deb' | wc -l) = 6 ]; grep -q joined-tools /srv/apt/dists/trixie/main/binary-*/Packages"
 }
+key "archive" {
+    file "keys/archive.asc"
+}
 publish "site" to="public" {
     index "apt" at="apt"
-    sign key-file="keys/archive.asc"
+    sign "archive"
     requires "readable"
 }
 "#,
@@ -114,21 +117,84 @@ pub fn new_key() -> String {
 fn the_plan_tells_what_a_publish_will_do_and_the_run_does_it() {
     let scratch = with_key(&new_key());
     let plan = scratch.ok("plan").stdout;
-    assert!(plan.contains("public/apt: 6 added, 0 dropped, 0 kept"), "{plan}");
-    assert!(plan.contains("+ trixie: joined-tools 1.0-1 (all)"), "{plan}");
+    assert!(plan.contains("public/apt: 6 added, 0 replaced, 0 dropped, 0 kept"), "{plan}");
+    assert!(plan.contains("+ joined-tools 1.0-1    bookworm forky trixie (all)"), "{plan}");
+    assert!(plan.contains("a[os=bookworm]: never built; and 2 alike"), "{plan}");
     scratch.ok("run");
     assert!(scratch.path("public/apt/dists/trixie/InRelease").exists());
-    assert!(scratch.ok("plan").stdout.contains("public/apt: no package comes or goes, 6 stay"));
+    assert!(scratch.ok("plan").stdout.contains("public/apt: stays as it is, 6 packages"));
     scratch.forge("plan --exit-code").ends_with(0);
 
     scratch.edit("Buildfile.kdl", "version \"2.0\"", "version \"2.1\"");
     let plan = scratch.plan("");
-    let effect = &plan.0["repositories"][0];
-    assert_eq!((&effect["kept"], effect["added"].as_array().unwrap().len()), (&3.into(), 3));
-    assert_eq!(effect["dropped"][0], "bookworm: extra-tools 2.0 (all)");
+    let suite = &plan.0["repositories"][0]["suites"][0];
+    assert_eq!((&suite["suite"], &suite["architecture"]), (&"bookworm".into(), &"all".into()));
+    let cause = "extra-tools[os=bookworm]: version: '2.0' → '2.1'";
+    let replaced = serde_json::json!([{ "name": "extra-tools", "from": "2.0", "to": "2.1", "cause": cause }]);
+    assert_eq!(suite["replaced"], replaced);
+    assert_eq!((&suite["kept"], &suite["dropped"]), (&2.into(), &serde_json::json!([])));
     let (done, events) = scratch.run_with_events("");
     done.ends_with(0);
     assert!(!events.nodes("node-started").contains(&"joined-tools[os=trixie]".to_owned()));
+    assert_eq!(
+        scratch.packages("public/apt", "trixie"),
+        ["extra-tools 2.0", "extra-tools 2.1", "joined-tools 1.0-1"]
+    );
+}
+
+#[test]
+fn a_part_of_the_matrix_is_published_beside_the_rest() {
+    let scratch = with_key(&new_key());
+    scratch.edit(
+        "Buildfile.kdl",
+        "    suite \"{os}\"",
+        "    suite \"{os}\"\n    alias \"stable\" of=\"forky\"",
+    );
+    scratch.edit("Buildfile.kdl", "wc -l) = 6 ]", "wc -l) -gt 1 ]");
+    scratch.ok("run");
+    let published = scratch.path("public/apt/dists").read_link().unwrap();
+    let (done, events) = scratch.run_with_events("os=trixie");
+    done.ends_with(0);
+    assert_eq!(events.nodes("node-started"), ["apt", "readable"], "the index of a part is another one");
+    assert_eq!(scratch.path("public/apt/dists").read_link().unwrap(), published);
+    scratch.forge("plan --exit-code os=trixie").ends_with(0);
+    scratch.edit("Buildfile.kdl", "version \"2.0\"", "version \"2.1\"");
+    scratch.edit("Buildfile.kdl", "suite \"{os}\"", "suite \"{os}\"; keep versions=1");
+    let plan = scratch.ok("plan os=trixie").stdout;
+    assert!(plan.contains("public/apt: 0 added, 1 replaced, 1 dropped, 7 kept"), "{plan}");
+    assert!(
+        plan.contains("- extra-tools 2.0    trixie (all)\n      keep versions=1: 1 is newer\n"),
+        "{plan}"
+    );
+    scratch.ok("run os=trixie");
+    assert_eq!(scratch.packages("public/apt", "trixie"), ["extra-tools 2.1", "joined-tools 1.0-1"]);
+    for suite in ["bookworm", "forky", "stable"] {
+        assert_eq!(
+            scratch.packages("public/apt", suite),
+            ["extra-tools 2.0", "joined-tools 1.0-1"],
+            "{suite}"
+        );
+    }
+    scratch.ok("run");
+    assert_eq!(scratch.packages("public/apt", "stable"), ["extra-tools 2.1", "joined-tools 1.0-1"]);
+    scratch.forge("plan --exit-code").ends_with(0);
+}
+
+#[test]
+fn what_clients_would_refuse_is_told_before_anything_is_built() {
+    let scratch = with_key(&new_key());
+    scratch.ok("run");
+    let published = scratch.path("public/apt/dists").read_link().unwrap();
+    scratch.edit("Buildfile.kdl", "    suite \"{os}\"", "    suite \"{os}\"\n    label \"other\"");
+    let said = scratch.forge("plan").ends_with(1).error_text();
+    assert!(said.contains("would change its Label from 'apt' to 'other', which apt refuses"), "{said}");
+    scratch.edit("Buildfile.kdl", "\n    label \"other\"", "");
+    // The same version with other contents.
+    scratch.edit("Buildfile.kdl", "summary \"tools of one part\"", "summary \"tools of a part\"");
+    let said = scratch.forge("run").error_text();
+    assert!(said.contains("raise the package's iteration"), "{said}");
+    assert!(scratch.forge("plan").ends_with(1).error_text().contains("raise the package's iteration"));
+    assert_eq!(scratch.path("public/apt/dists").read_link().unwrap(), published);
 }
 
 #[test]

@@ -141,6 +141,23 @@ impl Scratch {
         }
     }
 
+    /// Names and versions in a suite of a published repository, for any architecture.
+    pub fn packages(&self, repository: &str, suite: &str) -> Vec<String> {
+        let main = self.path(&format!("{repository}/dists/{suite}/main"));
+        let indices = fs::read_dir(main).unwrap().map(|entry| entry.unwrap().path().join("Packages"));
+        let texts = indices.filter_map(|index| fs::read_to_string(index).ok());
+        let mut packages = Vec::new();
+        for text in texts.collect::<Vec<_>>().concat().split("\n\n").filter(|text| !text.is_empty()) {
+            let field = |name: &str| {
+                text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{text}"))
+            };
+            packages.push(format!("{} {}", field("Package: "), field("Version: ")));
+        }
+        packages.sort();
+        packages.dedup();
+        packages
+    }
+
     pub fn store(&self) -> LocalStore {
         LocalStore::open(self.path("cache")).unwrap()
     }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use super::super::reader::Reader;
 use super::super::reader::Text;
 use super::reference::{alternatives, named, references};
-use super::repository::key;
 use super::{constant, filter, names, over, single, target, templates};
 use crate::buildfile::{Body, Content, Diagnostic, InputSource, Package, PackagePart, Target};
 
@@ -199,8 +198,7 @@ fn sign(reader: Reader<'_>, part: &mut PackagePart) {
         let message = "an rpm package is signed by one key, and this is the second";
         reader.push(Diagnostic::error(&reader.span(), message, "the second").help("keep one of them"));
     }
-    let span = reader.span();
-    part.sign = key(reader).map(|key| (key, span));
+    part.sign = single(reader, "the name of a key").map(named);
 }
 
 fn version(mut reader: Reader<'_>, package: &mut Package) {

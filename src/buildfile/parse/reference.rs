@@ -1,4 +1,4 @@
-//! How one declaration names others: `erlang`, or `erlang[arch=amd64]`.
+//! How one declaration names others: `tool`, or `tool[arch=amd64]`.
 
 use super::super::reader::{Reader, Text};
 use crate::buildfile::{Diagnostic, Predicate, Reference, Span};
@@ -49,7 +49,7 @@ fn parse(text: &str, span: &Span, reader: &Reader<'_>) -> Reference {
 /// What stands after the opening bracket.
 fn coordinates_of(rest: &str, text: &str, span: &Span, reader: &Reader<'_>) -> Option<Vec<Predicate>> {
     let fault = |message: String| {
-        let help = "write for example \"erlang[distro=debian-12,arch=amd64]\", without spaces";
+        let help = "write for example \"tool[distro=debian-12,arch=amd64]\", without spaces";
         reader.push(Diagnostic::error(span, message, "not the name of a declaration").help(help));
     };
     let Some(list) = rest.strip_suffix(']') else {

@@ -3,9 +3,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::support::{Apt, NOW, Server, World, check_whole, listing, load_key, new_key};
-use crate::index::fixture::{alias, index, run, suite};
+use crate::index::apt::fixture::{alias, index, run, suite};
 use crate::index::{AptIndex, IndexCompression};
-use crate::publish::{Effect, Outcome, PublishError};
+use crate::publish::{Effect, Outcome, PublishError, Repository};
 
 #[test]
 fn apt_updates_downloads_and_verifies_from_a_directory() {
@@ -62,6 +62,37 @@ fn apt_fetches_by_hash_over_http_and_each_compression_is_read() {
         assert!(!asked("main/binary-amd64/Packages"), "{log}");
         assert!(!log.contains("404"), "{log}");
     }
+}
+
+#[test]
+fn apt_subscribes_by_the_published_sources_file() {
+    let world = World::new();
+    let server = Server::start(&world.site(), world.path("log"));
+    let debs = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
+    let settings = index(vec![suite("x"), alias("stable", "x")]);
+    let at = |url: &str| {
+        let repository = world.repository("apt/27", &settings, &debs);
+        Repository { url: Some(format!("{url}/apt/27")), ..repository }
+    };
+    world.publish(&at("https://packages.example.org"), NOW).unwrap();
+    // Where clients find it is a part of what is published.
+    let said = world.target.difference(&at(&server.uri), Some(&world.keys), NOW).unwrap().unwrap();
+    assert!(said.contains("the settings"), "{said}");
+    let both = rotated(&world);
+    world.publish_with(&both, &at(&server.uri), NOW + 1).unwrap();
+
+    let site = world.site().join("apt/27");
+    for suite in ["x", "stable"] {
+        let apt = Apt::new(world.path(suite));
+        let file = apt.file("etc/sources.list.d").join("forge.sources");
+        fs::copy(site.join(format!("{suite}.sources")), file).unwrap();
+        apt.update().unwrap();
+        assert_eq!(apt.versions("hello-forge"), ["1.0"]);
+        apt.get(&["download", "hello-forge"]);
+    }
+    let without = Repository { url: None, ..at("") };
+    world.publish(&without, NOW + 2).unwrap();
+    assert!(fs::symlink_metadata(site.join("x.sources")).is_err(), "it would lead nowhere");
 }
 
 #[test]
@@ -160,8 +191,10 @@ fn an_alias_is_followed_when_its_target_changes() {
     apt.update().unwrap();
     assert_eq!(apt.versions("hello-forge"), ["28.1-1"]);
     let Outcome::Committed { effect: Effect { suites }, .. } = outcome else { panic!("{outcome:?}") };
-    assert_eq!(suites.len(), 1);
-    assert_eq!((suites[0].suite.as_str(), suites[0].replaced[0].to.as_str()), ("latest", "28.1-1"));
+    let changed: Vec<_> = suites.iter().filter(|suite| !suite.is_empty()).collect();
+    assert_eq!(changed.len(), 1);
+    assert_eq!((changed[0].suite.as_str(), changed[0].replaced[0].to.as_str()), ("latest", "28.1-1"));
+    assert_eq!(changed[0].dropped[0].cause.as_deref(), Some("'latest' is an alias of '28' now"));
 }
 
 #[test]
@@ -170,11 +203,16 @@ fn an_update_within_the_same_second_is_still_newer_for_apt() {
     let settings = index(vec![suite("x")]);
     let apt = Apt::new(world.path("root"));
     apt.source(&format!("file:{}", world.site().display()), &world.site().join("key.asc"), "x");
-    for version in ["1.0-1", "2.0-1", "1.5-1"] {
+    let after = [
+        ("1.0-1", vec!["1.0-1"]),
+        ("2.0-1", vec!["2.0-1", "1.0-1"]),
+        ("1.5-1", vec!["2.0-1", "1.5-1", "1.0-1"]),
+    ];
+    for (version, versions) in after {
         let debs = [world.fixture.deb("hello-forge", version, "amd64", "x", version)];
         world.publish(&world.repository("", &settings, &debs), NOW).unwrap();
         apt.update().unwrap();
-        assert_eq!(apt.versions("hello-forge"), [version]);
+        assert_eq!(apt.versions("hello-forge"), versions);
     }
 }
 

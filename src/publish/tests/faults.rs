@@ -8,9 +8,11 @@ use std::time::Instant;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::support::{NOW, World, check_whole, listing, sha256, source};
-use crate::index::fixture::{alias, index, run, suite};
-use crate::index::{AptIndex, IndexedPackage};
+use super::support::{NOW, URL, World, check_whole, listing, sha256, source};
+use crate::buildfile::Retention;
+use crate::index::apt::fixture::{alias, index, run, suite};
+use crate::index::rpm::fixture::rpm_index;
+use crate::index::{AptIndex, IndexedPackage, IndexedRpm, Settings};
 use crate::keys::SigningKeys;
 use crate::publish::{DirectoryTarget, Outcome, Progress, PublishError, Repository};
 use crate::store::LocalStore;
@@ -18,15 +20,69 @@ use crate::store::LocalStore;
 /// Tells the test below to be the publisher that is killed.
 const CHILD: &str = "FORGE_TEST_PUBLISHER";
 
+/// What is published in a test.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Case {
+    /// Several suites, one of them an alias.
+    Suites,
+    /// One suite in few files.
+    Suite,
+    Rpm,
+}
+
+impl Case {
+    const ALL: [Self; 3] = [Self::Suites, Self::Suite, Self::Rpm];
+
+    fn settings(self) -> Settings {
+        match self {
+            Self::Suites => Settings::Apt(settings()),
+            Self::Suite => Settings::Apt(single()),
+            Self::Rpm => Settings::Rpm(rpm_index()),
+        }
+    }
+
+    /// Packages of these versions, small ones and, with `large`, a large one: so that a kill hits
+    /// copies as well as renames.
+    fn repository(self, world: &World, versions: &[&str], large: bool) -> Repository {
+        let packages = |version: &&str| match large {
+            true => packages(world, version),
+            false => vec![world.fixture.deb("hello-forge", version, "amd64", "x", version)],
+        };
+        match self {
+            Self::Suites => {
+                world.repository("site", &settings(), &versions.iter().flat_map(packages).collect::<Vec<_>>())
+            }
+            Self::Suite => {
+                world.repository("site", &single(), &versions.iter().flat_map(packages).collect::<Vec<_>>())
+            }
+            Self::Rpm => {
+                let rpms = versions.iter().flat_map(|version| rpms(world, version, large));
+                world.rpm_repository("site", &rpm_index(), &rpms.collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
 fn settings() -> AptIndex {
     index(vec![suite("x"), suite("y"), alias("latest", "x")])
 }
 
-/// Small and large packages, so that a kill hits copies as well as renames.
-fn packages(world: &World, version: &str) -> Vec<IndexedPackage> {
+/// One suite in few files.
+fn single() -> AptIndex {
+    AptIndex { contents: false, ..index(vec![suite("x")]) }
+}
+
+/// Drops what is older than the newest version, so that a publish drops as well as adds.
+const KEEP: Option<Retention> = Some(Retention { versions: 1, days: 0 });
+
+/// Bytes that stay as long when they are compressed.
+fn incompressible(version: &str) -> impl FnMut(usize) -> String {
     let mut rng = StdRng::seed_from_u64(version.len() as u64 + u64::from(version.as_bytes()[0]));
-    let mut incompressible =
-        |length: usize| -> String { (0..length).map(|_| char::from(rng.gen_range(b' '..b'~'))).collect() };
+    move |length| (0..length).map(|_| char::from(rng.gen_range(b' '..b'~'))).collect()
+}
+
+fn packages(world: &World, version: &str) -> Vec<IndexedPackage> {
+    let mut incompressible = incompressible(version);
     let mut all: Vec<_> = (0..8)
         .map(|at| {
             let suite = if at % 2 == 0 { "x" } else { "y" };
@@ -38,27 +94,47 @@ fn packages(world: &World, version: &str) -> Vec<IndexedPackage> {
     all
 }
 
-/// Not a test of its own: the process that `a_killed_publisher…` starts and kills.
+fn rpms(world: &World, version: &str, large: bool) -> Vec<IndexedRpm> {
+    let mut incompressible = incompressible(version);
+    let sizes: &[usize] = if large { &[100_000, 100_000, 100_000, 6_000_000] } else { &[10] };
+    let rpm = |(at, size): (usize, &usize)| {
+        world.fixture.rpm(&format!("hello-{at}"), &format!("{version}-1"), &incompressible(*size))
+    };
+    sizes.iter().enumerate().map(rpm).collect()
+}
+
+/// Not a test of its own: the process that `killed_publishers…` start and kill.
 #[test]
 fn publisher_process() {
     let Ok(job) = std::env::var(CHILD) else { return };
-    let [site, cache, key, tree, expected] = job.split('|').collect::<Vec<_>>()[..] else { panic!("{job}") };
-    let tree = tree.parse().unwrap();
-    let keys = SigningKeys::load(&[source(key.into())], NOW).unwrap();
-    let repository =
-        Repository { prefix: "apt".into(), tree, content: tree, expected: Some(expected.into()) };
+    let [site, cache, key, packages, case, expected] = job.split('|').collect::<Vec<_>>()[..] else {
+        panic!("{job}")
+    };
     let store = LocalStore::open(cache).unwrap();
+    let keys = SigningKeys::load(&[source(key.into())], NOW).unwrap();
+    let case = Case::ALL.into_iter().find(|one| format!("{one:?}") == case).unwrap();
+    let packages = serde_json::from_slice(&store.get(packages.parse().unwrap()).unwrap()).unwrap();
+    let repository = Repository {
+        prefix: "site".into(),
+        index: case.settings(),
+        url: Some(URL.into()),
+        keep: KEEP,
+        packages,
+        updateinfo: None,
+        expected: Some(expected.into()),
+    };
     let target = DirectoryTarget::new(site);
     target.publish(&[repository], Some(&keys), NOW + 100, &store, &mut |_| {}).unwrap();
 }
 
-fn publisher(world: &World, site: &Path, repository: &Repository) -> Command {
+fn publisher(world: &World, case: Case, site: &Path, repository: &Repository) -> Command {
     let expected = repository.expected.as_deref().unwrap();
     let parts = [
         site.display().to_string(),
         world.fixture.store.root().display().to_string(),
         world.path("key.asc").display().to_string(),
-        repository.tree.to_string(),
+        world.fixture.store.put(&serde_json::to_vec(&repository.packages).unwrap()).unwrap().to_string(),
+        format!("{case:?}"),
         expected.to_owned(),
     ];
     // Not `current_exe`: a build at the same time may have replaced that file.
@@ -73,18 +149,29 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
+fn killed_publishers_of_apt_leave_a_whole_generation_and_the_next_one_finishes() {
+    kill_at_random_moments(Case::Suites);
+}
+
+#[test]
+fn killed_publishers_of_rpm_leave_a_whole_generation_and_the_next_one_finishes() {
+    kill_at_random_moments(Case::Rpm);
+}
+
+fn kill_at_random_moments(case: Case) {
     let world = World::new();
-    let old = world.repository("apt", &settings(), &packages(&world, "1.0"));
+    let old = case.repository(&world, &["1.0"], true);
     world.publish(&old, NOW).unwrap();
-    let new = world.repository("apt", &settings(), &packages(&world, "2.0"));
+    let new = Repository { keep: KEEP, ..case.repository(&world, &["2.0"], true) };
     let (base, undisturbed) = (world.site(), world.path("undisturbed"));
     copy(&base, &undisturbed);
     let start = Instant::now();
-    run(&mut publisher(&world, &undisturbed, &new));
+    run(&mut publisher(&world, case, &undisturbed, &new));
     let duration = start.elapsed();
     let wanted = listing(&undisturbed);
     assert_ne!(wanted, listing(&base));
+    let content = |site: &Path| DirectoryTarget::new(site).state("site").unwrap().unwrap().content;
+    let (old, new_content) = (content(&base), content(&undisturbed));
 
     let mut rng = StdRng::seed_from_u64(9);
     let (mut before, mut after, mut half_done) = (0, 0, 0);
@@ -92,20 +179,20 @@ fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
         let site = world.path(&format!("killed-{round}"));
         copy(&base, &site);
         let untouched = listing(&site);
-        let mut child = publisher(&world, &site, &new).spawn().unwrap();
+        let mut child = publisher(&world, case, &site, &new).spawn().unwrap();
         std::thread::sleep(duration.mul_f64(rng.gen_range(0.0..1.05)));
         child.kill().unwrap();
         let _ = child.wait();
 
-        let apt = site.join("apt");
-        check_whole(&apt, &apt.join("key.gpg"));
+        let repository = site.join("site");
+        check_whole(&repository, &repository.join("key.gpg"));
         let target = DirectoryTarget::new(&site);
-        let live = target.state("apt").unwrap().unwrap();
-        match live.content == old.content {
+        let live = target.state("site").unwrap().unwrap();
+        match live.content == old {
             true => before += 1,
             false => after += 1,
         }
-        assert!(live.content == old.content || live.content == new.content);
+        assert!(live.content == old || live.content == new_content);
         let left = listing(&site);
         half_done += usize::from(left != untouched && left != wanted);
 
@@ -119,10 +206,10 @@ fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
             )
             .unwrap();
         // A publisher killed while it collected leaves only what the next real publish removes.
-        if live.content == old.content {
+        if live.content == old {
             assert_eq!(listing(&site), wanted, "round {round}");
         }
-        check_whole(&apt, &apt.join("key.gpg"));
+        check_whole(&repository, &repository.join("key.gpg"));
         fs::remove_dir_all(&site).unwrap();
     }
     eprintln!(
@@ -135,7 +222,16 @@ fn a_killed_publisher_leaves_a_whole_generation_and_the_next_one_finishes() {
 }
 
 #[test]
-fn a_publisher_killed_before_any_one_change_of_the_filesystem_leaves_a_whole_generation() {
+fn killed_before_any_one_change_of_the_filesystem_an_apt_repository_is_whole() {
+    kill_before_each_change(Case::Suite);
+}
+
+#[test]
+fn killed_before_any_one_change_of_the_filesystem_an_rpm_repository_is_whole() {
+    kill_before_each_change(Case::Rpm);
+}
+
+fn kill_before_each_change(case: Case) {
     const CHANGES: [&str; 13] = [
         "mkdir",
         "rename",
@@ -156,26 +252,25 @@ fn a_publisher_killed_before_any_one_change_of_the_filesystem_leaves_a_whole_gen
         return;
     }
     let world = World::new();
-    let settings = AptIndex { contents: false, ..index(vec![suite("x")]) };
-    let deb = |version| world.fixture.deb("hello-forge", version, "amd64", "x", version);
-    let old = world.repository("apt", &settings, &[deb("1.0")]);
-    world.publish(&old, NOW).unwrap();
-    let new = world.repository("apt", &settings, &[deb("2.0"), deb("3.0")]);
+    world.publish(&case.repository(&world, &["1.0"], false), NOW).unwrap();
+    let new = Repository { keep: KEEP, ..case.repository(&world, &["2.0", "3.0"], false) };
     let (base, undisturbed) = (world.site(), world.path("undisturbed"));
     copy(&base, &undisturbed);
-    run(&mut publisher(&world, &undisturbed, &new));
+    run(&mut publisher(&world, case, &undisturbed, &new));
     let wanted = listing(&undisturbed);
+    let content = |site: &Path| DirectoryTarget::new(site).state("site").unwrap().unwrap().content;
+    let (old, new_content) = (content(&base), content(&undisturbed));
 
     let killed = |change: &str, nth: usize| {
         let site = world.path("killed");
         copy(&base, &site);
-        let survived = run_until(publisher(&world, &site, &new), change, nth);
-        let apt = site.join("apt");
-        check_whole(&apt, &apt.join("key.gpg"));
+        let survived = run_until(publisher(&world, case, &site, &new), change, nth);
+        let repository = site.join("site");
+        check_whole(&repository, &repository.join("key.gpg"));
         let target = DirectoryTarget::new(&site);
-        let state = target.state("apt").unwrap().unwrap();
-        let is_new = state.content == new.content;
-        assert!(is_new || state.content == old.content);
+        let state = target.state("site").unwrap().unwrap();
+        let is_new = state.content == new_content;
+        assert!(is_new || state.content == old);
         let again = std::slice::from_ref(&new);
         target.publish(again, Some(&world.keys), NOW + 100, &world.fixture.store, &mut |_| {}).unwrap();
         if !is_new {

@@ -8,11 +8,17 @@ use std::process::{Child, Command, Output, Stdio};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
+use crate::index::apt::{catalog, fixture, stanzas};
 use crate::index::fixture::{Fixture, run};
-use crate::index::{AptIndex, IndexedPackage, build, stanzas};
+use crate::index::{
+    AptIndex, CatalogEntry, IndexedPackage, IndexedRpm, RpmIndex, Settings, read_catalog, rpm,
+};
 use crate::keys::SigningKeys;
-pub use crate::keys::testing::{KEY_TIME, NOW, gpgv, load_key, new_key, source};
+pub use crate::keys::testing::{NOW, gpgv, load_key, new_key, source};
 use crate::publish::{DirectoryTarget, Outcome, PublishError, Repository};
+
+/// Where clients find a repository, for tests without any.
+pub const URL: &str = "https://packages.example.org/site";
 
 /// A store, a target and a key.
 pub struct World {
@@ -39,10 +45,32 @@ impl World {
 
     /// The index as a repository whose expected generation is the live one.
     pub fn repository(&self, prefix: &str, index: &AptIndex, packages: &[IndexedPackage]) -> Repository {
-        let tree = build(index, packages, KEY_TIME, &self.fixture.store).unwrap();
-        let tree = self.fixture.store.put_tree(&tree).unwrap();
         let expected = self.target.state(prefix).unwrap().map(|live| live.id);
-        Repository { prefix: prefix.into(), tree, content: tree, expected }
+        Repository {
+            prefix: prefix.to_owned(),
+            index: Settings::Apt(index.clone()),
+            url: Some(URL.to_owned()),
+            keep: None,
+            packages: self.catalog(packages),
+            updateinfo: None,
+            expected,
+        }
+    }
+
+    /// The same for dnf, to be found at [`URL`].
+    pub fn rpm_repository(&self, prefix: &str, index: &RpmIndex, packages: &[IndexedRpm]) -> Repository {
+        let catalog = rpm::catalog(packages, None, &self.fixture.store).unwrap();
+        Repository {
+            index: Settings::Rpm(index.clone()),
+            url: Some(URL.to_owned()),
+            packages: read_catalog(&catalog, &self.fixture.store).unwrap(),
+            ..self.repository(prefix, &fixture::index(Vec::new()), &[])
+        }
+    }
+
+    pub fn catalog(&self, packages: &[IndexedPackage]) -> Vec<CatalogEntry> {
+        let tree = catalog(packages, &self.fixture.store).unwrap();
+        read_catalog(&tree, &self.fixture.store).unwrap()
     }
 
     pub fn publish(&self, repository: &Repository, now: u64) -> Result<Outcome, PublishError> {
@@ -188,9 +216,16 @@ pub fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
     all
 }
 
-/// Reads a repository as the strictest of clients would: each signature, each hash that a
-/// Release lists (plain and by-hash), each package that an index names.
+/// Reads a repository as the strictest of clients would: each signature, each hash that its
+/// metadata lists, each package that an index names.
 pub fn check_whole(repository: &Path, key: &Path) {
+    match repository.join("repodata").is_symlink() {
+        true => super::rpm::check_whole(repository, key),
+        false => check_apt(repository, key),
+    }
+}
+
+fn check_apt(repository: &Path, key: &Path) {
     // One look at the link: a client may see a commit between two requests, a check must not.
     let dists = fs::canonicalize(repository.join("dists")).unwrap();
     for suite in fs::read_dir(&dists).unwrap() {

@@ -11,10 +11,11 @@ use std::time::Duration;
 pub struct Project {
     dir: tempfile::TempDir,
     pub profile: &'static str,
+    store: PathBuf,
 }
 
 impl Project {
-    /// With a key to sign with.
+    /// With a key to sign with, and a store of its own unless FORGE_REAL_STORE names one that several share.
     pub fn new(profile: &'static str) -> Self {
         let dir = tempfile::Builder::new().prefix("forge-real-").tempdir().unwrap();
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -22,7 +23,8 @@ impl Project {
             let copied = Command::new("cp").arg("-r").arg(here.join(name)).arg(dir.path()).status().unwrap();
             assert!(copied.success());
         }
-        let project = Self { dir, profile };
+        let store = std::env::var_os("FORGE_REAL_STORE").map_or(dir.path().join("cache"), PathBuf::from);
+        let project = Self { dir, profile, store };
         project.forge(&["key", "new", "keys/archive.asc", "--user-id", "Real Input <test@localhost>"]);
         project
     }
@@ -31,14 +33,24 @@ impl Project {
         self.dir.path()
     }
 
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// Takes the result of a key away: what has it is run again.
+    pub fn forget(&self, key: &str) {
+        let (room, rest) = key.split_at(2);
+        fs::remove_file(self.store.join("results").join(room).join(rest)).unwrap();
+    }
+
     pub fn try_forge(&self, arguments: &[&str]) -> Output {
         self.call(self.profile, arguments)
     }
 
     fn call(&self, profile: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
-        command.current_dir(self.path()).args(["--profile", profile]).args(arguments).env("NO_COLOR", "1");
-        command.output().unwrap()
+        command.current_dir(self.path()).args(["--profile", profile]).args(arguments);
+        command.env("FORGE_STORE", &self.store).env("NO_COLOR", "1").output().unwrap()
     }
 
     /// What forge prints, which ends well.

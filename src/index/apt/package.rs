@@ -1,6 +1,6 @@
-use super::IndexError;
 use super::stanza::{get, push_field};
 use crate::digest::Digest;
+use crate::index::IndexError;
 
 /// A package as the index sees it: all of this is read from a `.deb` once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,15 +142,9 @@ impl<'a> Checked<'a> {
         )
     }
 
-    /// `pool/<area>/<p>/<package>/<package>_<version without epoch>_<architecture>.deb`.
+    /// Where the file is, below the repository's root.
     pub fn pool_path(&self, area: &str) -> String {
-        let Self { name, version, architecture, .. } = self;
-        let prefix = match name.strip_prefix("lib").and_then(|rest| rest.chars().next()) {
-            Some(next) => format!("lib{next}"),
-            None => name.chars().take(1).collect(),
-        };
-        let version = version.split_once(':').map_or(*version, |(_, rest)| rest);
-        format!("pool/{area}/{prefix}/{name}/{name}_{version}_{architecture}.deb")
+        pool_path(area, self.name, self.version, self.architecture)
     }
 
     /// Name, version and architecture, for messages.
@@ -185,6 +179,16 @@ impl<'a> Checked<'a> {
         }
         text.push('\n');
     }
+}
+
+/// `pool/<area>/<p>/<package>/<package>_<version without epoch>_<architecture>.deb`.
+pub(super) fn pool_path(area: &str, name: &str, version: &str, architecture: &str) -> String {
+    let prefix = match name.strip_prefix("lib").and_then(|rest| rest.chars().next()) {
+        Some(next) => format!("lib{next}"),
+        None => name.chars().take(1).collect(),
+    };
+    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+    format!("pool/{area}/{prefix}/{name}/{name}_{version}_{architecture}.deb")
 }
 
 fn is_in(names: &[&str], field: &str) -> bool {

@@ -6,8 +6,9 @@ use sha2::{Digest as _, Sha256};
 use super::contents::contents;
 use super::package::Checked;
 use super::release::{Listed, release};
-use super::{IndexError, IndexedPackage, compare_versions};
+use super::{IndexedPackage, compare_versions};
 use crate::digest::{Describe, Visitor};
+use crate::index::{IndexCompression, IndexError};
 use crate::store::{Entry, Kind, LocalStore, StoreError, Tree};
 
 /// The settings of one apt repository.
@@ -58,17 +59,6 @@ pub enum Holds {
     AliasOf(String),
 }
 
-/// A compression of `Packages` that apt reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum IndexCompression {
-    /// One stream of xz.
-    Xz,
-    /// One member of gzip, without name and time.
-    Gz,
-    /// One frame of Zstandard; apt reads it since 1.5.
-    Zst,
-}
-
 /// Where in `pool/` a package goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PoolLayout {
@@ -112,7 +102,7 @@ fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 /// Writes every file of the repository as a tree: `pool/` names the packages' own objects,
 /// `dists/` the indices made here, each also under `by-hash/SHA256/`. `date`, in seconds since
-/// 1970, stands in each Release; publishing sets it anew.
+/// 1970, stands in each Release.
 ///
 /// Same packages and settings, in whatever order, give the same bytes.
 pub fn build(
@@ -309,7 +299,7 @@ impl AptIndex {
         self.compressions.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    fn area(&self, suite: &Suite, component: &str) -> String {
+    pub(super) fn area(&self, suite: &Suite, component: &str) -> String {
         match self.pool {
             PoolLayout::Shared => component.to_owned(),
             PoolLayout::PerSuite => format!("{}/{component}", suite.codename),

@@ -7,8 +7,9 @@ use std::process::Command;
 use sha2::{Digest as _, Sha256};
 
 use super::fixture::{Fixture, alias, index, run, suite};
-use super::{AptIndex, Holds, IndexError, IndexedPackage, PoolLayout, build, stanzas};
+use super::{AptIndex, Holds, IndexedPackage, PoolLayout, build, stanzas};
 use crate::digest::{changes, fields_of};
+use crate::index::IndexError;
 use crate::store::{Kind, LocalStore, Tree};
 
 const DATE: u64 = 1_795_366_800;

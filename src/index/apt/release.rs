@@ -51,16 +51,6 @@ pub(super) fn release(
     text
 }
 
-/// The Release text with another date (seconds since 1970): publishing sets it anew, as apt
-/// takes a Release that is older than the one it holds for unchanged.
-pub fn dated(release: &str, date: u64) -> String {
-    let line = |line: &str| match line.starts_with("Date:") {
-        true => format!("Date: {}\n", rfc1123(date)),
-        false => line.to_owned(),
-    };
-    release.split_inclusive('\n').map(line).collect()
-}
-
 /// `Sun, 22 Nov 2026 17:00:00 UTC`: RFC 1123 with the one zone name that every apt takes.
 fn rfc1123(seconds: u64) -> String {
     const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
@@ -82,14 +72,5 @@ mod tests {
         assert_eq!(rfc1123(1_795_366_800), "Sun, 22 Nov 2026 17:00:00 UTC");
         assert_eq!(rfc1123(0), "Thu, 01 Jan 1970 00:00:00 UTC");
         assert_eq!(rfc1123(u64::MAX), "Fri, 31 Dec 9999 23:59:59 UTC");
-    }
-
-    #[test]
-    fn only_the_date_is_changed() {
-        let text = "Codename: x\nDate: then\nSHA256:\n 00 1 Date:\n";
-        assert_eq!(
-            dated(text, 0),
-            "Codename: x\nDate: Thu, 01 Jan 1970 00:00:00 UTC\nSHA256:\n 00 1 Date:\n"
-        );
     }
 }

@@ -1,0 +1,19 @@
+//! apt repositories: `dists/` and `pool/`.
+
+mod build;
+mod catalog;
+mod contents;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod package;
+mod release;
+mod stanza;
+#[cfg(test)]
+mod tests;
+mod version;
+
+pub use build::{AptIndex, Holds, PoolLayout, Suite, build};
+pub use catalog::catalog;
+pub use package::IndexedPackage;
+pub use stanza::{Stanza, StanzaError, stanzas};
+pub use version::compare_versions;

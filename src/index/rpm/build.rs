@@ -1,0 +1,127 @@
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::metadata::{filelists, other, primary};
+use super::package::Checked;
+use super::repomd::{Data, repomd};
+use super::{IndexedRpm, compare_versions};
+use crate::digest::{Describe, Visitor};
+use crate::index::{IndexCompression, IndexError};
+use crate::store::{Entry, Kind, LocalStore, Tree};
+
+/// Where the metadata of the generation to come is, below the root. Its package locations lead
+/// two directories up, so that it may be put anywhere at that depth.
+pub const NEXT: &str = "gen/next";
+
+/// The settings of one rpm repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RpmIndex {
+    /// How the metadata is compressed.
+    pub compression: IndexCompression,
+}
+
+impl Describe for RpmIndex {
+    fn describe(&self, visitor: &mut dyn Visitor) {
+        // Raised whenever the same packages and settings would give other bytes.
+        visitor.field("builtin", "rpm-index 1");
+        visitor.field("compression", self.compression.extension());
+    }
+}
+
+/// Writes every file of the repository as a tree: `packages/` names the packages' own objects,
+/// `repodata/` is the metadata for clients of the root, and `gen/next/repodata/` the same for
+/// clients of a generation. `date`, in seconds since 1970, stands for the time of the metadata.
+///
+/// Same packages and settings, in whatever order, give the same bytes.
+pub fn build(
+    index: &RpmIndex,
+    packages: &[IndexedRpm],
+    updateinfo: Option<&[u8]>,
+    date: u64,
+    store: &LocalStore,
+) -> Result<Tree, IndexError> {
+    let packages = packages.iter().map(Checked::new).collect::<Result<Vec<_>, _>>()?;
+    let (packages, mut entries) = choose(packages)?;
+    updateinfo.map_or(Ok(()), check_updateinfo)?;
+    let texts = [
+        ("primary", primary(&packages, "")?),
+        ("primary", primary(&packages, "../../")?),
+        ("filelists", filelists(&packages)?),
+        ("other", other(&packages)?),
+    ];
+    let texts = texts.iter().map(|(kind, text)| (*kind, text.as_bytes()));
+    let texts: Vec<_> = texts.chain(updateinfo.map(|text| ("updateinfo", text))).collect();
+    let stored = texts.par_iter().map(|(kind, text)| Data::store(kind, text, index.compression, store));
+    let data = stored.collect::<Result<Vec<_>, _>>()?;
+    let (primaries, others) = data.split_at(2);
+    let mut directory = |below: &str, primary: &Data| {
+        let all = || std::iter::once(primary).chain(others);
+        let text = repomd(all(), date);
+        let repomd = Kind::File { object: store.put(text.as_bytes())?, size: text.len() as u64 };
+        let files = all().map(|data| (data.name.as_str(), &data.file)).chain([("repomd.xml", &repomd)]);
+        entries.extend(files.map(|(name, kind)| file(format!("{below}repodata/{name}"), kind.clone())));
+        Ok::<_, IndexError>(())
+    };
+    directory("", &primaries[0])?;
+    directory(&format!("{NEXT}/"), &primaries[1])?;
+    Ok(Tree::new(entries))
+}
+
+/// The packages sorted by name, version and architecture, equal ones once, and their files.
+fn choose(mut packages: Vec<Checked<'_>>) -> Result<(Vec<Checked<'_>>, Vec<Entry>), IndexError> {
+    packages.sort_by(|a, b| {
+        let rest = |one: &Checked<'_>| (one.evr(), one.info.architecture.clone(), one.info.sha256.clone());
+        let versions = || compare_versions(&a.evr(), &b.evr());
+        a.info.name.cmp(&b.info.name).then_with(versions).then_with(|| rest(a).cmp(&rest(b)))
+    });
+    let mut by_path: BTreeMap<String, Checked<'_>> = BTreeMap::new();
+    let mut chosen = Vec::new();
+    for new in packages {
+        let path = new.path();
+        match by_path.get(&path) {
+            Some(old) if old.info.sha256 != new.info.sha256 => {
+                let (first, second) = (old.origin.to_owned(), new.origin.to_owned());
+                return Err(IndexError::FileConflict { path, first, second });
+            }
+            Some(_) => {}
+            None => {
+                by_path.insert(path, new);
+                chosen.push(new);
+            }
+        }
+    }
+    let of_package = |(path, one): (String, Checked<'_>)| {
+        file(path, Kind::File { object: one.object, size: one.info.size })
+    };
+    Ok((chosen, by_path.into_iter().map(of_package).collect()))
+}
+
+fn file(path: String, kind: Kind) -> Entry {
+    Entry { path, mode: 0o644, kind }
+}
+
+/// Advisories are passed on as they are; that they are XML of the right kind is looked at.
+fn check_updateinfo(bytes: &[u8]) -> Result<(), IndexError> {
+    use quick_xml::events::Event;
+    let fault = |reason: String| IndexError::Updateinfo { reason };
+    let text = std::str::from_utf8(bytes).map_err(|error| fault(error.to_string()))?;
+    let mut reader = quick_xml::Reader::from_str(text);
+    let (mut depth, mut roots) = (0_usize, 0_usize);
+    loop {
+        match reader.read_event().map_err(|error| fault(error.to_string()))? {
+            Event::Start(element) | Event::Empty(element) if depth == 0 && element.name().0 != "updates" => {
+                return Err(fault(format!("its root is '{}'", element.name().0)));
+            }
+            Event::Start(_) => {
+                roots += usize::from(depth == 0);
+                depth += 1;
+            }
+            Event::Empty(_) => roots += usize::from(depth == 0),
+            Event::End(_) => depth -= 1,
+            Event::Eof if roots == 1 && depth == 0 => return Ok(()),
+            Event::Eof => return Err(fault("it has no root, or more than one, or does not end".to_owned())),
+            _ => {}
+        }
+    }
+}

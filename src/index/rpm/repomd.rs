@@ -1,0 +1,69 @@
+use sha2::{Digest as _, Sha256};
+
+use super::xml::{Xml, document};
+use crate::index::{IndexCompression, IndexError};
+use crate::store::{Kind, LocalStore, StoreError};
+
+/// A file of metadata, compressed, in the store.
+pub(super) struct Data {
+    /// `primary`, `filelists`, `other`, `updateinfo`.
+    pub kind: &'static str,
+    /// Its name below `repodata/`.
+    pub name: String,
+    pub file: Kind,
+    size: u64,
+    sha256: String,
+    open_size: u64,
+    open_sha256: String,
+}
+
+impl Data {
+    pub fn store(
+        kind: &'static str,
+        text: &[u8],
+        compression: IndexCompression,
+        store: &LocalStore,
+    ) -> Result<Self, IndexError> {
+        let bytes = compression.compress(text).map_err(StoreError::io("compress", kind))?;
+        let (size, sha256) = (bytes.len() as u64, hex_sha256(&bytes));
+        Ok(Self {
+            kind,
+            name: format!("{sha256}-{kind}.xml.{}", compression.extension()),
+            file: Kind::File { object: store.put(&bytes)?, size },
+            size,
+            sha256,
+            open_size: text.len() as u64,
+            open_sha256: hex_sha256(text),
+        })
+    }
+}
+
+/// `repomd.xml`, which names all other files. `date`, in seconds since 1970, stands for the time
+/// of each, and as the revision.
+pub(super) fn repomd<'a>(data: impl Iterator<Item = &'a Data>, date: u64) -> String {
+    let namespaces = [
+        ("xmlns", "http://linux.duke.edu/metadata/repo"),
+        ("xmlns:rpm", "http://linux.duke.edu/metadata/rpm"),
+    ];
+    let date = date.to_string();
+    let mut xml = Xml::new();
+    xml.text("revision", &[], &date);
+    let mut parts = vec![xml.finish()];
+    for one in data {
+        let mut xml = Xml::new();
+        xml.open("data", &[("type", one.kind)]);
+        xml.text("checksum", &[("type", "sha256")], &one.sha256);
+        xml.text("open-checksum", &[("type", "sha256")], &one.open_sha256);
+        xml.empty("location", &[("href", &format!("repodata/{}", one.name))]);
+        xml.text("timestamp", &[], &date);
+        xml.text("size", &[], &one.size.to_string());
+        xml.text("open-size", &[], &one.open_size.to_string());
+        xml.close("data");
+        parts.push(xml.finish());
+    }
+    document("repomd", &namespaces, &parts)
+}
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,105 @@
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AptIndex, CatalogEntry, IndexError, IndexedPackage, IndexedRpm, Label, RpmIndex, apt, rpm};
+use crate::digest::{Describe, Visitor};
+use crate::store::{LocalStore, Tree};
+
+/// The settings of a repository, by which clients it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settings {
+    /// For apt.
+    Apt(AptIndex),
+    /// For dnf and its kin.
+    Rpm(RpmIndex),
+}
+
+/// Which clients a repository is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RepositoryKind {
+    /// apt.
+    Apt,
+    /// dnf and its kin.
+    Rpm,
+}
+
+/// How versions are ordered.
+pub type VersionOrder = fn(&str, &str) -> Ordering;
+
+/// A package of a catalog with the bytes of its record.
+pub type Recorded<'a> = (&'a CatalogEntry, Vec<u8>);
+
+impl Settings {
+    /// Which clients it is for.
+    pub fn kind(&self) -> RepositoryKind {
+        match self {
+            Self::Apt(_) => RepositoryKind::Apt,
+            Self::Rpm(_) => RepositoryKind::Rpm,
+        }
+    }
+
+    /// The order of the versions of its packages.
+    pub fn order(&self) -> VersionOrder {
+        match self {
+            Self::Apt(_) => apt::compare_versions,
+            Self::Rpm(_) => rpm::compare_versions,
+        }
+    }
+
+    /// Where the file of a package is, below the repository's root; none if it has no place there.
+    pub fn path(&self, label: &Label) -> Option<String> {
+        match self {
+            Self::Apt(index) => index.pool_path(label),
+            Self::Rpm(_) => Some(rpm::path(label)),
+        }
+    }
+
+    /// The whole unsigned repository, made from the records of its packages. `updateinfo` is for
+    /// rpm alone; `date` is in seconds since 1970.
+    pub fn build(
+        &self,
+        packages: &[Recorded<'_>],
+        updateinfo: Option<&[u8]>,
+        date: u64,
+        store: &LocalStore,
+    ) -> Result<Tree, IndexError> {
+        match self {
+            Self::Apt(index) => {
+                let indexed = |(entry, record): &Recorded<'_>| {
+                    let mut package = IndexedPackage::from_catalog(entry, record)?;
+                    if !index.contents {
+                        package.paths = Vec::new();
+                    }
+                    Ok(package)
+                };
+                let packages = packages.iter().map(indexed).collect::<Result<Vec<_>, IndexError>>()?;
+                apt::build(index, &packages, date, store)
+            }
+            Self::Rpm(index) => {
+                let indexed = |(entry, record): &Recorded<'_>| IndexedRpm::from_catalog(entry, record);
+                let packages = packages.iter().map(indexed).collect::<Result<Vec<_>, _>>()?;
+                rpm::build(index, &packages, updateinfo, date, store)
+            }
+        }
+    }
+}
+
+impl Describe for Settings {
+    fn describe(&self, visitor: &mut dyn Visitor) {
+        match self {
+            Self::Apt(index) => index.describe(visitor),
+            Self::Rpm(index) => index.describe(visitor),
+        }
+    }
+}
+
+impl std::fmt::Display for RepositoryKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Apt => "apt",
+            Self::Rpm => "rpm",
+        })
+    }
+}

@@ -1,0 +1,185 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::directory::Repository;
+use super::keep::dropped;
+use super::{Effect, Generation, PublishError, PublishedPackage};
+use crate::digest::{Describe, Digest, Visitor, key_of};
+use crate::index::{AptIndex, CatalogEntry, Holds, Label, RepositoryKind, Settings, Suite};
+
+/// What a repository is to hold: the packages of an index, and what stays of those that are live.
+pub(super) struct Content {
+    /// The settings; those for apt with the suites of all packages.
+    pub index: Settings,
+    /// Where clients find it.
+    pub url: Option<String>,
+    /// A file of advisories, in the store.
+    pub updateinfo: Option<Digest>,
+    /// All packages, sorted.
+    pub packages: Vec<PublishedPackage>,
+    /// What this changes for clients.
+    pub effect: Effect,
+}
+
+impl Content {
+    /// Puts the packages of `repository` beside what is live in `dir`. Errors:
+    /// [`PublishError::Identity`] and [`PublishError::PoolConflict`].
+    pub fn merge(
+        live: Option<&Generation>,
+        repository: &Repository,
+        dir: &Path,
+        now: u64,
+    ) -> Result<Self, PublishError> {
+        let wanted = repository.packages.iter().map(|package| package.label.clone()).collect();
+        let Merged { index, own, effect } = Merged::new(live, repository, &wanted, now)?;
+        let known: BTreeMap<&Label, &PublishedPackage> =
+            live.iter().flat_map(|live| &live.packages).map(|package| (package.label(), package)).collect();
+        let brought: BTreeMap<&Label, &CatalogEntry> =
+            repository.packages.iter().map(|package| (&package.label, package)).collect();
+        let mut packages = Vec::with_capacity(own.len());
+        for label in &own {
+            let path = index.path(label).unwrap_or_default();
+            let (entry, since) = match (known.get(label), brought.get(label)) {
+                (Some(live), Some(new)) if live.entry.sha256 != new.sha256 => {
+                    return Err(PublishError::PoolConflict { path: dir.join(&live.path) });
+                }
+                (Some(live), _) => (&live.entry, live.since),
+                (None, Some(new)) => (*new, now),
+                (None, None) => continue,
+            };
+            packages.push(PublishedPackage { entry: entry.clone(), path, since });
+        }
+        let (url, updateinfo) = (repository.url.clone(), repository.updateinfo);
+        Ok(Self { index, url, updateinfo, packages, effect })
+    }
+
+    /// The key of the content: where it agrees, there is nothing to publish.
+    pub fn digest(&self) -> Digest {
+        key_of(self)
+    }
+}
+
+impl Describe for Content {
+    fn describe(&self, visitor: &mut dyn Visitor) {
+        self.index.describe(visitor);
+        if let Some(url) = &self.url {
+            visitor.field("url", url);
+        }
+        if let Some(updateinfo) = self.updateinfo {
+            visitor.field("updateinfo", &updateinfo.to_string());
+        }
+        for package in &self.packages {
+            visitor.field(&package.label().to_string(), &package.entry.sha256);
+        }
+    }
+}
+
+/// The same by names alone, which are known before anything is built.
+pub(super) struct Merged {
+    pub index: Settings,
+    /// What is in the suites that have packages of their own.
+    pub own: BTreeSet<Label>,
+    pub effect: Effect,
+}
+
+impl Merged {
+    pub fn new(
+        live: Option<&Generation>,
+        repository: &Repository,
+        wanted: &BTreeSet<Label>,
+        now: u64,
+    ) -> Result<Self, PublishError> {
+        let Repository { prefix, index, keep, url, .. } = repository;
+        check_identity(prefix, live, index)?;
+        if index.kind() == RepositoryKind::Rpm && url.is_none() {
+            return Err(PublishError::NoUrl(prefix.clone()));
+        }
+        let before = live.map_or(&[][..], |live| &live.packages);
+        let dropped = dropped(before, wanted, *keep, index.order(), now);
+        let stays = before.iter().map(PublishedPackage::label).filter(|label| !dropped.contains_key(label));
+        let own: BTreeSet<Label> = stays.chain(wanted).cloned().collect();
+        let index = match index {
+            Settings::Apt(apt) => Settings::Apt(with_suites_of(apt, &own)),
+            Settings::Rpm(rpm) => Settings::Rpm(rpm.clone()),
+        };
+        let (old, new) = (live.map(Generation::seen).unwrap_or_default(), seen(&own, &aliases(&index)));
+        let cause = |gone: &Label| cause_of_loss(gone, live, &dropped, &index);
+        let effect = Effect::between(&old, &new, index.order(), cause);
+        Ok(Self { index, own, effect })
+    }
+}
+
+/// Clients refuse a repository that changes its Origin or Label until each user confirms it.
+/// The codename is the suite's directory, so a change of it is another suite.
+fn check_identity(prefix: &str, live: Option<&Generation>, index: &Settings) -> Result<(), PublishError> {
+    let Some(live) = live else { return Ok(()) };
+    if live.kind != index.kind() {
+        let (prefix, before, after) = (prefix.to_owned(), live.kind, index.kind());
+        return Err(PublishError::Kind { prefix, before, after });
+    }
+    let Settings::Apt(index) = index else { return Ok(()) };
+    let fields = [("Origin", &live.origin, &index.origin), ("Label", &live.label, &index.label)];
+    match fields.into_iter().find(|(_, before, after)| before != after) {
+        None => Ok(()),
+        Some((field, before, after)) => Err(PublishError::Identity {
+            prefix: prefix.to_owned(),
+            field,
+            before: before.clone(),
+            after: after.clone(),
+        }),
+    }
+}
+
+/// The settings with a suite for each that has packages, and the aliases of those.
+fn with_suites_of(index: &AptIndex, own: &BTreeSet<Label>) -> AptIndex {
+    let names: BTreeSet<&String> = own.iter().map(|label| &label.suite).collect();
+    let declared = |name: &str| index.suites.iter().find(|suite| suite.codename == name);
+    let like = index.suites.iter().find(|suite| matches!(suite.holds, Holds::Packages { .. }));
+    let suite = |name: &&String| {
+        let suite = declared(name).or(like)?;
+        Some(Suite { codename: (*name).clone(), ..suite.clone() })
+    };
+    let is_followed = |suite: &&Suite| match &suite.holds {
+        Holds::AliasOf(target) => names.contains(target),
+        Holds::Packages { .. } => false,
+    };
+    let aliases = index.suites.iter().filter(is_followed).cloned();
+    AptIndex { suites: names.iter().filter_map(suite).chain(aliases).collect(), ..index.clone() }
+}
+
+/// Which suite each alias repeats.
+pub(super) fn aliases(index: &Settings) -> BTreeMap<String, String> {
+    let Settings::Apt(index) = index else { return BTreeMap::new() };
+    let alias = |suite: &Suite| match &suite.holds {
+        Holds::AliasOf(target) => Some((suite.codename.clone(), target.clone())),
+        Holds::Packages { .. } => None,
+    };
+    index.suites.iter().filter_map(alias).collect()
+}
+
+/// What clients see: the packages of each suite, also under its aliases.
+pub(super) fn seen(own: &BTreeSet<Label>, aliases: &BTreeMap<String, String>) -> BTreeSet<Label> {
+    let mut all = own.clone();
+    for (alias, target) in aliases {
+        let repeated = own.iter().filter(|label| label.suite == *target);
+        all.extend(repeated.map(|label| Label { suite: alias.clone(), ..label.clone() }));
+    }
+    all
+}
+
+/// Why clients do not see a package any more.
+fn cause_of_loss(
+    gone: &Label,
+    live: Option<&Generation>,
+    dropped: &BTreeMap<Label, String>,
+    index: &Settings,
+) -> String {
+    let was_alias_of = live.and_then(|live| live.aliases.get(&gone.suite));
+    let suite = was_alias_of.unwrap_or(&gone.suite);
+    let own = Label { suite: suite.clone(), ..gone.clone() };
+    match (dropped.get(&own), aliases(index).get(&gone.suite)) {
+        (Some(rule), _) => rule.clone(),
+        (None, Some(target)) => format!("'{}' is an alias of '{target}' now", gone.suite),
+        (None, None) => format!("'{}' is no alias any more", gone.suite),
+    }
+}
