@@ -10,33 +10,8 @@ use crate::buildfile::{Diagnostic, Target};
 use crate::matrix::Cell;
 use crate::upstream::Wanted;
 
-/// Finds what the shared libraries of a payload need, in the words of dpkg-shlibdeps. The
-/// payload's own libraries are searched first, so it does not ask for itself.
-const DEB: &str = r#"mkdir debian
-printf 'Source: payload\n\nPackage: payload\nArchitecture: any\n' > debian/control
-find /forge/payload -type f -exec sh -c '
-    for file; do head -c 4 "$file" | LC_ALL=C grep -q "^.ELF" && printf "%s\n" "$file"; done; :
-' sh {} + | LC_ALL=C sort > binaries
-mkdir "$OUT/substvars"
-set --
-while IFS= read -r file; do
-    # Objects and archives of a toolchain are ELF as well; only what is loaded has needs.
-    LC_ALL=C readelf -d "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
-done < binaries
-if [ $# -gt 0 ]; then
-    dpkg-shlibdeps -O -S/forge/payload --ignore-missing-info --warnings=0 "$@" > "$OUT/substvars/substvars"
-else
-    echo 'shlibs:Depends=' > "$OUT/substvars/substvars"
-fi
-"#;
-
-/// Puts the payload together, since rpm's generators go by paths as well as by contents.
-const RPM_BEFORE: &str = r#"rpmdeps=/usr/lib/rpm/rpmdeps
-if ! [ -x $rpmdeps ]; then
-    echo "the package's image has no $rpmdeps: install rpm-build in it (on Debian: rpm and file)" >&2
-    exit 1
-fi
-mkdir root
+/// Puts the payload together as it will be installed: where a file is counts as well as what it is.
+const ASSEMBLE: &str = r#"mkdir root
 take() {
     if [ -d "$1" ] && ! [ -L "$1" ]; then
         mkdir -p "$2"
@@ -50,13 +25,40 @@ take() {
 }
 "#;
 
+/// Finds what the shared libraries of a payload need, in the words of dpkg-shlibdeps. The
+/// payload's own libraries are searched first, so it does not ask for itself.
+const DEB: &str = r#"mkdir debian
+printf 'Source: payload\n\nPackage: payload\nArchitecture: any\n' > debian/control
+find root -type f -exec sh -c '
+    for file; do head -c 4 "$file" | LC_ALL=C grep -q "^.ELF" && printf "%s\n" "$file"; done; :
+' sh {} + | LC_ALL=C sort > binaries
+mkdir "$OUT/substvars"
+set --
+while IFS= read -r file; do
+    # Objects and archives of a toolchain are ELF as well; only what is loaded has needs.
+    LC_ALL=C readelf -d "$file" 2>/dev/null | grep -q NEEDED && set -- "$@" "-e$file"
+done < binaries
+if [ $# -gt 0 ]; then
+    dpkg-shlibdeps -O -Sroot --ignore-missing-info --warnings=0 "$@" > "$OUT/substvars/substvars"
+else
+    echo 'shlibs:Depends=' > "$OUT/substvars/substvars"
+fi
+"#;
+
 /// Asks rpmdeps, which runs the generators that the distribution has for each kind of file. As with
 /// rpmbuild, what the payload needs of itself stays: its own provides answer it.
-const RPM_AFTER: &str = r#"find "$PWD/root" ! -type d | LC_ALL=C sort > files
+const RPM: &str = r#"rpmdeps=/usr/lib/rpm/rpmdeps
+if ! [ -x $rpmdeps ]; then
+    echo "the package's image has no $rpmdeps: install rpm-build in it (on Debian: rpm and file)" >&2
+    exit 1
+fi
+find "$PWD/root" ! -type d | LC_ALL=C sort > files
 export RPM_BUILD_ROOT="$PWD/root"
 mkdir "$OUT/depends"
-$rpmdeps --requires < files | LC_ALL=C sort -u > "$OUT/depends/requires"
-$rpmdeps --provides < files | LC_ALL=C sort -u > "$OUT/depends/provides"
+$rpmdeps --requires < files > requires
+$rpmdeps --provides < files > provides
+LC_ALL=C sort -u requires > "$OUT/depends/requires"
+LC_ALL=C sort -u provides > "$OUT/depends/provides"
 "#;
 
 /// Whose generator is asked.
@@ -77,18 +79,16 @@ impl Generator {
     }
 
     fn script(&self, contents: &[(usize, String, String)]) -> String {
-        match self {
-            Self::Deb(_) => DEB.to_owned(),
-            Self::Rpm => {
-                let mut script = RPM_BEFORE.to_owned();
-                for (at, (_, path, to)) in contents.iter().enumerate() {
-                    let (from, to) = (format!("/forge/payload/{at}/{path}"), format!("root/{to}"));
-                    writeln!(script, "take {} {}", quoted(&from), quoted(&to))
-                        .expect("a String takes every write");
-                }
-                script + RPM_AFTER
-            }
+        let mut script = ASSEMBLE.to_owned();
+        for (at, (_, path, to)) in contents.iter().enumerate() {
+            let (from, to) = (format!("/forge/payload/{at}/{path}"), format!("root/{to}"));
+            writeln!(script, "take {} {}", quoted(&from), quoted(&to)).expect("a String takes every write");
         }
+        script
+            + match self {
+                Self::Deb(_) => DEB,
+                Self::Rpm => RPM,
+            }
     }
 
     /// dpkg's tools look for the libraries of the image's own architecture, unless they are told.

@@ -14,7 +14,7 @@ use crate::buildfile::{self, Diagnostic, PackagePart, Reference, Target, is_auto
 use crate::matrix::Cell;
 use crate::package::{
     Compression, Deb, DebVersion, MaintainerScript, Package, PackageError, Priority, Relation, Rpm,
-    RpmArchitecture, RpmRelation, RpmVersion, packaged_version, with_interpreter,
+    RpmArchitecture, RpmDependency, RpmRelation, RpmVersion, packaged_version, with_interpreter,
 };
 
 impl<'a> Builder<'a> {
@@ -91,6 +91,8 @@ impl<'a> Builder<'a> {
         }
     }
 }
+
+type RpmRelations = (BTreeMap<RpmRelation, Vec<RpmDependency>>, BTreeSet<RpmRelation>);
 
 /// A package's declaration in one cell.
 struct Described<'a> {
@@ -235,14 +237,7 @@ impl Described<'_> {
     }
 
     /// Relations, and those that what is generated is added to.
-    #[allow(clippy::type_complexity)]
-    fn rpm_relations(
-        &self,
-        own: &RpmVersion,
-    ) -> Result<
-        (BTreeMap<RpmRelation, Vec<crate::package::RpmDependency>>, BTreeSet<RpmRelation>),
-        PackageError,
-    > {
+    fn rpm_relations(&self, own: &RpmVersion) -> Result<RpmRelations, PackageError> {
         let (mut relations, mut generated) = (BTreeMap::<_, Vec<_>>::new(), BTreeSet::new());
         for (field, relation, pre) in RPM_RELATIONS {
             for clause in self.part.relations.get(field).into_iter().flatten() {

@@ -98,7 +98,8 @@ impl Rpm {
         for (script, text) in &self.scripts {
             let (body_tag, program_tag, _) = scriptlet_tags(*script);
             let (mut program, body) = interpreter(text);
-            tags.text(body_tag, body);
+            // As rpmbuild has it.
+            tags.text(body_tag, body.trim_end_matches('\n'));
             match program.len() {
                 1 => tags.text(program_tag, program.remove(0)),
                 _ => tags.texts(program_tag, program),
@@ -143,8 +144,9 @@ impl Rpm {
             all.entry(*relation).or_default().extend(found);
         }
         all.entry(RpmRelation::Provides).or_default().extend(self.provides(payload, generated));
-        let is_rich = all.values().flatten().any(|dependency| dependency.name.starts_with('('));
-        all.entry(RpmRelation::Requires).or_default().extend(self.requires(payload, is_rich));
+        all.entry(RpmRelation::Requires).or_default().extend(self.requires(payload));
+        let features = self.features(payload, &all);
+        all.entry(RpmRelation::Requires).or_default().extend(features);
         for (relation, mut dependencies) in all {
             dependencies.sort();
             dependencies.dedup();
@@ -173,8 +175,8 @@ impl Rpm {
         provides
     }
 
-    /// The interpreters of scriptlets, its configuration, and what rpm must know to read it.
-    fn requires(&self, payload: &Payload, is_rich: bool) -> Vec<HeaderDependency> {
+    /// The interpreters of scriptlets, and its configuration.
+    fn requires(&self, payload: &Payload) -> Vec<HeaderDependency> {
         let mut requires = Vec::new();
         for (script, text) in &self.scripts {
             let (.., when) = scriptlet_tags(*script);
@@ -185,23 +187,36 @@ impl Rpm {
             let config = RpmDependency::exactly(format!("config({})", self.name), self.version.to_string());
             requires.push(HeaderDependency::of(&config, DependencyFlags::CONFIG));
         }
+        requires
+    }
+
+    /// What rpm must know to read the package.
+    fn features(
+        &self,
+        payload: &Payload,
+        all: &BTreeMap<RpmRelation, Vec<HeaderDependency>>,
+    ) -> Vec<HeaderDependency> {
+        let any = |is: &dyn Fn(&HeaderDependency) -> bool| all.values().flatten().any(is);
+        let is_rich = |dependency: &HeaderDependency| dependency.name.starts_with('(');
+        let has =
+            |mark: char| any(&|one| one.version.contains(mark) || is_rich(one) && one.name.contains(mark));
         let features = [
             ("CompressedFileNames", "3.0.4-1", !payload.files.is_empty()),
             ("FileDigests", "4.6.0-1", !payload.files.is_empty()),
             ("PayloadFilesHavePrefix", "4.0-1", true),
             ("PayloadIsXz", "5.2-1", matches!(self.compression, Compression::Xz { .. })),
             ("PayloadIsZstd", "5.4.18-1", matches!(self.compression, Compression::Zstd { .. })),
-            ("RichDependencies", "4.12.0-1", is_rich),
-            ("TildeInVersions", "4.10.0-1", self.version.has_tilde()),
-            ("CaretInVersions", "4.15.0-1", self.version.has_caret()),
+            ("RichDependencies", "4.12.0-1", any(&is_rich)),
+            ("TildeInVersions", "4.10.0-1", has('~')),
+            ("CaretInVersions", "4.15.0-1", has('^')),
         ];
         let needed = features.iter().filter(|(.., is_needed)| *is_needed);
-        requires.extend(needed.map(|(feature, version, _)| HeaderDependency {
+        let feature = |(feature, version, _): &(&str, &str, bool)| HeaderDependency {
             name: format!("rpmlib({feature})"),
             version: (*version).to_owned(),
             flags: (DependencyFlags::LE | DependencyFlags::RPMLIB).bits(),
-        }));
-        requires
+        };
+        needed.map(feature).collect()
     }
 }
 

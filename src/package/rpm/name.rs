@@ -112,16 +112,6 @@ impl RpmVersion {
     pub fn without_epoch(&self) -> String {
         format!("{}-{}", self.version, self.release)
     }
-
-    /// Whether it is ordered by a tilde, which rpm knows from 4.10 on.
-    pub(super) fn has_tilde(&self) -> bool {
-        self.version.contains('~') || self.release.contains('~')
-    }
-
-    /// Whether it is ordered by a caret, which rpm knows from 4.15 on.
-    pub(super) fn has_caret(&self) -> bool {
-        self.version.contains('^') || self.release.contains('^')
-    }
 }
 
 impl fmt::Display for RpmVersion {

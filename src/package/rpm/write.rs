@@ -78,7 +78,7 @@ impl Rpm {
         {
             lines.extend(text.iter().map(|text| (field, text)));
         }
-        for (field, value) in lines.into_iter().filter(|(_, text)| !one_line(text)) {
+        if let Some((field, value)) = lines.into_iter().find(|(_, text)| !one_line(text)) {
             let value = value.clone();
             return Err(PackageError::Field { field, value, expected: "one line of text" });
         }

@@ -35,8 +35,8 @@ package "hello" over="format" image="toolchain" arch="amd64" format="{format}" {
     summary "Greets"
     copyright "copyright"
     depends "auto"
-    files from="build" path="usr/bin" to="/usr/bin"
-    files from="build" path="usr/lib" to="/usr/lib"
+    files from="build" to="/"
+    files from="build" path="usr/bin/hello.sh" to="/usr/lib/hello/greet's.sh"
     rpm { license "MIT"; }
 }
 // What a system of the family would have: this image's own libraries, with what they provide.
@@ -101,6 +101,7 @@ fn needs_are_found_in_the_image_and_met_by_a_real_solver() {
         .args(["install", "hello"])
         .env("HOME", scratch.path("home")));
     assert_eq!(run(Command::new("chroot").arg(&root).args(["/bin/sh", "-c", "hello.sh"])), "hello 2.0\n");
+    assert!(root.join("usr/lib/hello/greet's.sh").exists());
 }
 
 /// What rpmbuild finds in the same payload, on this machine.
