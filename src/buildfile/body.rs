@@ -40,7 +40,8 @@ impl Body {
             }
             Self::Package(package) => {
                 let contents = package.contents.iter().flat_map(|content| used(&content.from));
-                contents.chain(&package.image).chain(&package.requires).collect()
+                let keys = package.parts().into_iter().filter_map(|part| part.sign.as_ref());
+                contents.chain(&package.image).chain(keys).chain(&package.requires).collect()
             }
             Self::Index(index) => index.packages.iter().chain(&index.requires).collect(),
             Self::Publish(publish) => {
@@ -86,8 +87,6 @@ impl Package {
             &self.version,
             &self.architecture,
             &self.maintainer,
-            &self.section,
-            &self.priority,
             &self.summary,
             &self.description,
             &self.changelog,
@@ -96,11 +95,9 @@ impl Package {
         fixed
             .into_iter()
             .chain(&self.iteration)
+            .chain(&self.dist)
             .chain(&self.homepage)
-            .chain(self.relations.values().flatten())
-            .chain(self.scripts.values())
-            .chain(&self.conffiles)
-            .chain(&self.lintian_overrides)
+            .chain(self.parts().into_iter().flat_map(PackagePart::templates))
             .chain(contents)
             .collect()
     }

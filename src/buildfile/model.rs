@@ -1,10 +1,14 @@
 //! What a Buildfile declares, with every name resolved and every text still a template.
 
+mod repository;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Predicate, Reference, Span, Template, Version, VersionPolicy};
+
+pub use repository::*;
 
 /// All declarations of a Buildfile and of the files it includes, one profile applied.
 #[derive(Clone, Debug)]
@@ -395,7 +399,7 @@ pub enum Place {
 /// A binary package.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Package {
-    /// `deb`.
+    /// `deb` or `rpm`.
     pub format: Template,
     /// The package's name; the target's by default.
     pub name: Template,
@@ -405,34 +409,28 @@ pub struct Package {
     pub epoch: Option<u32>,
     /// Debian revision, or release.
     pub iteration: Option<Template>,
+    /// What an rpm's release ends with (`el9`).
+    pub dist: Option<Template>,
     /// The architecture's name in the package.
     pub architecture: Template,
     /// Who answers for it.
     pub maintainer: Template,
-    /// Archive section.
-    pub section: Template,
-    /// Priority.
-    pub priority: Template,
     /// Upstream's page.
     pub homepage: Option<Template>,
     /// One line.
     pub summary: Template,
     /// Any number of lines.
     pub description: Template,
-    /// Relations by their field's name (`Depends`); `auto` asks the distribution's own generator.
-    pub relations: BTreeMap<String, Vec<Template>>,
-    /// Maintainer scripts by name (`postinst`).
-    pub scripts: BTreeMap<String, Template>,
-    /// Absolute paths.
-    pub conffiles: Vec<Template>,
     /// The text of the changelog's entry.
     pub changelog: Template,
     /// The copyright file, relative to the Buildfile.
     pub copyright: Option<PathBuf>,
-    /// Lines of the lintian override file.
-    pub lintian_overrides: Vec<Template>,
-    /// `xz` or `zstd`.
-    pub compression: String,
+    /// What counts for every format.
+    pub common: PackagePart,
+    /// What counts for Debian packages alone.
+    pub deb: PackagePart,
+    /// What counts for rpm packages alone.
+    pub rpm: PackagePart,
     /// What it holds.
     pub contents: Vec<Content>,
     /// In one of which the dependency generator runs; none if none is asked.
@@ -442,9 +440,91 @@ pub struct Package {
 }
 
 impl Package {
-    /// Whether dependencies are generated.
-    pub fn wants_generated_depends(&self) -> bool {
-        self.relations.values().flatten().any(is_auto)
+    /// What counts for packages of `format`.
+    pub fn part(&self, format: &str) -> PackagePart {
+        let own = match format {
+            "deb" => &self.deb,
+            "rpm" => &self.rpm,
+            _ => return self.common.clone(),
+        };
+        self.common.clone().with(own.clone())
+    }
+
+    /// Every part, of whatever format.
+    pub fn parts(&self) -> [&PackagePart; 3] {
+        [&self.common, &self.deb, &self.rpm]
+    }
+}
+
+/// What may stand in a package for every format, or for one of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PackagePart {
+    /// Relations by their field's name (`Depends`); `auto` asks the distribution's own generator.
+    pub relations: BTreeMap<String, Vec<Template>>,
+    /// Maintainer scripts by name (`postinst`).
+    pub scripts: BTreeMap<String, Template>,
+    /// Absolute paths.
+    pub conffiles: Vec<Template>,
+    /// `xz`, `zstd` or `gzip`.
+    pub compression: Option<String>,
+    /// Archive section, of a Debian package.
+    pub section: Option<Template>,
+    /// Priority, of a Debian package.
+    pub priority: Option<Template>,
+    /// Lines of the lintian override file, of a Debian package.
+    pub lintian_overrides: Vec<Template>,
+    /// rpm's own name of the architecture.
+    pub architecture: Option<Template>,
+    /// The license, of an rpm package.
+    pub license: Option<Template>,
+    /// The group of packages, of an rpm package.
+    pub group: Option<Template>,
+    /// Who distributes it, of an rpm package.
+    pub vendor: Option<Template>,
+    /// The key that signs it, of an rpm package.
+    pub sign: Option<Reference>,
+}
+
+impl PackagePart {
+    /// This, and what `own` says more: lists add up, and a single text of `own` stands for that of this.
+    fn with(mut self, own: Self) -> Self {
+        for (field, clauses) in own.relations {
+            self.relations.entry(field).or_default().extend(clauses);
+        }
+        self.scripts.extend(own.scripts);
+        self.conffiles.extend(own.conffiles);
+        self.lintian_overrides.extend(own.lintian_overrides);
+        Self {
+            compression: own.compression.or(self.compression),
+            section: own.section.or(self.section),
+            priority: own.priority.or(self.priority),
+            architecture: own.architecture.or(self.architecture),
+            license: own.license.or(self.license),
+            group: own.group.or(self.group),
+            vendor: own.vendor.or(self.vendor),
+            sign: own.sign.or(self.sign),
+            relations: self.relations,
+            scripts: self.scripts,
+            conffiles: self.conffiles,
+            lintian_overrides: self.lintian_overrides,
+        }
+    }
+
+    /// The relation that asks for generated dependencies, if one does.
+    pub fn generated(&self) -> Option<&Template> {
+        self.relations.values().flatten().find(|relation| is_auto(relation))
+    }
+
+    /// All texts with holes.
+    pub(super) fn templates(&self) -> Vec<&Template> {
+        let single =
+            [&self.section, &self.priority, &self.architecture, &self.license, &self.group, &self.vendor];
+        let lists = self.relations.values().flatten().chain(self.scripts.values());
+        lists
+            .chain(&self.conffiles)
+            .chain(&self.lintian_overrides)
+            .chain(single.into_iter().flatten())
+            .collect()
     }
 }
 
@@ -462,123 +542,4 @@ pub struct Content {
     pub path: Template,
     /// Where it goes, absolute.
     pub to: Template,
-}
-
-/// A repository's metadata.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Index {
-    /// The packages it gathers: of those that agree, the ones of its format.
-    pub packages: Vec<Reference>,
-    /// Tests that must have succeeded in a package's cell before it is taken.
-    pub requires: Vec<Reference>,
-    /// What of earlier publishes is dropped; none keeps everything.
-    pub keep: Option<Retention>,
-    /// A dimension in whose newest value the packages must be, and where it is named.
-    pub newest: Option<(Dimension, Span)>,
-    /// For which clients.
-    pub format: IndexFormat,
-}
-
-/// For which clients a repository is.
-#[derive(Clone, Debug, PartialEq)]
-pub enum IndexFormat {
-    /// For apt.
-    Apt(AptSettings),
-    /// For dnf and its kin.
-    Rpm(RpmSettings),
-}
-
-/// What the Buildfile says of an rpm repository.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RpmSettings {
-    /// `zstd`, `gz` or `xz`.
-    pub compression: String,
-    /// A file of advisories, relative to the Buildfile.
-    pub updateinfo: Option<Template>,
-}
-
-/// What the Buildfile says of an apt repository.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AptSettings {
-    /// In which suite a package is, by the package's cell.
-    pub suite: Template,
-    /// Component.
-    pub component: String,
-    /// `Origin:`.
-    pub origin: Template,
-    /// `Label:`.
-    pub label: Template,
-    /// `Description:`.
-    pub description: Template,
-    /// `xz`, `gz`, `zst`.
-    pub compressions: Vec<String>,
-    /// Whether `Contents-*` is written.
-    pub contents: bool,
-    /// Suites with the packages of another.
-    pub aliases: Vec<Alias>,
-}
-
-/// A suite with the packages of another.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Alias {
-    /// What it is called.
-    pub name: String,
-    /// The other suite.
-    pub of: Reference,
-}
-
-/// What stays of the packages that were published before: a package that is among the newest
-/// `versions` of its name, or that was first published within so many `days`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// How many versions of each name, in each suite and for each architecture; at least 1.
-    pub versions: usize,
-    /// For how many days also an older one stays.
-    pub days: u64,
-}
-
-/// Puts repositories where clients find them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Publish {
-    /// A directory, relative to the Buildfile.
-    pub to: PathBuf,
-    /// Which repositories, and below which prefix (by the index's cell).
-    pub repositories: Vec<(Reference, Template)>,
-    /// Keys to sign with.
-    pub keys: Vec<Reference>,
-    /// Tests that must have succeeded.
-    pub requires: Vec<Reference>,
-    /// For how many days an index that was live stays readable.
-    pub retention_days: u64,
-    /// Where clients find the directory, without a slash at the end.
-    pub url: Option<String>,
-}
-
-/// An OpenPGP key that signs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Key {
-    /// The secret key.
-    pub source: KeySource,
-    /// The environment variable that holds its passphrase, if it is locked.
-    pub passphrase_env: Option<String>,
-}
-
-/// Where a secret key is read from when it is used.
-#[derive(Clone, Debug, PartialEq)]
-pub enum KeySource {
-    /// A file, relative to the Buildfile.
-    File(PathBuf),
-    /// An environment variable.
-    Env(String),
-}
-
-impl Key {
-    /// The same, a relative file being below `dir`.
-    pub fn below(&self, dir: &std::path::Path) -> Self {
-        let source = match &self.source {
-            KeySource::File(path) => KeySource::File(dir.join(path)),
-            KeySource::Env(name) => KeySource::Env(name.clone()),
-        };
-        Self { source, ..self.clone() }
-    }
 }

@@ -229,6 +229,7 @@ impl Resolver<'_> {
             self.input(&content.from);
         }
         self.images(&package.image);
+        package.parts().into_iter().filter_map(|part| part.sign.as_ref()).for_each(|key| self.key(key));
         self.tests(&package.requires);
         self.templates(package.templates(), over, &[]);
     }
@@ -284,10 +285,12 @@ impl Resolver<'_> {
                 self.url(publish, reference, &index.body);
             }
         }
-        for key in &publish.keys {
-            self.reference(key, "key", |body| matches!(body, Body::Key(_)));
-        }
+        publish.keys.iter().for_each(|key| self.key(key));
         self.tests(&publish.requires);
+    }
+
+    fn key(&mut self, key: &Reference) {
+        self.reference(key, "key", |body| matches!(body, Body::Key(_)));
     }
 
     fn images(&mut self, references: &[Reference]) {

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -7,9 +8,11 @@ use tokio::sync::{mpsc, watch};
 use super::Event;
 use super::done::{Done, Failure};
 use crate::digest::Digest;
-use crate::graph::{ArchiveSource, BootstrapImage, CommitSource, Node, PackageWork, PublishWork, Work};
-use crate::keys::signing_time;
-use crate::package::Substvars;
+use crate::graph::{
+    ArchiveSource, BootstrapImage, CommitSource, Node, PackageWork, PublishWork, Signer, Work,
+};
+use crate::keys::{KeySource, SigningKeys, signing_time};
+use crate::package::{Deb, Package, Rpm, RpmGenerated, Substvars};
 use crate::plan::Destination;
 use crate::publish::Progress;
 use crate::store::{Entry, Kind, LocalStore, Tree};
@@ -140,27 +143,73 @@ impl Builtin {
     }
 
     fn package(&self, package: &PackageWork) -> Result<BTreeMap<String, Digest>, Failure> {
-        let mut deb = package.deb.clone();
         let mut entries = Vec::new();
         for (input, path, to) in &package.contents {
             let tree = self.store.tree(self.inputs[*input])?;
             entries.extend(placed(&tree, path, to).map_err(Failure::action)?);
         }
-        if let Some(input) = package.copyright {
-            deb.copyright = self.single_text(self.inputs[input])?;
+        let payload = Tree::new(entries);
+        let copyright = package.copyright.map(|input| self.single_text(self.inputs[input])).transpose()?;
+        let mut object = self.store.writer()?;
+        match package.package.clone() {
+            Package::Deb(deb) => self.deb(deb, package, copyright, &payload, &mut object)?,
+            Package::Rpm(rpm) => self.rpm(Rpm { copyright, ..rpm }, package, &payload, &mut object)?,
         }
-        let substvars = match package.substvars {
+        let object = object.finish()?;
+        let size = self.store.open_object(object)?.metadata().map_err(Failure::action)?.len();
+        let file =
+            Entry { path: package.package.file_name(), mode: 0o644, kind: Kind::File { object, size } };
+        Ok(self.output("package", self.store.put_tree(&Tree::new(vec![file]))?))
+    }
+
+    fn deb(
+        &self,
+        deb: Deb,
+        package: &PackageWork,
+        copyright: Option<String>,
+        payload: &Tree,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
+        let deb = Deb { copyright: copyright.unwrap_or_default(), ..deb };
+        let substvars = match package.generated {
             Some(input) => self.single_text(self.inputs[input])?,
             None => String::new(),
         };
         let substvars = Substvars::parse(&substvars).map_err(Failure::action)?;
-        let mut object = self.store.writer()?;
-        deb.write_on(self.cores_at_least_one(), &Tree::new(entries), &substvars, &self.store, &mut object)
-            .map_err(Failure::action)?;
-        let object = object.finish()?;
-        let size = self.store.open_object(object)?.metadata().map_err(Failure::action)?.len();
-        let file = Entry { path: deb.file_name(), mode: 0o644, kind: Kind::File { object, size } };
-        Ok(self.output("package", self.store.put_tree(&Tree::new(vec![file]))?))
+        let cores = self.cores_at_least_one();
+        deb.write_on(cores, payload, &substvars, &self.store, out).map_err(Failure::action)
+    }
+
+    fn rpm(
+        &self,
+        rpm: Rpm,
+        package: &PackageWork,
+        payload: &Tree,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
+        let generated = match package.generated {
+            Some(input) => {
+                let found = self.store.tree(self.inputs[input])?;
+                let (requires, provides) =
+                    (self.text_at(&found, "requires")?, self.text_at(&found, "provides")?);
+                RpmGenerated::parse(&requires, &provides).map_err(Failure::action)?
+            }
+            None => RpmGenerated::default(),
+        };
+        let keys = package.signer.as_ref().map(signing_keys).transpose()?;
+        let cores = self.cores_at_least_one();
+        rpm.write_on(cores, payload, &generated, keys.as_ref(), &self.store, out).map_err(Failure::action)
+    }
+
+    fn text_at(&self, tree: &Tree, path: &str) -> Result<String, Failure> {
+        match tree.get(path).map(|entry| &entry.kind) {
+            Some(Kind::File { object, .. }) => self.text(*object),
+            _ => Err(Failure::action(format!("the dependency generator left no file '{path}'"))),
+        }
+    }
+
+    fn text(&self, object: Digest) -> Result<String, Failure> {
+        String::from_utf8(self.store.get(object)?).map_err(|_| Failure::action("a text is not UTF-8"))
     }
 
     fn cores_at_least_one(&self) -> std::num::NonZeroUsize {
@@ -170,7 +219,7 @@ impl Builtin {
     /// The text of the one file of a tree.
     fn single_text(&self, tree: Digest) -> Result<String, Failure> {
         let (object, _) = self.single_file(tree)?;
-        String::from_utf8(self.store.get(object)?).map_err(|_| Failure::action("a text is not UTF-8"))
+        self.text(object)
     }
 
     pub(super) fn single_file(&self, tree: Digest) -> Result<(Digest, u64), Failure> {
@@ -203,6 +252,16 @@ impl Builtin {
             .publish(&repositories, Some(&keys), signing_time(), &self.store, &mut progress)
             .map_err(Failure::action)?;
         Ok(BTreeMap::new())
+    }
+}
+
+/// The key that a package is signed by, if it still is the one that the action names.
+fn signing_keys(signer: &Signer) -> Result<SigningKeys, Failure> {
+    let source = KeySource::from(&signer.key);
+    let keys = SigningKeys::load(&[source], signing_time()).map_err(Failure::action)?;
+    match keys.fingerprints() == [signer.fingerprint.as_str()] {
+        true => Ok(keys),
+        false => Err(Failure::action("another key is there than when the plan was made; plan again")),
     }
 }
 

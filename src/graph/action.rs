@@ -106,14 +106,15 @@ impl Describe for Action<'_> {
             }
             Work::Package(package) => {
                 v.field("builtin", PACKAGE);
-                package.deb.describe(v);
+                package.package.describe(v);
                 v.enter("content");
                 for (input, path, to) in &package.contents {
                     self.input(v, &format!("{path} to {to}"), *input);
                 }
                 v.leave();
-                package.substvars.iter().for_each(|input| self.input(v, "substvars", *input));
+                package.generated.iter().for_each(|input| self.input(v, "generated", *input));
                 package.copyright.iter().for_each(|input| self.input(v, "copyright", *input));
+                package.signer.iter().for_each(|signer| v.field("signed by", &signer.fingerprint));
             }
             Work::Index(index) => {
                 v.field("builtin", INDEX);

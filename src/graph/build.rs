@@ -82,9 +82,6 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn target(&mut self, target: &'a Target) {
-        if matches!(&target.body, Body::Package(package) if package.copyright.is_none()) {
-            self.report.push(fault::no_copyright(&target.span, &target.name));
-        }
         let joins = self.joins_of(target);
         for cell in self.expander.cells(target) {
             self.node(target, cell, &joins);
@@ -207,7 +204,7 @@ impl<'a> Builder<'a> {
                 Some(self.date_of(upstream, &version))
             }
             Work::Script(script) => Some(script.date),
-            Work::Package(package) => Some(package.deb.source_date_epoch),
+            Work::Package(package) => Some(package.package.source_date_epoch()),
             Work::Index(index) => Some(index.date()),
             Work::Accept => self.date_of_input(node.inputs.first()?),
             Work::Key(key) => key.certificate.as_ref().map(|certificate| certificate.date),

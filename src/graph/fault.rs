@@ -58,6 +58,18 @@ pub fn no_suite(of: &Reference) -> Diagnostic {
     Diagnostic::error(&of.span, message, "an alias of nothing").help(help)
 }
 
+/// An rpm package names no license.
+pub fn no_license(span: &Span, target: &str) -> Diagnostic {
+    let message = format!("an rpm package names its license, and '{target}' has none");
+    Diagnostic::error(span, message, "declared here").help("add for example: rpm { license \"Apache-2.0\"; }")
+}
+
+/// An rpm package has a version without a release.
+pub fn no_release(span: &Span, target: &str) -> Diagnostic {
+    let message = format!("an rpm package has a release after its version, and '{target}' has none");
+    Diagnostic::error(span, message, "declared here").help("add for example: iteration=\"1\" to its version")
+}
+
 /// Something of a cell is needed, and no cell of the target agrees. The same goes for `more`
 /// other nodes.
 pub fn no_cell(span: &Span, node: &str, more: usize, used: &str) -> Diagnostic {

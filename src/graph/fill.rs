@@ -1,8 +1,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::buildfile::{Diagnostic, Hole, Template, is_auto};
+use crate::buildfile::{Diagnostic, Hole, Template};
 use crate::matrix::{Axes, Cell};
+use crate::package::packaged_version;
 
 /// Fills templates from one cell.
 #[derive(Clone)]
@@ -32,12 +33,13 @@ impl Filler<'_> {
         templates.iter().map(|template| self.text(template)).collect()
     }
 
-    /// Relations, the generated ones by the variable that dpkg-shlibdeps sets.
-    pub fn relations(&self, templates: &[Template]) -> Vec<String> {
-        let generated = "${shlibs:Depends}".to_owned();
-        let text =
-            |template: &Template| if is_auto(template) { generated.clone() } else { self.text(template) };
-        templates.iter().map(text).collect()
+    /// A text in which versions stand as packages have them.
+    pub fn packaged(&self, template: &Template) -> String {
+        self.fill(template, |hole| self.value(hole).map(packaged_version))
+    }
+
+    fn value(&self, hole: &Hole) -> Option<&str> {
+        self.cell.get(self.axes, &hole.name, hole.attribute.as_deref())
     }
 
     /// The same, if the cell has a value for every hole.
@@ -49,8 +51,7 @@ impl Filler<'_> {
 
     fn fill(&self, template: &Template, own: impl Fn(&Hole) -> Option<String>) -> String {
         let filled = template.fill(|hole| {
-            let of_cell = || self.cell.get(self.axes, &hole.name, hole.attribute.as_deref());
-            let value = own(hole).or_else(|| of_cell().map(str::to_owned));
+            let value = own(hole).or_else(|| self.value(hole).map(str::to_owned));
             Some(value.unwrap_or_else(|| {
                 self.missing.borrow_mut().push(self.lacking(template, hole));
                 String::new()

@@ -11,6 +11,7 @@ use super::*;
 use crate::buildfile::{self, AptSettings, Body, IndexFormat, RpmSettings, Target, Template};
 use crate::index::{AptIndex, Holds, IndexCompression, PoolLayout, RpmIndex, Settings, Suite};
 use crate::matrix::Cell;
+use crate::package::Package;
 
 impl<'a> Builder<'a> {
     pub(super) fn index(
@@ -84,7 +85,10 @@ impl<'a> Builder<'a> {
 
     fn format_of(&self, node: NodeId) -> Option<&'static str> {
         match &self.graph.node(node).work {
-            Work::Package(_) => Some("deb"),
+            Work::Package(work) => match work.package {
+                Package::Deb(_) => Some("deb"),
+                Package::Rpm(_) => Some("rpm"),
+            },
             _ => None,
         }
     }

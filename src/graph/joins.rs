@@ -144,6 +144,8 @@ impl<'a> Builder<'a> {
     pub fn lacks(&mut self, alternatives: &[Reference], node: &str) {
         let Some(first) = alternatives.first() else { return };
         if alternatives.iter().any(|reference| self.refused.contains(&reference.name)) {
+            // What was told of the one is why the other is not there, either.
+            self.refused.extend(node.split('[').next().map(str::to_owned));
             return;
         }
         let used = alternatives.iter().map(Reference::text).collect::<Vec<_>>().join("' or '");

@@ -4,11 +4,13 @@ mod action;
 mod build;
 mod fault;
 mod fill;
+mod generator;
 mod images;
 mod index;
 mod joins;
 mod key;
 mod node;
+mod package;
 mod products;
 mod render;
 mod sources;
@@ -21,5 +23,6 @@ pub use node::{Graph, Input, Lineage, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
 pub use work::{
     AptIndexWork, ArchiveSource, BootstrapImage, CommitSource, DockerImage, IndexWork, KeyWork, PackageWork,
-    Placement, Publication, PublishWork, RegistryImage, Root, RpmIndexWork, Script, Work, machine_platform,
+    Placement, Publication, PublishWork, RegistryImage, Root, RpmIndexWork, Script, Signer, Work,
+    machine_platform,
 };

@@ -5,7 +5,7 @@ use crate::buildfile::{Key, Retention};
 use crate::digest::Digest;
 use crate::index::{AptIndex, RpmIndex, Settings};
 use crate::keys::Certificate;
-use crate::package::Deb;
+use crate::package::Package;
 use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Tag, Wanted};
 
 /// What a node does. An input is named by its place in the node's list.
@@ -193,13 +193,24 @@ pub enum Placement {
 #[derive(Clone, Debug)]
 pub struct PackageWork {
     /// Everything but the payload.
-    pub deb: Deb,
+    pub package: Package,
     /// What it holds: input, the part of it that is taken, and where that goes.
     pub contents: Vec<(usize, String, String)>,
     /// The input that holds what the dependency generator found.
-    pub substvars: Option<usize>,
+    pub generated: Option<usize>,
     /// The input that holds the copyright file.
     pub copyright: Option<usize>,
+    /// By which key an rpm package is signed.
+    pub signer: Option<Signer>,
+}
+
+/// A key that signs packages.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// Where the secret key is read when it is used; it may be elsewhere tomorrow.
+    pub key: Key,
+    /// Its fingerprint, which is public: what the action knows of it.
+    pub fingerprint: String,
 }
 
 /// Repository metadata to be made.

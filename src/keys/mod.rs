@@ -11,4 +11,5 @@ mod tests;
 
 pub use certificate::Certificate;
 pub use keygen::generate_key;
+pub use sign::PacketSignature;
 pub use signing_keys::{Fault, KeyError, KeySource, Secret, SigningKeys, signing_time};

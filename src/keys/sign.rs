@@ -69,7 +69,42 @@ fn can_sign(algorithm: PublicKeyAlgorithm) -> bool {
     matches!(algorithm, RSA | RSASign | DSA | ECDSA | EdDSALegacy | Ed25519 | Ed448)
 }
 
+/// A signature as a packet of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PacketSignature {
+    /// An RSA key made it; rpm keeps these apart from all others.
+    pub is_rsa: bool,
+    /// The packet.
+    pub bytes: Vec<u8>,
+}
+
 impl UsableKey {
+    fn algorithm(&self) -> PublicKeyAlgorithm {
+        match self.signer {
+            Signer::Primary => self.certificate.primary_key.algorithm(),
+            Signer::Subkey(at) => self.certificate.secret_subkeys[at].key.algorithm(),
+        }
+    }
+
+    /// Since when key and bindings hold, in seconds since 1970; an expiry that is extended later
+    /// does not move it.
+    fn valid_from(&self) -> u64 {
+        let primary = &self.certificate.primary_key;
+        let first = |signatures: &mut dyn Iterator<Item = &Signature>| {
+            signatures.filter_map(Signature::created).map(|time| u64::from(time.as_secs())).min()
+        };
+        let own = first(&mut own_signatures(&self.certificate));
+        let subkey = match self.signer {
+            Signer::Primary => None,
+            Signer::Subkey(at) => {
+                let subkey = &self.certificate.secret_subkeys[at];
+                let bound = first(&mut subkey.signatures.iter());
+                bound.max(Some(subkey.key.created_at().as_secs().into()))
+            }
+        };
+        own.max(subkey).max(Some(primary.created_at().as_secs().into())).unwrap_or_default()
+    }
+
     /// A version 4 signature. The same key, time and text give the same bytes.
     pub fn sign(&self, typ: SignatureType, time: u64, text: &[u8]) -> pgp::errors::Result<Signature> {
         match self.signer {
@@ -125,6 +160,20 @@ impl SigningKeys {
         signatures
             .and_then(|signatures| armored(&Signatures(signatures), BlockType::Signature))
             .map_err(openpgp("sign the Release file"))
+    }
+
+    /// The first key's signature over `bytes`, as a packet of OpenPGP, as the header of an rpm wants
+    /// it. Its time is `time`, in seconds since 1970, or that from which the key is valid: what
+    /// is signed may be older than its key, but no signature is.
+    pub fn sign_packet(&self, bytes: &[u8], time: u64) -> Result<PacketSignature, KeyError> {
+        let key = self.keys.first().ok_or(KeyError::None)?;
+        let signature = key
+            .sign(SignatureType::Binary, time.max(key.valid_from()), bytes)
+            .map_err(openpgp("sign the package"))?;
+        let mut packet = Vec::with_capacity(signature.write_len_with_header());
+        signature.to_writer_with_header(&mut packet).map_err(openpgp("sign the package"))?;
+        let is_rsa = matches!(key.algorithm(), PublicKeyAlgorithm::RSA | PublicKeyAlgorithm::RSASign);
+        Ok(PacketSignature { is_rsa, bytes: packet })
     }
 
     /// The public keys, armored, as `signed-by=` takes them from an `.asc` file.

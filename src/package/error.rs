@@ -1,6 +1,6 @@
 use std::io;
 
-use super::Relation;
+use crate::keys::KeyError;
 use crate::store::StoreError;
 
 /// Why a package could not be written or read.
@@ -20,7 +20,7 @@ pub enum PackageError {
     #[error("{field}: '{clause}': {reason}")]
     Relation {
         /// The field it stands in.
-        field: Relation,
+        field: &'static str,
         /// The text between two commas.
         clause: String,
         /// What is wrong with it.
@@ -30,7 +30,7 @@ pub enum PackageError {
     #[error("{field} uses ${{{name}}}, which nothing defines; defined are: {defined}")]
     UnknownVariable {
         /// The field it stands in.
-        field: Relation,
+        field: &'static str,
         /// The variable.
         name: String,
         /// The variables that have a value.
@@ -55,13 +55,16 @@ pub enum PackageError {
     /// An object of the payload cannot be had, or the store cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The key that signs the package cannot.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The finished package could not be handed over.
     #[error("cannot write the package: {0}")]
     Write(#[source] io::Error),
     /// A part of the package is too large for the format.
-    #[error("{part} has {size} bytes; a member of a .deb holds at most {limit} (deb(5)): split the package")]
+    #[error("{part} has {size} bytes; its format holds at most {limit} there: split the package")]
     TooLarge {
-        /// The member's name.
+        /// Its name.
         part: String,
         /// Its size in bytes.
         size: u64,

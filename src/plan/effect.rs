@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Destination, Plan, PlanError, Verdict};
 use crate::graph::{Graph, IndexWork, Input, Node, NodeId, Publication, Work};
 use crate::index::{Holds, Label, Settings};
+use crate::package::Package;
 use crate::publish::{Effect, SuiteEffect};
 
 /// What a plan would change in one repository.
@@ -63,12 +64,16 @@ fn packages(graph: &Graph, index: NodeId) -> BTreeMap<Label, NodeId> {
 
 fn label(graph: &Graph, id: NodeId, suite: &str) -> Option<Label> {
     let Work::Package(package) = &graph.node(package_behind(graph, id)).work else { return None };
-    let deb = &package.deb;
+    let package = &package.package;
     Some(Label {
         suite: suite.to_owned(),
-        name: deb.name.to_string(),
-        version: deb.version.to_string(),
-        architecture: deb.architecture.to_string(),
+        name: package.name(),
+        version: match package {
+            Package::Deb(deb) => deb.version.to_string(),
+            // An index tells no epoch and an epoch of 0 alike.
+            Package::Rpm(rpm) => rpm.version.to_string().trim_start_matches("0:").to_owned(),
+        },
+        architecture: package.architecture(),
     })
 }
 

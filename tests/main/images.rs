@@ -33,7 +33,7 @@ fn an_image_stays_what_the_lock_says_until_it_is_updated() {
 
     scratch.forge("plan").ends_with(1).says("the lock does not say what base is made of");
     let said = scratch.ok("update").stdout;
-    assert_eq!(said, format!("{name} linux/amd64: {first}\n"));
+    assert_eq!(said, format!("{name} linux/amd64: {first}\nforge.lock is written\n"));
     let locked = format!("registry \"{name}\" platform=\"linux/amd64\" digest={first}\n");
     assert!(scratch.read("forge.lock").ends_with(&locked), "{}", scratch.read("forge.lock"));
     scratch.ok("run");
@@ -102,7 +102,9 @@ fn the_base_of_a_dockerfile_is_pinned_too() {
     let said = scratch.ok("update base").stdout;
     assert_eq!(
         said,
-        format!("{address}/base:1 linux/amd64: {base}\n{address}/other:1 linux/amd64: {other}\n")
+        format!(
+            "{address}/base:1 linux/amd64: {base}\n{address}/other:1 linux/amd64: {other}\nforge.lock is written\n"
+        )
     );
     scratch.ok("run");
     let expected = format!("{greeting}said {address}/base@{base} other\n");

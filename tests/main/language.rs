@@ -284,6 +284,10 @@ image "x" { dockerfile "Dockerfile" platform="linux/amd64" { base "base"; bsae "
     package_without_anything: r#"package "x""#;
     package_that_asks_no_image: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; depends "auto" }"#;
     unknown_maintainer_script: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; script "post-inst" "true"; compression "xs" }"#;
+    package_with_a_node_in_the_wrong_format: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; deb { license "MIT"; }; rpm { section "misc"; conflcts "y"; }; supplements "z"; }"#;
+    package_signed_by_two_keys: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; sign "a"; rpm { sign "b"; sign "c"; } }"#;
+    package_that_asks_no_image_in_one_format: r#"package "x" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; rpm { depends "auto"; } }"#;
+    package_with_an_unknown_hole_in_one_format: r#"package "x" over="distro" arch="all" format="{distro.format}" { version "1" dist="{distro.codenam}"; maintainer "M <m@x.org>"; summary "s"; rpm { license "{license}"; } }"#;
     index_without_anything: r#"index "x""#;
     index_of_an_unknown_format: r#"index "x" format="yum" { packages "pk" }
 package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;

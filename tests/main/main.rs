@@ -5,12 +5,14 @@
 
 mod apt;
 mod arm64;
+mod default_matrix;
 mod disk;
 #[path = "../../src/runner/tests/engine.rs"]
 mod engine;
 mod engines;
 mod events;
 mod failures;
+mod formats;
 mod images;
 mod interrupt;
 mod keys;
@@ -25,6 +27,7 @@ mod product;
 mod real;
 mod registry;
 mod repository;
+mod rpm_repository;
 mod schedule;
 mod scratch;
 mod shared_store;

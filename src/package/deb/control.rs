@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::layout::Layout;
 use super::{Deb, Substvars};
 use crate::package::PackageError;
+use crate::package::layout::Layout;
 
 /// The directives of deb-triggers(5).
 const TRIGGERS: [&str; 6] =

@@ -7,18 +7,10 @@ use time::format_description::well_known::Rfc2822;
 use super::Deb;
 use super::control::one_line;
 use crate::package::PackageError;
+use crate::package::layout::Written;
 
 /// Unix, in the header of gzip: what gzip itself writes (RFC 1952).
 const UNIX: u8 = 3;
-
-/// A file of the package that comes from its description.
-pub(super) struct Written {
-    /// Relative to the root of the installed system.
-    pub path: String,
-    /// The field it comes from.
-    pub from: &'static str,
-    pub bytes: Vec<u8>,
-}
 
 impl Deb {
     /// Changelog, copyright and lintian overrides, at the places Debian policy 12 and lintian give.

@@ -9,10 +9,10 @@ use sha2::Sha256;
 use tar::{Archive, EntryType};
 
 use super::ar::{ArReader, Member};
-use super::compress::unpacker;
 use super::control::parse_stanza;
-use super::write::hex;
 use crate::package::PackageError;
+use crate::package::compress::unpacker;
+use crate::package::object::hex;
 
 /// The most `control.tar` may unpack to, and its `control` file, and `data.tar`, in bytes.
 const CONTROL_TAR: u64 = 128 << 20;

@@ -1,11 +1,9 @@
 //! Debian binary packages, format 2.0 (deb(5)).
 
 mod ar;
-mod compress;
 mod control;
 mod docs;
 mod info;
-mod layout;
 mod name;
 mod package;
 mod relation;
@@ -19,11 +17,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use compress::Compression;
 pub use info::{DebControl, DebInfo};
 pub use name::{Architecture, PackageName};
-pub use package::{Deb, MaintainerScript, Priority};
+pub use package::{Deb, Priority};
 pub use relation::Relation;
 pub use substvars::Substvars;
 pub use version::DebVersion;
-pub(in crate::package) use write::hex;

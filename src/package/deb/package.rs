@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Architecture, Compression, DebVersion, PackageName, Relation};
+use super::{Architecture, DebVersion, PackageName, Relation};
 use crate::digest::{Describe, Visitor};
+use crate::package::describe::describe_list;
+use crate::package::{Compression, MaintainerScript};
 
 /// Raised whenever the same description would give other bytes, also where a new release of a
 /// compressor does it. A test holds the bytes of one package against it.
@@ -85,40 +87,6 @@ impl Describe for Deb {
         describe_list(visitor, "lintian overrides", &self.lintian_overrides);
         visitor.field("compression", &self.compression.to_string());
         visitor.field("source date epoch", &self.source_date_epoch.to_string());
-    }
-}
-
-/// Numbered from 1, so that an explanation can tell two items apart.
-fn describe_list(visitor: &mut dyn Visitor, name: &str, items: &[String]) {
-    visitor.enter(name);
-    for (at, item) in items.iter().enumerate() {
-        visitor.field(&(at + 1).to_string(), item);
-    }
-    visitor.leave();
-}
-
-/// A script dpkg runs at a step of installation or removal (Debian policy 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MaintainerScript {
-    /// Before the files are unpacked.
-    PreInst,
-    /// After they are unpacked and the dependencies are configured.
-    PostInst,
-    /// Before the files are removed.
-    PreRm,
-    /// After they are removed.
-    PostRm,
-}
-
-impl MaintainerScript {
-    /// The name of the control file.
-    pub fn file_name(self) -> &'static str {
-        match self {
-            Self::PreInst => "preinst",
-            Self::PostInst => "postinst",
-            Self::PreRm => "prerm",
-            Self::PostRm => "postrm",
-        }
     }
 }
 

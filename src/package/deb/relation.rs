@@ -3,6 +3,7 @@ use std::fmt;
 use super::name::is_architecture;
 use super::{DebVersion, PackageName, Substvars};
 use crate::package::PackageError;
+use crate::package::constraint::constraint;
 
 /// A field that relates a package to others (Debian policy 7), in the order dpkg writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +75,8 @@ impl Relation {
     }
 
     fn clause(self, text: &str) -> Result<String, PackageError> {
-        let fault = |reason: String| PackageError::Relation { field: self, clause: text.to_owned(), reason };
+        let fault =
+            |reason: String| PackageError::Relation { field: self.field(), clause: text.to_owned(), reason };
         let alternatives = text
             .split('|')
             .map(|alternative| Target::parse(alternative.trim()))
@@ -142,15 +144,8 @@ fn parse_qualifier(text: &str) -> Result<String, String> {
 }
 
 fn parse_constraint(text: &str) -> Result<(&'static str, DebVersion), String> {
-    let inside = text
-        .strip_prefix('(')
-        .and_then(|text| text.strip_suffix(')'))
-        .ok_or_else(|| format!("expected `(operator version)` after the name, found '{text}'"))?;
-    let (operator, version) = ["<<", "<=", ">=", ">>", "="]
-        .into_iter()
-        .find_map(|operator| Some((operator, inside.trim().strip_prefix(operator)?)))
-        .ok_or_else(|| format!("expected one of << <= = >= >> before the version, found '{inside}'"))?;
-    let version = version.trim().parse().map_err(|error: PackageError| error.to_string())?;
+    let (operator, version) = constraint(text)?;
+    let version = version.parse().map_err(|error: PackageError| error.to_string())?;
     Ok((operator, version))
 }
 

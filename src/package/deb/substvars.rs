@@ -49,7 +49,7 @@ impl Substvars {
 
     fn expand_to(&self, field: Relation, text: &str, depth: usize) -> Result<String, PackageError> {
         let fault = |reason: &str| PackageError::Relation {
-            field,
+            field: field.field(),
             clause: text.to_owned(),
             reason: reason.to_owned(),
         };
@@ -71,7 +71,7 @@ impl Substvars {
 
     fn value(&self, field: Relation, name: &str) -> Result<&str, PackageError> {
         self.0.get(name).map(String::as_str).ok_or_else(|| PackageError::UnknownVariable {
-            field,
+            field: field.field(),
             name: name.to_owned(),
             defined: self.0.keys().cloned().collect::<Vec<_>>().join(", "),
         })

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Compression, Deb, Priority, Substvars};
-pub use crate::package::testing::{Bench, run, text_like, tool};
+use super::{Deb, Priority, Substvars};
+use crate::package::Compression;
+pub use crate::package::testing::{Bench, run, tool};
 use crate::store::{Entry, Tree};
 
 /// A package with nothing special about it.

@@ -1,22 +1,18 @@
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::thread;
 
 use md5::{Digest as _, Md5};
 
 use super::ar::ArWriter;
-use super::compress::Compressor;
-use super::layout::{Layout, Node, NodeKind};
 use super::tarball::TarWriter;
 use super::{Deb, Substvars};
-use crate::digest::{Digest, Hasher};
 use crate::package::PackageError;
+use crate::package::compress::Compressor;
+use crate::package::layout::{Layout, Node, NodeKind};
+use crate::package::object::{TempFile, hex, pack_object};
 use crate::store::{LocalStore, StoreError, Tree};
-
-type DataTar = TarWriter<Compressor<File>>;
 
 impl Deb {
     /// Writes the package to `out`: `payload`, whose paths are relative to `/` and whose bytes
@@ -121,8 +117,8 @@ impl Deb {
                     Some(hex(&Md5::digest(bytes)))
                 }
                 NodeKind::Object { digest, size } => {
-                    let place = (path, node.mode, *size);
-                    Some(pack_object(&mut tar, store, *digest, place)?)
+                    let pack = |object: &mut dyn Read| tar.file(path, node.mode, *size, object);
+                    Some(pack_object::<Md5>(store, *digest, pack)?)
                 }
             };
             if let Some(sum) = sum.filter(|_| !self.is_conffile(path)) {
@@ -146,19 +142,6 @@ struct ControlFile {
     text: String,
 }
 
-struct TempFile {
-    file: File,
-    size: u64,
-}
-
-impl TempFile {
-    fn rewound(mut file: File, room: &Path) -> Result<Self, StoreError> {
-        let size = file.stream_position().map_err(StoreError::io("write", room))?;
-        file.rewind().map_err(StoreError::io("read", room))?;
-        Ok(Self { file, size })
-    }
-}
-
 /// As dpkg-deb walks a tree: directory by directory, which packs better than the plain order of
 /// paths (`lib/`, `lib-x/`), and links last: while dpkg unpacks, none points at a file that is yet
 /// to come.
@@ -169,49 +152,4 @@ fn in_unpacking_order(layout: &Layout) -> Vec<(&str, &Node)> {
         (is_link, path.split('/').collect::<Vec<_>>())
     });
     all
-}
-
-/// Adds an object as a file, checks that it holds the bytes its digest promises, and gives
-/// their MD5.
-fn pack_object(
-    tar: &mut DataTar,
-    store: &LocalStore,
-    digest: Digest,
-    (path, mode, size): (&str, u32, u64),
-) -> Result<String, PackageError> {
-    let mut object = Sums::of(store.open_object(digest)?);
-    match tar.file(path, mode, size, &mut object) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(StoreError::Damaged(digest))?,
-        other => other.map_err(StoreError::io("pack", store.object_path(digest)))?,
-    }
-    match object.blake3.digest() == digest {
-        true => Ok(hex(&object.md5.finalize())),
-        false => Err(StoreError::Damaged(digest))?,
-    }
-}
-
-/// Sums up what is read through it.
-struct Sums<R> {
-    input: R,
-    md5: Md5,
-    blake3: Hasher,
-}
-
-impl<R> Sums<R> {
-    fn of(input: R) -> Self {
-        Self { input, md5: Md5::new(), blake3: Hasher::default() }
-    }
-}
-
-impl<R: Read> Read for Sums<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.input.read(buffer)?;
-        self.md5.update(&buffer[..length]);
-        self.blake3.write_all(&buffer[..length])?;
-        Ok(length)
-    }
-}
-
-pub(in crate::package) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

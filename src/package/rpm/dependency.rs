@@ -79,6 +79,40 @@ pub struct RpmDependency {
 }
 
 impl RpmDependency {
+    /// Any version of `name`.
+    pub(super) fn of(name: String) -> Self {
+        Self { name, version: None, pre: false }
+    }
+
+    /// Exactly this version of `name`.
+    pub(super) fn exactly(name: String, version: String) -> Self {
+        Self { version: Some((Comparison::Equal, version)), ..Self::of(name) }
+    }
+
+    /// A line of rpm's own generators: `name`, or `name operator version`.
+    pub(super) fn from_line(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [name] => Some(Self::of(name.to_owned())),
+            [name, operator, version] if !name.starts_with('(') => {
+                let comparison = Comparison::ALL.into_iter().find(|known| known.to_string() == operator)?;
+                let version = Some((comparison, version.to_owned()));
+                Some(Self { version, ..Self::of(name.to_owned()) })
+            }
+            [first, .., last] if first.starts_with('(') && last.ends_with(')') => {
+                Some(Self::of(words.join(" ")))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the header's flags say of it: the comparison, and that it comes first.
+    pub(super) fn flags(&self) -> DependencyFlags {
+        let comparison = self.version.as_ref().map(|(comparison, _)| comparison.flags());
+        let pre = if self.pre { DependencyFlags::SCRIPT_PRE } else { DependencyFlags::ANY };
+        comparison.unwrap_or(DependencyFlags::ANY) | pre
+    }
+
     pub(super) fn from_header(name: &str, flags: u32, version: &str) -> Self {
         let flags = DependencyFlags::from_bits_retain(flags);
         let pre = DependencyFlags::PREREQ | DependencyFlags::SCRIPT_PRE | DependencyFlags::SCRIPT_POST;
@@ -114,6 +148,18 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    const ALL: [Self; 5] = [Self::Less, Self::LessOrEqual, Self::Equal, Self::GreaterOrEqual, Self::Greater];
+
+    fn flags(self) -> DependencyFlags {
+        match self {
+            Self::Less => DependencyFlags::LESS,
+            Self::LessOrEqual => DependencyFlags::LE,
+            Self::Equal => DependencyFlags::EQUAL,
+            Self::GreaterOrEqual => DependencyFlags::GE,
+            Self::Greater => DependencyFlags::GREATER,
+        }
+    }
+
     fn from_flags(flags: DependencyFlags) -> Option<Self> {
         let of = |flag| flags.contains(flag);
         match (of(DependencyFlags::LESS), of(DependencyFlags::GREATER), of(DependencyFlags::EQUAL)) {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::frame::Front;
 use super::{RpmDependency, RpmRelation};
 use crate::package::PackageError;
-use crate::package::deb::hex;
+use crate::package::object::hex;
 
 /// What an index says of an rpm package, read from the package alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,8 @@ mod read;
 use std::collections::BTreeMap;
 
 use super::testing::{Bench, deb};
-use super::{Deb, MaintainerScript, Relation};
+use super::{Deb, Relation};
+use crate::package::MaintainerScript;
 use crate::store::Tree;
 
 /// A name longer than the 100 bytes of a tar header.

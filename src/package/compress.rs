@@ -21,16 +21,16 @@ const XZ_DECODER_MEMORY: u64 = 512 << 20;
 /// The largest window a zstd decoder may take, log2: that of level 22, 128 MiB.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// How the archives inside a package are compressed. The bytes do not depend on the number of
+/// How what is inside a package is compressed. The bytes do not depend on the number of
 /// threads that made them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Every dpkg reads it.
+    /// Every dpkg and rpm reads it.
     Xz {
         /// A preset of xz(1), 0 to 9.
         level: u32,
     },
-    /// dpkg reads it from 1.21.18 on (Debian 12); Ubuntu's does from 18.04 on.
+    /// dpkg reads it from 1.21.18 on (Debian 12), Ubuntu's from 18.04 on; rpm from 4.14 on (RHEL 8).
     Zstd {
         /// 1 to 22; dpkg-deb takes 19.
         level: u32,
@@ -40,7 +40,7 @@ pub enum Compression {
 }
 
 impl Default for Compression {
-    /// What dpkg-deb does on Debian.
+    /// What dpkg-deb does on Debian, and every rpm reads.
     fn default() -> Self {
         Self::Xz { level: 6 }
     }
@@ -189,7 +189,7 @@ pub(super) fn unpacker<'a>(ending: &str, input: impl Read + 'a) -> io::Result<Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::deb::testing::text_like;
+    use crate::package::testing::text_like;
 
     const ALL: [Compression; 4] = [
         Compression::Xz { level: 1 },
@@ -227,7 +227,7 @@ mod tests {
         let data = text_like(7 << 20);
         let file = tempfile::NamedTempFile::with_suffix(".xz").unwrap();
         std::fs::write(file.path(), compress(Compression::Xz { level: 1 }, 2, 8192, &data)).unwrap();
-        let listed = crate::package::deb::testing::tool("xz", "xz-utils")
+        let listed = crate::package::testing::tool("xz", "xz-utils")
             .args(["--robot", "--list", "--verbose"])
             .arg(file.path())
             .output()

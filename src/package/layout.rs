@@ -1,13 +1,21 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
-use super::docs::Written;
 use crate::digest::Digest;
 use crate::package::PackageError;
 use crate::store::{Kind, Tree};
 
 /// The mode of a directory that no tree names.
 const DIR_MODE: u32 = 0o755;
+
+/// A file of the package that comes from its description.
+pub(super) struct Written {
+    /// Relative to the root of the installed system.
+    pub path: String,
+    /// The field it comes from.
+    pub from: &'static str,
+    pub bytes: Vec<u8>,
+}
 
 /// Everything a package installs: sorted by path, every directory present, nothing below
 /// anything but a directory.
