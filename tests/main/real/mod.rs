@@ -6,3 +6,4 @@ mod first_light;
 mod formats;
 mod new_tag;
 mod project;
+mod tour;
