@@ -4,6 +4,5 @@
 mod arm64_light;
 mod first_light;
 mod formats;
-mod new_tag;
 mod project;
 mod tour;
