@@ -7,7 +7,6 @@ use std::process::Command;
 use super::first_light::lintian_finds_no_error;
 use super::project::Project;
 
-const ERLANG: &str = "erlang-cross[otp=27.3.4.1,distro=debian-12,arch=arm64]";
 const INSTALL: &str = "install[otp.major=27,distro=debian-12,arch=arm64]";
 const CLEAN: &str = "clean[distro=debian-12,arch=arm64]";
 
@@ -57,8 +56,7 @@ fn an_emulated_image_is_the_same_again(project: &Project) {
     let why: serde_json::Value = serde_json::from_str(why.trim()).unwrap();
     let key = why["key"].as_str().unwrap();
     project.forget(key);
-    let said = project.forge(&["run", CLEAN, "arch=arm64"]);
-    assert!(said.contains(&format!("same    {CLEAN}")), "{said}");
-    // What was built with it is known.
-    assert!(project.try_forge(&["plan", ERLANG, "arch=arm64", "--exit-code"]).status.success());
+    project.forge(&["run", CLEAN, "arch=arm64"]);
+    // What was tested on it is known: the image is the same to the byte.
+    assert!(project.try_forge(&["plan", INSTALL, "arch=arm64", "--exit-code"]).status.success());
 }
