@@ -32,8 +32,11 @@ fn the_example_is_built_published_and_then_there_is_nothing_to_do() {
         .filter(|name| name.ends_with(".deb") || name.ends_with(".rpm"))
         .collect();
     packages.sort();
-    let endings: Vec<&str> = packages.iter().map(|name| name.rsplit(['_', '-']).next().unwrap()).collect();
-    assert_eq!(endings, ["1.aarch64.rpm", "1.x86_64.rpm", "amd64.deb", "arm64.deb"], "{packages:?}");
+    let endings = ["-1.aarch64.rpm", "-1.x86_64.rpm", "-1_amd64.deb", "-1_arm64.deb"];
+    assert_eq!(packages.len(), endings.len(), "{packages:?}");
+    for (package, ending) in packages.iter().zip(endings) {
+        assert!(package.starts_with("tree") && package.ends_with(ending), "{packages:?}");
+    }
     rpm_knows_its_signature(&dir.path().join("public/rpm/arm64"));
 }
 
