@@ -17,6 +17,7 @@ pub mod package;
 pub mod plan;
 pub mod publish;
 pub mod runner;
+pub mod s3;
 pub mod store;
 pub mod ui;
 pub mod upstream;
