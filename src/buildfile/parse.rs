@@ -1,3 +1,4 @@
+mod bucket;
 mod command;
 mod files;
 mod index;
