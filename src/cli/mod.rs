@@ -8,6 +8,7 @@ mod key;
 mod log;
 mod lookup;
 mod plan;
+mod publish;
 mod run;
 mod update;
 mod why;
@@ -63,6 +64,7 @@ pub struct Global {
 enum Command {
     Plan(plan::Arguments),
     Run(run::Arguments),
+    Publish(publish::Arguments),
     Update(update::Arguments),
     Why(why::Arguments),
     Graph(graph::Arguments),
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
     let done = match &arguments.command {
         Command::Plan(arguments) => plan::run(global, arguments),
         Command::Run(arguments) => run::run(global, arguments),
+        Command::Publish(arguments) => publish::run(global, arguments),
         Command::Update(arguments) => update::run(global, arguments),
         Command::Why(arguments) => why::run(global, arguments),
         Command::Graph(arguments) => graph::run(global, arguments),

@@ -10,8 +10,10 @@ use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
 use crate::buildfile::Faults;
 use crate::execute::{Event, Executor, LastRun, Performer, RunReport, Settings, Supplies, unrunnable};
-use crate::graph::NodeId;
-use crate::plan::{LocalTrees, Plan, Planner, SavedPlan, effects};
+use crate::graph::{NodeId, Work};
+use crate::plan::{
+    Cause, Destination, LocalTrees, Plan, Planner, SavedPlan, Verdict, effects, input_digests,
+};
 use crate::runner::{PlatformEngine, RunnerKind, Runners};
 use crate::store::StatCache;
 use crate::ui::{self, EventsFile, Listener, Live, Plain};
@@ -43,6 +45,13 @@ pub struct Arguments {
     /// linux/arm64=tcp://builder:2376. May be given for several platforms.
     #[arg(long = "engine", value_name = "PLATFORM=ADDRESS", env = "FORGE_ENGINES", value_parser = engines)]
     engines: Vec<Vec<PlatformEngine>>,
+    /// How often a publish that lost to another one is tried again, from what is live then.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    publish_retries: u32,
+    /// Print every request that publishing would make of an S3 service, and write nothing. What is to be
+    /// published has to be built.
+    #[arg(long, conflicts_with_all = ["plan", "failed", "events"])]
+    dry_run: bool,
     /// A directory with archives that were fetched by other means.
     #[arg(long, value_name = "DIR")]
     distdir: Option<PathBuf>,
@@ -59,7 +68,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let workspace = Workspace::open(global, &words)?;
     let goals = goals(&workspace, arguments, &words)?;
     workspace.require_locked(&goals)?;
-    workspace.keep_additions()?;
+    if !arguments.dry_run {
+        workspace.keep_additions()?;
+    }
     let stats = StatCache::load(&workspace.store);
     let files = LocalTrees::new(&stats);
     let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
@@ -70,6 +81,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         let now = SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects);
         saved.check(&now)?;
     }
+    if arguments.dry_run {
+        return rehearse(&planner, &plan);
+    }
     if plan.is_idle() {
         tell_idle(arguments, &plan)?;
         eprintln!("nothing to do: {} nodes known", plan.steps.len());
@@ -77,6 +91,34 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     }
     let code = execute(&workspace, arguments, &planner, &plan)?;
     workspace.remember(stats);
+    Ok(code)
+}
+
+/// Tells what publishing would ask of services. It is the publish itself, with its writes noted down.
+fn rehearse(planner: &Planner<'_>, plan: &Plan) -> Result<u8, CommandError> {
+    let mut code = exit::OK;
+    for step in &plan.steps {
+        let node = planner.graph.node(step.node);
+        let Work::Publish(work) = &node.work else { continue };
+        match &step.verdict {
+            Verdict::Hit => eprintln!("{}: nothing to do", node.name),
+            Verdict::Run(Cause::Destination(_)) => {
+                let outputs = |id| plan.step(id).and_then(|step| step.outputs.as_ref());
+                let inputs = input_digests(node, planner.files, outputs)?;
+                match Destination::new(work).rehearse(&inputs, planner.store)? {
+                    Some(requests) => requests.iter().for_each(|request| println!("{request}")),
+                    None => eprintln!("{}: a directory is asked for nothing", node.name),
+                }
+            }
+            Verdict::Run(_) | Verdict::Unknown(_) | Verdict::FailedBefore(_) => {
+                eprintln!(
+                    "{}: what it publishes is not built yet; run the index that it publishes first",
+                    node.name
+                );
+                code = exit::SOMETHING_TO_DO;
+            }
+        }
+    }
     Ok(code)
 }
 
@@ -117,7 +159,11 @@ fn execute(
         }
         runners.sweep(&workspace.store).await?;
         workspace.store.sweep()?;
-        let supplies = Supplies { distdir: arguments.distdir.clone(), ..Supplies::default() };
+        let supplies = Supplies {
+            distdir: arguments.distdir.clone(),
+            publish_retries: arguments.publish_retries,
+            ..Supplies::default()
+        };
         let performer = Performer { runners, store: workspace.store.clone(), supplies: Arc::new(supplies) };
         let executor = Executor {
             planner,

@@ -8,13 +8,9 @@ use tokio::sync::{mpsc, watch};
 use super::Event;
 use super::done::{Done, Failure};
 use crate::digest::Digest;
-use crate::graph::{
-    ArchiveSource, BootstrapImage, CommitSource, Node, PackageWork, PublishWork, Signer, Work,
-};
+use crate::graph::{ArchiveSource, BootstrapImage, CommitSource, Node, PackageWork, Signer, Work};
 use crate::keys::{KeySource, SigningKeys, signing_time};
 use crate::package::{Deb, Package, Rpm, RpmGenerated, Substvars};
-use crate::plan::Destination;
-use crate::publish::Progress;
 use crate::store::{Entry, Kind, LocalStore, Tree};
 use crate::upstream::{self, AptError, BuildProgress, Expected, Git, Mirrors};
 
@@ -25,6 +21,8 @@ pub struct Supplies {
     pub distdir: Option<PathBuf>,
     /// The archive that apt is configured with, looked up when the first node needs it.
     pub mirrors: OnceLock<Mirrors>,
+    /// How often a publish that lost to another one is tried again, from what is live then.
+    pub publish_retries: u32,
 }
 
 impl Supplies {
@@ -77,7 +75,7 @@ impl Builtin {
         [(name.to_owned(), tree)].into()
     }
 
-    fn progress(&self, text: String) {
+    pub(super) fn progress(&self, text: String) {
         let _ = self.events.send(Event::NodeProgress { node: self.node.name.clone(), text });
     }
 
@@ -230,29 +228,6 @@ impl Builtin {
             _ => Err(Failure::action(format!("expected one file, and there are {}", tree.files().count()))),
         }
     }
-
-    fn publish(&self, work: &PublishWork) -> Result<BTreeMap<String, Digest>, Failure> {
-        let destination = Destination::new(work);
-        let keys = destination.keys().map_err(Failure::action)?;
-        let repositories = destination.repositories(&self.inputs, &self.store).map_err(Failure::action)?;
-        let mut progress = |progress: Progress<'_>| match progress {
-            Progress::Waiting { prefix } => self.progress(format!("{prefix}: another publisher is at it")),
-            Progress::Package { prefix, done, total, .. } => {
-                self.progress(format!("{prefix}: {done} of {total} packages"));
-            }
-            Progress::Committed { prefix, id } => self.progress(format!("{prefix}: generation {id} is live")),
-            Progress::Uncollected { path, error } => {
-                let text =
-                    format!("{} is past its retention and could not be removed: {error}", path.display());
-                let _ = self.events.send(Event::Notice { text });
-            }
-        };
-        destination
-            .target()
-            .publish(&repositories, Some(&keys), signing_time(), &self.store, &mut progress)
-            .map_err(Failure::action)?;
-        Ok(BTreeMap::new())
-    }
 }
 
 /// The key that a package is signed by, if it still is the one that the action names.
@@ -281,6 +256,6 @@ fn placed(tree: &Tree, path: &str, to: &str) -> Result<Vec<Entry>, String> {
     Ok(below.entries().iter().map(|entry| Entry { path: under(&entry.path), ..entry.clone() }).collect())
 }
 
-fn mebibytes(bytes: u64) -> f64 {
+pub(super) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

@@ -9,6 +9,7 @@ mod key;
 mod last_run;
 mod perform;
 mod platforms;
+mod publish;
 mod run;
 mod schedule;
 mod state;

@@ -32,7 +32,7 @@ impl<'a> Builder<'a> {
         }
         let requires = self.gathered(&publish.requires, &cell, joins);
         let work = Work::Publish(Box::new(PublishWork {
-            to: self.buildfile.dir.join(&publish.to),
+            to: publish.to.below(&self.buildfile.dir),
             repositories,
             keys: self.keys_of(&publish.keys),
             retention_days: publish.retention_days,

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use crate::buildfile::{Key, Retention};
+use crate::buildfile::{Key, Retention, Site};
 use crate::digest::Digest;
 use crate::index::{AptIndex, RpmIndex, Settings};
 use crate::keys::Certificate;
@@ -257,8 +256,8 @@ pub struct RpmIndexWork {
 /// Repositories to be published.
 #[derive(Clone, Debug)]
 pub struct PublishWork {
-    /// The directory, absolute; where it is does not change what is published.
-    pub to: PathBuf,
+    /// Where they go; it does not change what is published.
+    pub to: Site,
     /// What is published of each input, which is the catalog of an index.
     pub repositories: Vec<Publication>,
     /// Keys to sign with.

@@ -42,10 +42,7 @@ impl Settings {
 
     /// The order of the versions of its packages.
     pub fn order(&self) -> VersionOrder {
-        match self {
-            Self::Apt(_) => apt::compare_versions,
-            Self::Rpm(_) => rpm::compare_versions,
-        }
+        self.kind().order()
     }
 
     /// Where the file of a package is, below the repository's root; none if it has no place there.
@@ -82,6 +79,16 @@ impl Settings {
                 let packages = packages.iter().map(indexed).collect::<Result<Vec<_>, _>>()?;
                 rpm::build(index, &packages, updateinfo, date, store)
             }
+        }
+    }
+}
+
+impl RepositoryKind {
+    /// The order of the versions of its packages.
+    pub fn order(self) -> VersionOrder {
+        match self {
+            Self::Apt => apt::compare_versions,
+            Self::Rpm => rpm::compare_versions,
         }
     }
 }

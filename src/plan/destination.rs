@@ -5,24 +5,24 @@ use crate::digest::Digest;
 use crate::graph::{Publication, PublishWork};
 use crate::index::{Label, read_catalog, updateinfo_of};
 use crate::keys::{KeySource, SigningKeys, signing_time};
-use crate::publish::{DirectoryTarget, Effect, PublishError, Repository};
+use crate::publish::{Effect, Outcome, Progress, PublishError, Repository, Request, Target};
 use crate::store::LocalStore;
 
 /// What a publishing node wants to be there, beside what is there.
 pub struct Destination<'a> {
     work: &'a PublishWork,
-    target: DirectoryTarget,
+    target: Target,
 }
 
 impl<'a> Destination<'a> {
     /// Of a node's work.
     pub fn new(work: &'a PublishWork) -> Self {
         let retention = Duration::from_secs(work.retention_days * 86_400);
-        Self { work, target: DirectoryTarget::new(&work.to).with_retention(retention) }
+        Self { work, target: Target::new(&work.to, retention) }
     }
 
     /// Where it is.
-    pub fn target(&self) -> &DirectoryTarget {
+    pub fn target(&self) -> &Target {
         &self.target
     }
 
@@ -66,6 +66,38 @@ impl<'a> Destination<'a> {
         Ok(None)
     }
 
+    /// The requests that publishing would make of a service; `None` for a directory, which needs none.
+    pub fn rehearse(
+        &self,
+        catalogs: &[Digest],
+        store: &LocalStore,
+    ) -> Result<Option<Vec<Request>>, PublishError> {
+        let (keys, repositories) = (self.keys()?, self.repositories(catalogs, store)?);
+        self.target.rehearse(&repositories, Some(&keys), signing_time(), store)
+    }
+
+    /// Makes the generation `id` of the repository below `prefix` the newest one again. `None` if the node
+    /// publishes nothing there.
+    pub fn roll_back(
+        &self,
+        prefix: &str,
+        id: &str,
+        store: &LocalStore,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<Outcome>, PublishError> {
+        let publication = self.work.repositories.iter().find(|one| one.prefix == prefix);
+        let Some(publication) = publication else { return Ok(None) };
+        let repository = self.target.earlier(repository(publication), id, store)?;
+        let outcomes =
+            self.target.publish(&[repository], Some(&self.keys()?), signing_time(), store, progress)?;
+        Ok(outcomes.into_iter().next())
+    }
+
+    /// Below which prefixes there are repositories.
+    pub fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.work.repositories.iter().map(|publication| publication.prefix.as_str())
+    }
+
     /// What publishing these packages below one of the prefixes would change.
     pub fn forecast(
         &self,
@@ -78,5 +110,14 @@ impl<'a> Destination<'a> {
 
 fn repository(publication: &Publication) -> Repository {
     let Publication { prefix, index, url, keep } = publication.clone();
-    Repository { prefix, index, url, keep, packages: Vec::new(), updateinfo: None, expected: None }
+    Repository {
+        prefix,
+        index,
+        url,
+        keep,
+        packages: Vec::new(),
+        updateinfo: None,
+        instead: None,
+        expected: None,
+    }
 }

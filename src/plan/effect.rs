@@ -39,7 +39,7 @@ pub fn effects(graph: &Graph, plan: &Plan) -> Result<Vec<RepositoryEffect>, Plan
                 package.or_else(|| root_cause(graph, plan, node))
             };
             effect.suites.iter_mut().for_each(|suite| add_causes(suite, &cause));
-            let repository = publish.to.join(&publication.prefix).display().to_string();
+            let repository = destination.target().place_of(&publication.prefix);
             effects.push(RepositoryEffect { repository, effect });
         }
     }

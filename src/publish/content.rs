@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use super::directory::Repository;
+use super::draft::Seal;
 use super::keep::dropped;
-use super::{Effect, Generation, PublishError, PublishedPackage};
+use super::{Effect, Generation, PublishError, PublishedPackage, Repository};
 use crate::digest::{Describe, Digest, Visitor, key_of};
 use crate::index::{AptIndex, CatalogEntry, Holds, Label, RepositoryKind, Settings, Suite};
+use crate::keys::SigningKeys;
 
 /// What a repository is to hold: the packages of an index, and what stays of those that are live.
 pub(super) struct Content {
@@ -22,12 +22,12 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Puts the packages of `repository` beside what is live in `dir`. Errors:
+    /// Puts the packages of `repository` beside what is live at `place`. Errors:
     /// [`PublishError::Identity`] and [`PublishError::PoolConflict`].
     pub fn merge(
         live: Option<&Generation>,
         repository: &Repository,
-        dir: &Path,
+        place: &str,
         now: u64,
     ) -> Result<Self, PublishError> {
         let wanted = repository.packages.iter().map(|package| package.label.clone()).collect();
@@ -41,7 +41,7 @@ impl Content {
             let path = index.path(label).unwrap_or_default();
             let (entry, since) = match (known.get(label), brought.get(label)) {
                 (Some(live), Some(new)) if live.entry.sha256 != new.sha256 => {
-                    return Err(PublishError::PoolConflict { path: dir.join(&live.path) });
+                    return Err(PublishError::pool_conflict(place, &live.path));
                 }
                 (Some(live), _) => (&live.entry, live.since),
                 (None, Some(new)) => (*new, now),
@@ -56,6 +56,37 @@ impl Content {
     /// The key of the content: where it agrees, there is nothing to publish.
     pub fn digest(&self) -> Digest {
         key_of(self)
+    }
+}
+
+impl Content {
+    /// What is live, if it is what the repository should be, signed by the same keys.
+    pub fn current<'a>(
+        &self,
+        live: Option<&'a Generation>,
+        keys: Option<&SigningKeys>,
+    ) -> Result<Option<&'a Generation>, PublishError> {
+        let (digest, seal) = (self.digest(), Seal::of(keys)?);
+        Ok(live.filter(|live| live.content == digest && Seal::from(*live) == seal))
+    }
+
+    /// Why there is something to publish at `place`; `None` if publishing would change nothing.
+    pub fn difference(
+        &self,
+        live: Option<&Generation>,
+        keys: Option<&SigningKeys>,
+        place: &str,
+    ) -> Result<Option<String>, PublishError> {
+        let Some(live) = live else { return Ok(Some(format!("nothing is published at {place}"))) };
+        let [added, replaced, dropped, _] = self.effect.counts();
+        Ok(match Seal::of(keys)? == Seal::from(live) {
+            _ if !self.effect.is_empty() => {
+                Some(format!("{place}: {} packages come, {dropped} go", added + replaced))
+            }
+            _ if live.content != self.digest() => Some(format!("the settings of {place} differ")),
+            false => Some(format!("{place} is signed by other keys")),
+            true => None,
+        })
     }
 }
 
@@ -89,13 +120,20 @@ impl Merged {
         wanted: &BTreeSet<Label>,
         now: u64,
     ) -> Result<Self, PublishError> {
-        let Repository { prefix, index, keep, url, .. } = repository;
+        let Repository { prefix, index, keep, url, instead, .. } = repository;
         check_identity(prefix, live, index)?;
         if index.kind() == RepositoryKind::Rpm && url.is_none() {
             return Err(PublishError::NoUrl(prefix.clone()));
         }
         let before = live.map_or(&[][..], |live| &live.packages);
-        let dropped = dropped(before, wanted, *keep, index.order(), now);
+        let dropped = match instead {
+            None => dropped(before, wanted, *keep, index.order(), now),
+            Some(reason) => {
+                let others =
+                    before.iter().map(PublishedPackage::label).filter(|label| !wanted.contains(*label));
+                others.map(|label| (label.clone(), reason.clone())).collect()
+            }
+        };
         let stays = before.iter().map(PublishedPackage::label).filter(|label| !dropped.contains_key(label));
         let own: BTreeSet<Label> = stays.chain(wanted).cloned().collect();
         let index = match index {

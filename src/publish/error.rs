@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::index::{IndexError, RepositoryKind};
 use crate::keys::KeyError;
+use crate::s3::S3Error;
 use crate::store::StoreError;
 
 /// Names that a repository has inside it.
@@ -20,6 +21,30 @@ pub enum PublishError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The service that has the bucket did not do what it was asked.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+    /// Two publishers at once could both win there.
+    #[error(
+        "nothing is published to {place}: {reason}, so two publishers at once could not be told apart; \
+         publish to a service that heeds conditions on writes, or to a directory that is copied there"
+    )]
+    Unfit {
+        /// The part of the bucket.
+        place: String,
+        /// What the service does not do.
+        reason: &'static str,
+    },
+    /// No such generation can be gone back to.
+    #[error("'{prefix}' has no earlier generation '{id}'; it has: {}", known.join(", "))]
+    NoGeneration {
+        /// The repository.
+        prefix: String,
+        /// The generation that was asked for.
+        id: String,
+        /// Those that are retained.
+        known: Vec<String>,
     },
     /// The store could not give an object.
     #[error(transparent)]
@@ -44,12 +69,12 @@ pub enum PublishError {
     },
     /// A package file is there already, with other bytes.
     #[error(
-        "{} is already published with other bytes; clients may hold it, so it never changes: \
-         raise the package's iteration", path.display()
+        "{path} is already published with other bytes; clients may hold it, so it never changes: \
+         raise the package's iteration"
     )]
     PoolConflict {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the object.
+        path: String,
     },
     /// Clients would refuse the change.
     #[error(
@@ -67,18 +92,18 @@ pub enum PublishError {
         after: String,
     },
     /// Something that forge did not write is in the way.
-    #[error("{} is not of forge's making; expected {expected}: move it away first", path.display())]
+    #[error("{path} is not of forge's making; expected {expected}: move it away first")]
     Foreign {
         /// What is in the way.
-        path: PathBuf,
+        path: String,
         /// What should be there.
         expected: &'static str,
     },
     /// The state of the live generation cannot be read.
-    #[error("the state of the published generation in {} cannot be read: {reason}", path.display())]
+    #[error("the state of the published generation in {path} cannot be read: {reason}")]
     State {
-        /// The state file.
-        path: PathBuf,
+        /// The state file, or the object.
+        path: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -120,6 +145,11 @@ impl PublishError {
     pub(super) fn io(doing: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { doing, path, source }
+    }
+
+    /// A package file that is to be published at `place` with other bytes than it is there.
+    pub(super) fn pool_conflict(place: &str, path: &str) -> Self {
+        Self::PoolConflict { path: format!("{place}/{path}") }
     }
 
     /// The disk is full or a quota is used up.

@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,9 @@ pub struct Generation {
     pub aliases: BTreeMap<String, String>,
     /// What the other suites hold.
     pub packages: Vec<PublishedPackage>,
+    /// The advisories of an rpm repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updateinfo: Option<Digest>,
     /// Its files that are named by digest, below what its link leads to. Those that its own
     /// metadata lists have no time; the others are kept for clients with older metadata, which was
     /// live until that time.
@@ -69,15 +73,14 @@ impl Generation {
         live.map_or(now, |live| now.max(live.date + 1))
     }
 
-    /// A generation that nobody has seen yet; it replaces `live` at `now`.
+    /// A generation with this date that nobody has seen yet; it replaces `live` at `now`.
     pub(super) fn after(
         live: Option<&Self>,
         content: &Content,
         own_by_hash: impl Iterator<Item = String>,
-        now: u64,
+        (now, date): (u64, u64),
         retention: u64,
     ) -> Self {
-        let date = Self::next_date(live, now);
         let lives_on = |until: u64| now.saturating_sub(until) <= retention;
         let (mut by_hash, mut earlier) = (BTreeMap::new(), BTreeMap::new());
         if let Some(live) = live {
@@ -106,6 +109,7 @@ impl Generation {
             label,
             aliases: aliases(&content.index),
             packages: content.packages.clone(),
+            updateinfo: content.updateinfo,
             by_hash,
             subscriptions: Vec::new(),
             earlier,
@@ -118,6 +122,16 @@ impl Generation {
         seen(&own, &self.aliases)
     }
 
+    /// What its indices are made from: the records of its packages, and its advisories.
+    pub(super) fn records(&self) -> BTreeSet<Digest> {
+        self.packages.iter().map(|package| package.entry.record).chain(self.updateinfo).collect()
+    }
+
+    /// Where each of its package files is, with its object.
+    pub(super) fn pool(&self) -> BTreeMap<&str, Digest> {
+        self.packages.iter().map(|package| (package.path.as_str(), package.entry.object)).collect()
+    }
+
     /// Reads a state file; the error is the reason for people.
     pub(super) fn from_json(bytes: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
@@ -125,15 +139,19 @@ impl Generation {
             format: u32,
         }
         let Format { format } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if format != FORMAT {
-            let advice = match format > FORMAT {
-                true => "use a newer forge",
-                false => "move what an earlier forge published away, or publish below another prefix",
-            };
-            return Err(format!("its format is {format}, this forge knows {FORMAT}; {advice}"));
-        }
+        check_format(format)?;
         serde_json::from_slice(bytes).map_err(|error| error.to_string())
     }
+}
+
+/// Whether this forge reads a generation of that format; the error is the reason for people.
+pub(super) fn check_format(format: u32) -> Result<(), String> {
+    let advice = match format.cmp(&FORMAT) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Greater => "use a newer forge",
+        Ordering::Less => "move what an earlier forge published away, or publish below another prefix",
+    };
+    Err(format!("its format is {format}, this forge knows {FORMAT}; {advice}"))
 }
 
 /// `20261122T170000Z`
@@ -156,7 +174,8 @@ mod tests {
         let index = AptIndex { description: path.to_owned(), ..fixture::index(Vec::new()) };
         let (index, effect) = (Settings::Apt(index), Effect::default());
         let content = Content { index, url: None, updateinfo: None, packages: Vec::new(), effect };
-        Generation::after(live, &content, std::iter::once(path.to_owned()), now, 100)
+        let date = Generation::next_date(live, now);
+        Generation::after(live, &content, std::iter::once(path.to_owned()), (now, date), 100)
     }
 
     #[test]

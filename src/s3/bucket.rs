@@ -320,6 +320,13 @@ impl Bucket {
     }
 }
 
+impl Etag {
+    /// A tag as a service writes it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
 impl Condition {
     /// The values of `If-None-Match` and `If-Match`.
     pub(super) fn headers(&self) -> (Option<String>, Option<String>) {

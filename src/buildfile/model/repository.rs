@@ -1,9 +1,10 @@
 //! Repositories: what is gathered, kept and published, and the keys that sign it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Dimension, Reference};
 use crate::buildfile::{Span, Template};
+use crate::s3::Location;
 
 /// A repository's metadata.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,8 +82,8 @@ pub struct Retention {
 /// Puts repositories where clients find them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publish {
-    /// A directory, relative to the Buildfile.
-    pub to: PathBuf,
+    /// Where they go.
+    pub to: Site,
     /// Which repositories, and below which prefix (by the index's cell).
     pub repositories: Vec<(Reference, Template)>,
     /// Keys to sign with.
@@ -91,8 +92,31 @@ pub struct Publish {
     pub requires: Vec<Reference>,
     /// For how many days an index that was live stays readable.
     pub retention_days: u64,
-    /// Where clients find the directory, without a slash at the end.
+    /// Where clients find the site, without a slash at the end.
     pub url: Option<String>,
+}
+
+/// Where repositories are put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// Below a directory, relative to the Buildfile.
+    Directory(PathBuf),
+    /// In a part of a bucket.
+    Bucket(Location),
+}
+
+impl Site {
+    /// The same, relative files being below `dir`.
+    pub fn below(&self, dir: &Path) -> Self {
+        match self {
+            Self::Directory(path) => Self::Directory(dir.join(path)),
+            Self::Bucket(location) => {
+                let mut location = location.clone();
+                location.service.ca = location.service.ca.map(|ca| dir.join(ca));
+                Self::Bucket(location)
+            }
+        }
+    }
 }
 
 /// An OpenPGP key that signs.
@@ -115,7 +139,7 @@ pub enum KeySource {
 
 impl Key {
     /// The same, a relative file being below `dir`.
-    pub fn below(&self, dir: &std::path::Path) -> Self {
+    pub fn below(&self, dir: &Path) -> Self {
         let source = match &self.source {
             KeySource::File(path) => KeySource::File(dir.join(path)),
             KeySource::Env(name) => KeySource::Env(name.clone()),

@@ -4,18 +4,20 @@ use std::path::PathBuf;
 
 use super::super::reader::{Reader, Text};
 use super::reference::{reference, references};
-use super::{constant, names, over, target};
-use crate::buildfile::{Body, Diagnostic, Publish, Reference, Target, Template};
+use super::{bucket, constant, names, over, target};
+use crate::buildfile::{Body, Diagnostic, Publish, Reference, Site, Span, Target, Template};
+use crate::s3::Service;
 
-const PUBLISH: [&str; 5] = ["index", "requires", "retention", "sign", "url"];
+const PUBLISH: [&str; 6] = ["index", "requires", "retention", "s3", "sign", "url"];
 
 pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
     let name = names::name(&mut reader);
     let over = over(&mut reader);
     let to = reader.required_property("to");
     let span = reader.span();
+    let mut service = None;
     let mut publish = Publish {
-        to: to.map(|to| PathBuf::from(to.value)).unwrap_or_default(),
+        to: Site::Directory(PathBuf::new()),
         repositories: Vec::new(),
         keys: Vec::new(),
         requires: Vec::new(),
@@ -31,10 +33,12 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
                 publish.retention_days = child.number("days").unwrap_or(publish.retention_days);
                 child.finish();
             }
+            "s3" => service = Some((child.span(), bucket::service(child))),
             "url" => publish.url = url(child).or(publish.url),
             _ => child.unknown(&PUBLISH),
         }
     }
+    publish.to = to.and_then(|to| site(&reader, to, service)).unwrap_or(publish.to);
     let has = |name: &str| reader.node().iter_children().any(|child| child.name().value() == name);
     if !has("index") {
         let help = "add for example: index \"apt\" at=\"apt/{otp.major}\"";
@@ -48,7 +52,21 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
     target(name?, over, Vec::new(), Body::Publish(Box::new(publish)))
 }
 
-/// Where clients find the directory, without a slash at the end.
+/// Where repositories go: a directory, or a place in a bucket.
+fn site(reader: &Reader<'_>, to: Text, service: Option<(Span, Service)>) -> Option<Site> {
+    if bucket::is_bucket(&to.value) {
+        let service = service.map(|(_, service)| service).unwrap_or_default();
+        return bucket::location(reader, &to, service).map(Site::Bucket);
+    }
+    if let Some((span, _)) = service {
+        let message = "a service is named, and repositories go to a directory";
+        let help = "write for example: to=\"s3://bucket/prefix\", or drop the node";
+        reader.push(Diagnostic::error(&span, message, "which has no use here").help(help));
+    }
+    Some(Site::Directory(PathBuf::from(to.value)))
+}
+
+/// Where clients find the site, without a slash at the end.
 fn url(mut reader: Reader<'_>) -> Option<String> {
     let text = reader.required("where clients find it");
     let is_url = |text: &Text| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::support::{Apt, NOW, Server, World, check_whole, listing, load_key, new_key};
 use crate::index::apt::fixture::{alias, index, run, suite};
 use crate::index::{AptIndex, IndexCompression};
-use crate::publish::{Effect, Outcome, PublishError, Repository};
+use crate::publish::{DirectoryTarget, Effect, Outcome, PublishError, Repository};
 
 #[test]
 fn apt_updates_downloads_and_verifies_from_a_directory() {
@@ -359,7 +359,7 @@ fn without_keys_there_is_a_release_and_no_signature() {
     let world = World::new();
     let debs = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
     let repository = world.repository("", &index(vec![suite("x")]), &debs);
-    let target = world.target.clone().with_retention(Duration::ZERO);
+    let target = DirectoryTarget::new(world.site()).with_retention(Duration::ZERO);
     target.publish(&[repository], None, NOW, &world.fixture.store, &mut |_| {}).unwrap();
     let suite = world.site().join("dists/x");
     assert!(suite.join("Release").exists());

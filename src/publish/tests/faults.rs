@@ -121,6 +121,7 @@ fn publisher_process() {
         keep: KEEP,
         packages,
         updateinfo: None,
+        instead: None,
         expected: Some(expected.into()),
     };
     let target = DirectoryTarget::new(site);

@@ -15,7 +15,7 @@ use crate::index::{
 };
 use crate::keys::SigningKeys;
 pub use crate::keys::testing::{NOW, gpgv, load_key, new_key, source};
-use crate::publish::{DirectoryTarget, Outcome, PublishError, Repository};
+use crate::publish::{DirectoryTarget, Outcome, PublishError, Repository, Target};
 
 /// Where clients find a repository, for tests without any.
 pub const URL: &str = "https://packages.example.org/site";
@@ -23,14 +23,14 @@ pub const URL: &str = "https://packages.example.org/site";
 /// A store, a target and a key.
 pub struct World {
     pub fixture: Fixture,
-    pub target: DirectoryTarget,
+    pub target: Target,
     pub keys: SigningKeys,
 }
 
 impl World {
     pub fn new() -> Self {
         let fixture = Fixture::new();
-        let target = DirectoryTarget::new(fixture.dir.path().join("site"));
+        let target = Target::Directory(DirectoryTarget::new(fixture.dir.path().join("site")));
         let keys = load_key(fixture.dir.path(), "key.asc", &new_key());
         Self { fixture, target, keys }
     }
@@ -53,6 +53,7 @@ impl World {
             keep: None,
             packages: self.catalog(packages),
             updateinfo: None,
+            instead: None,
             expected,
         }
     }

@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use super::PublishError;
 use crate::digest::{Digest, Hasher};
+use crate::publish::PublishError;
 use crate::store::{LocalStore, StoreError};
 
 pub(super) fn create_dirs(path: &Path) -> Result<(), PublishError> {

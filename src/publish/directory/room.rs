@@ -1,0 +1,383 @@
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::files::{self, copy_object, link_or_copy, replace_link, write_file};
+use crate::digest::Digest;
+use crate::index::RepositoryKind;
+use crate::keys::SigningKeys;
+use crate::publish::content::Content;
+use crate::publish::draft::{Basis, Body, Draft, Listed};
+use crate::publish::layout::Role;
+use crate::publish::{Generation, Progress, PublishError, Repository, draft};
+use crate::store::{LocalStore, StoreError};
+
+/// Where a generation keeps what its indices are made from, each under its digest.
+const RECORDS: &str = "records";
+
+/// Where one repository lives.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub prefix: String,
+    pub dir: PathBuf,
+}
+
+impl Place {
+    fn generations(&self) -> PathBuf {
+        self.dir.join(".generations")
+    }
+
+    fn generation(&self, id: &str) -> PathBuf {
+        self.generations().join(id)
+    }
+
+    /// Where files wait to be put in their place by one step.
+    fn incoming(&self) -> PathBuf {
+        self.generations().join("incoming")
+    }
+
+    /// The live generation, of either kind.
+    pub fn state(&self) -> Result<Option<Generation>, PublishError> {
+        for kind in RepositoryKind::ALL {
+            if let Some(live) = self.state_behind(&self.dir.join(kind.metadata()))? {
+                return Ok(Some(live));
+            }
+        }
+        Ok(None)
+    }
+
+    fn state_behind(&self, link: &Path) -> Result<Option<Generation>, PublishError> {
+        let foreign = || PublishError::Foreign {
+            path: link.display().to_string(),
+            expected: "a symbolic link into .generations, or nothing",
+        };
+        let target = match fs::read_link(link) {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(foreign()),
+            Err(error) => return Err(PublishError::io("read", link)(error)),
+        };
+        let id = target.strip_prefix(".generations").ok().and_then(Path::parent).and_then(Path::to_str);
+        let path = self.generation(id.ok_or_else(foreign)?).join("state.json");
+        let bytes = fs::read(&path).map_err(PublishError::io("read", &path))?;
+        let state = Generation::from_json(&bytes);
+        let fault = |reason| PublishError::State { path: path.display().to_string(), reason };
+        state.map(Some).map_err(fault)
+    }
+}
+
+/// The name of the list of a generation's files.
+const FILES: &str = "files.json";
+
+impl Place {
+    /// A generation that is not live any more; `None` if it is gone.
+    pub fn past(&self, id: &str) -> Result<Option<Generation>, PublishError> {
+        let path = self.generation(id).join("state.json");
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(PublishError::io("read", &path))?,
+        };
+        let fault = |reason| PublishError::State { path: path.display().to_string(), reason };
+        Generation::from_json(&bytes).map(Some).map_err(fault)
+    }
+
+    /// What the indices of a generation are made from, checked against its digest.
+    pub fn record(&self, id: &str, record: Digest) -> Result<Vec<u8>, PublishError> {
+        let path = self.generation(id).join(RECORDS).join(record.to_string());
+        let bytes = fs::read(&path).map_err(PublishError::io("read", &path))?;
+        match Digest::of(&bytes) == record {
+            true => Ok(bytes),
+            false => Err(StoreError::Damaged(record).into()),
+        }
+    }
+
+    /// The files of a generation, each with its place on the disk.
+    pub fn files(&self, generation: &Generation) -> Result<Vec<(PathBuf, Listed)>, PublishError> {
+        let path = self.generation(&generation.id).join(FILES);
+        let fault = |reason: String| PublishError::State { path: path.display().to_string(), reason };
+        let bytes =
+            fs::read(&path).map_err(|error| fault(format!("{error}; the next publish writes one")))?;
+        let files: Vec<Listed> = serde_json::from_slice(&bytes).map_err(|error| fault(error.to_string()))?;
+        let place = |file: Listed| match file.role {
+            Role::Package => (self.dir.join(&file.path), file),
+            _ => {
+                let below = generation.kind.in_generation(&file.path, &generation.id);
+                (self.generation(&generation.id).join(below), file)
+            }
+        };
+        Ok(files.into_iter().map(place).collect())
+    }
+}
+
+/// A repository that nobody else publishes while this exists.
+pub(super) struct Room {
+    pub place: Place,
+    pub live: Option<Generation>,
+    _lock: File,
+}
+
+impl Room {
+    /// Waits for whoever publishes now, and removes what killed publishers left.
+    pub fn enter(place: Place, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Self, PublishError> {
+        files::create_dirs(&place.generations())?;
+        let path = place.generations().join("lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = lock.map_err(PublishError::io("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                progress(Progress::Waiting { prefix: &place.prefix });
+                lock.lock().map_err(PublishError::io("lock", &path))?;
+            }
+            Err(TryLockError::Error(error)) => return Err(PublishError::io("lock", path)(error)),
+        }
+        let live = place.state()?;
+        Ok(Self { place, live, _lock: lock })
+    }
+
+    /// What is to be live.
+    pub fn content(&self, repository: &Repository, now: u64) -> Result<Content, PublishError> {
+        Content::merge(self.live.as_ref(), repository, &self.place.dir.display().to_string(), now)
+    }
+
+    /// Writes the package files and the whole generation beside the live one. Nobody sees it yet.
+    pub fn prepare(
+        self,
+        content: Content,
+        keys: Option<&SigningKeys>,
+        (now, retention): (u64, u64),
+        store: &LocalStore,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Prepared, PublishError> {
+        let live = self.live.as_ref();
+        let date = Generation::next_date(live, now);
+        let basis = Basis { live, prefix: &self.place.prefix, keys, now, date, retention, store };
+        let here = live.map(Generation::records).unwrap_or_default();
+        let records = |record: Digest| match here.contains(&record) {
+            true => self.place.record(live.map_or("", |live| live.id.as_str()), record),
+            false => Ok(store.get(record)?),
+        };
+        let draft = Draft::new(&content, &basis, &records)?;
+        self.remove_leftovers(&draft.generation)?;
+
+        let prepared = Prepared { draft, content, room: self, committed: false };
+        prepared.fill_pool(store, progress)?;
+        prepared.write_files(store)?;
+        prepared.keep_earlier()?;
+        prepared.write_records(store)?;
+        prepared.write_state()?;
+        files::flush_filesystem(&prepared.room.place.dir)?;
+        Ok(prepared)
+    }
+
+    /// A killed publisher left a generation that never was live, perhaps under the very same name.
+    fn remove_leftovers(&self, next: &Generation) -> Result<(), PublishError> {
+        let live = self.live.as_ref();
+        let known = |id: &str| live.is_some_and(|live| live.id == id || live.earlier.contains_key(id));
+        for path in self.directories()? {
+            let id = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if !known(id) || id == next.id {
+                files::remove_dir(&path)?;
+            }
+        }
+        files::create_dirs(&self.place.incoming())
+    }
+
+    /// Removes what killed publishers left, and generations that were live before `since`. Gives what it removed.
+    pub fn collect_before(&self, since: u64) -> Result<Vec<PathBuf>, PublishError> {
+        let Some(live) = &self.live else { return Ok(Vec::new()) };
+        let is_kept = |id: &str| id == live.id || live.earlier.get(id).is_some_and(|until| *until >= since);
+        let mut removed = self.directories()?;
+        removed.retain(|path| !is_kept(path.file_name().and_then(|name| name.to_str()).unwrap_or_default()));
+        removed.iter().try_for_each(|path| files::remove_dir(path))?;
+        Ok(removed)
+    }
+
+    fn directories(&self) -> Result<Vec<PathBuf>, PublishError> {
+        let room = self.place.generations();
+        let entries = fs::read_dir(&room).map_err(PublishError::io("list", &room))?;
+        let paths = entries.collect::<Result<Vec<_>, _>>().map_err(PublishError::io("list", &room))?;
+        Ok(paths.into_iter().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
+    }
+}
+
+/// A generation that waits to be committed; it is removed if it never is.
+pub(super) struct Prepared {
+    draft: Draft,
+    pub content: Content,
+    pub room: Room,
+    committed: bool,
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if !self.committed {
+            // What cannot be removed now is removed by the next publish.
+            let _ = files::remove_dir(&self.dir());
+            let _ = files::remove_dir(&self.room.place.incoming());
+        }
+    }
+}
+
+impl Prepared {
+    fn dir(&self) -> PathBuf {
+        self.room.place.generation(&self.generation().id)
+    }
+
+    /// What is to be live.
+    pub fn generation(&self) -> &Generation {
+        &self.draft.generation
+    }
+
+    fn kind(&self) -> RepositoryKind {
+        self.generation().kind
+    }
+
+    fn fill_pool(
+        &self,
+        store: &LocalStore,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), PublishError> {
+        let known = self.room.live.as_ref().map(Generation::pool).unwrap_or_default();
+        let places: HashMap<Digest, &str> = known.iter().map(|(path, object)| (*object, *path)).collect();
+        let files: Vec<_> = self.draft.with_role(Role::Package).collect();
+        for (at, file) in files.iter().enumerate() {
+            // What the live generation names was compared when it came.
+            let checked = known.get(file.path.as_str()) == Some(&file.object);
+            let elsewhere = places.get(&file.object).copied().filter(|_| !checked);
+            self.pool_file(file, checked, elsewhere, store)?;
+            let prefix = &self.room.place.prefix;
+            progress(Progress::Package { prefix, path: &file.path, done: at + 1, total: files.len() });
+        }
+        Ok(())
+    }
+
+    /// Creates a package file, or makes sure that the one there has the same bytes. Settings that
+    /// lay the pool out anew find it `elsewhere` in it, and perhaps no more in the store.
+    fn pool_file(
+        &self,
+        file: &draft::File,
+        checked: bool,
+        elsewhere: Option<&str>,
+        store: &LocalStore,
+    ) -> Result<(), PublishError> {
+        let draft::File { path, object, size, .. } = file;
+        let place = self.room.place.dir.join(path);
+        if fs::symlink_metadata(&place).is_err() {
+            let incoming = self.room.place.incoming().join(object.to_string());
+            match elsewhere {
+                Some(elsewhere) => link_or_copy(&self.room.place.dir.join(elsewhere), &incoming)?,
+                None => copy_object(store, *object, &incoming)?,
+            }
+            // Once it has its name it stays for ever, so its bytes come first.
+            files::flush_file(&incoming)?;
+            if files::create_only(&incoming, &place)? {
+                return Ok(());
+            }
+        }
+        let metadata = fs::symlink_metadata(&place).map_err(PublishError::io("read", &place))?;
+        let same =
+            metadata.is_file() && metadata.len() == *size && (checked || files::holds(&place, *object)?);
+        let conflict = || PublishError::pool_conflict(&self.room.place.dir.display().to_string(), path);
+        if same { Ok(()) } else { Err(conflict()) }
+    }
+
+    /// Everything of the generation that is no package.
+    fn write_files(&self, store: &LocalStore) -> Result<(), PublishError> {
+        let mut written: HashMap<Digest, PathBuf> = HashMap::new();
+        for file in self.draft.files.iter().filter(|file| file.role != Role::Package) {
+            let path = self.dir().join(self.kind().in_generation(&file.path, &self.generation().id));
+            match (&file.body, written.get(&file.object)) {
+                (Body::Bytes(bytes), _) => write_file(&path, bytes)?,
+                (Body::Object, Some(same)) => link_or_copy(same, &path)?,
+                (Body::Object, None) => {
+                    copy_object(store, file.object, &path)?;
+                    written.insert(file.object, path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What of earlier generations' metadata their clients may still ask for.
+    fn keep_earlier(&self) -> Result<(), PublishError> {
+        let Some(live) = &self.room.live else { return Ok(()) };
+        let live = self.room.place.generation(&live.id).join(self.kind().linked());
+        let own = self.dir().join(self.kind().linked());
+        let mut earlier = self.generation().by_hash.iter().filter(|(_, until)| until.is_some());
+        earlier.try_for_each(|(path, _)| link_or_copy(&live.join(path), &own.join(path)))
+    }
+
+    /// What the next publish makes the indices from.
+    fn write_records(&self, store: &LocalStore) -> Result<(), PublishError> {
+        let generation = |id: &str| self.room.place.generation(id).join(RECORDS);
+        let earlier = self.room.live.as_ref().map(|live| generation(&live.id));
+        let here: HashSet<Digest> =
+            self.room.live.as_ref().map(Generation::records).unwrap_or_default().into_iter().collect();
+        for record in self.generation().records() {
+            let name = record.to_string();
+            let path = generation(&self.generation().id).join(&name);
+            match earlier.as_ref().filter(|_| here.contains(&record)) {
+                Some(earlier) => link_or_copy(&earlier.join(name), &path)?,
+                None => copy_object(store, record, &path)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write_state(&self) -> Result<(), PublishError> {
+        let path = self.dir().join("state.json");
+        let json = serde_json::to_vec_pretty(self.generation())
+            .map_err(|error| PublishError::io("encode", &path)(error.into()))?;
+        write_file(&path, &json)?;
+        let path = self.dir().join(FILES);
+        let json = serde_json::to_vec(&self.draft.listed())
+            .map_err(|error| PublishError::io("encode", &path)(error.into()))?;
+        write_file(&path, &json)
+    }
+
+    /// One rename, and everyone sees the new generation.
+    pub fn commit(mut self) -> Result<Self, PublishError> {
+        let place = self.room.place.clone();
+        let staging = place.incoming().join("link");
+        let kind = self.kind();
+        // Through the link, these names follow the commit; before the first one they dangle.
+        let keys: &[&str] = if self.generation().keyring.is_some() { &["key.asc", "key.gpg"] } else { &[] };
+        let subscriptions = self.generation().subscriptions.iter().map(String::as_str);
+        let own = keys.iter().copied().chain(subscriptions);
+        let own = own.map(|name| (name, format!("{}/../{name}", kind.metadata())));
+        let followers = kind.followers().iter().map(|(name, target)| (*name, (*target).to_owned()));
+        for (name, target) in own.chain(followers) {
+            let link = place.dir.join(name);
+            if fs::read_link(&link).ok().as_deref() != Some(Path::new(&target)) {
+                replace_link(Path::new(&target), &link, &staging)?;
+            }
+        }
+        let target = Path::new(".generations").join(&self.generation().id).join(kind.linked());
+        replace_link(&target, &place.dir.join(kind.metadata()), &staging)?;
+        self.committed = true;
+        files::flush_dir(&place.dir)?;
+        Ok(self)
+    }
+
+    /// Removes generations that are past retention, and names that lead nowhere any more. The
+    /// commit stands, whatever happens here.
+    pub fn collect(&self, progress: &mut dyn FnMut(Progress<'_>)) {
+        let earlier = self.room.live.iter().flat_map(|live| &live.subscriptions);
+        for name in earlier.filter(|name| !self.generation().subscriptions.contains(name)) {
+            let _ = fs::remove_file(self.room.place.dir.join(name));
+        }
+        let keep = |path: &Path| {
+            let id = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            id == self.generation().id || self.generation().earlier.contains_key(id)
+        };
+        for path in self.room.directories().unwrap_or_default() {
+            if !keep(&path)
+                && let Err(error) = files::remove_dir(&path)
+            {
+                progress(Progress::Uncollected { path: &path, error: &error });
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+use super::bundle;
+use super::manifest::{Manifest, STATE, State, bundle_name};
+use super::remote::Remote;
+use crate::digest::Digest;
+use crate::publish::{Generation, PublishError};
+use crate::s3::Etag;
+use crate::store::{LocalStore, StoreError};
+
+/// What a repository's part of a bucket holds: all that a publish starts from.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    pub state: State,
+    /// By what the state object is replaced.
+    pub etag: Etag,
+    pub manifest: Manifest,
+}
+
+impl Live {
+    /// Reads the state object and the generation that it names; `None` where nothing was ever published.
+    pub fn read(remote: &Remote) -> Result<Option<Self>, PublishError> {
+        let Some((state, etag)) = read_state(remote)? else { return Ok(None) };
+        let manifest = read_manifest(remote, &state.generation)?;
+        let gone = || fault(remote, &Manifest::name(&state.generation), "it is not there".to_owned());
+        let manifest = manifest.ok_or_else(gone)?;
+        Ok(Some(Self { state, etag, manifest }))
+    }
+
+    pub fn generation(&self) -> &Generation {
+        &self.manifest.generation
+    }
+}
+
+pub(super) fn read_state(remote: &Remote) -> Result<Option<(State, Etag)>, PublishError> {
+    let Some(found) = remote.ask(|remote| async move { remote.get(STATE).await })? else { return Ok(None) };
+    let state = State::from_json(&found.bytes).map_err(|reason| fault(remote, STATE, reason))?;
+    Ok(Some((state, found.etag)))
+}
+
+/// The manifest of a generation; `None` if it is not there any more.
+pub(super) fn read_manifest(remote: &Remote, id: &str) -> Result<Option<Manifest>, PublishError> {
+    let name = Manifest::name(id);
+    let asked = name.clone();
+    let Some(found) = remote.ask(|remote| async move { remote.get(&asked).await })? else { return Ok(None) };
+    Manifest::from_bytes(&found.bytes).map(Some).map_err(|reason| fault(remote, &name, reason))
+}
+
+/// Those of several generations that are still there, in the order of their dates.
+pub(super) fn read_manifests(remote: &Remote, ids: Vec<String>) -> Result<Vec<Manifest>, PublishError> {
+    let mut manifests = Vec::new();
+    let mut faults = Vec::new();
+    remote.for_each(
+        ids,
+        |remote, id| async move {
+            let name = Manifest::name(&id);
+            Ok::<_, PublishError>(remote.get(&name).await?.map(|found| (name, found)))
+        },
+        |found| match found.map(|(name, found)| (name, Manifest::from_bytes(&found.bytes))) {
+            Some((_, Ok(manifest))) => manifests.push(manifest),
+            Some((name, Err(reason))) => faults.push(fault(remote, &name, reason)),
+            None => {}
+        },
+    )?;
+    manifests.sort_by_key(|manifest| manifest.generation.date);
+    faults.pop().map_or(Ok(manifests), Err)
+}
+
+/// Puts what the indices of a generation are made from into the store, as far as it is missing there.
+pub(super) fn fetch_records(
+    remote: &Remote,
+    manifest: &Manifest,
+    store: &LocalStore,
+) -> Result<(), PublishError> {
+    if manifest.generation.records().iter().all(|record| store.contains(*record)) {
+        return Ok(());
+    }
+    for (_, bytes) in read_bundles(remote, &manifest.records)? {
+        store.put(&bytes)?;
+    }
+    Ok(())
+}
+
+/// All objects of these bundles.
+pub(super) fn read_bundles(
+    remote: &Remote,
+    bundles: &[Digest],
+) -> Result<Vec<(Digest, Vec<u8>)>, PublishError> {
+    let mut archives = Vec::new();
+    remote.for_each(
+        bundles.to_vec(),
+        |remote, bundle| async move {
+            Ok::<_, PublishError>((bundle, remote.get(&bundle_name(bundle)).await?))
+        },
+        |archive| archives.push(archive),
+    )?;
+    let mut objects = Vec::new();
+    for (bundle, found) in archives {
+        let name = bundle_name(bundle);
+        let found = found.ok_or_else(|| fault(remote, &name, "it is not there".to_owned()))?;
+        if Digest::of(&found.bytes) != bundle {
+            return Err(StoreError::Damaged(bundle).into());
+        }
+        objects.extend(bundle::unpack(&found.bytes)?);
+    }
+    Ok(objects)
+}
+
+fn fault(remote: &Remote, name: &str, reason: String) -> PublishError {
+    PublishError::State { path: remote.url(name), reason }
+}

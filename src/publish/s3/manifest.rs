@@ -1,0 +1,120 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::publish::Generation;
+use crate::publish::draft::{Draft, Listed};
+use crate::publish::generation::check_format;
+use crate::publish::layout::Role;
+use crate::s3::Etag;
+
+/// The name of the state object.
+pub(super) const STATE: &str = ".forge/state.json";
+/// The name of the object that shows whether the service heeds conditions.
+pub(super) const PROBE: &str = ".forge/probe";
+/// The version of the state object's format.
+const FORMAT: u32 = 1;
+
+/// The one mutable object that forge itself reads, in `.forge/state.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    format: u32,
+    /// The id of the generation that is to be live: it is decided.
+    pub generation: String,
+    /// The id of the one before it.
+    pub previous: Option<String>,
+    /// Whether all clients see it. If not, whoever comes next goes on.
+    pub finished: bool,
+    /// What is known of the files that change: those of the last generation that was finished.
+    pub objects: BTreeMap<String, Known>,
+}
+
+/// An object that changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    /// What the service knows it by.
+    pub etag: Etag,
+    /// The digest of its bytes.
+    pub object: Digest,
+}
+
+/// One generation, in `.forge/generations/<id>.json.zst`; it never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    pub generation: Generation,
+    /// All files that clients find, in the order of their roles and paths.
+    pub files: Vec<Listed>,
+    /// The bundles with what its indices are made from; some of it may be of earlier generations alone.
+    pub records: Vec<Digest>,
+    /// The bundle with those files that change and are under no other name.
+    pub bodies: Digest,
+}
+
+impl State {
+    /// That `generation` is to be live after `previous`.
+    pub fn decided(generation: &str, previous: Option<&str>, objects: BTreeMap<String, Known>) -> Self {
+        let (generation, previous) = (generation.to_owned(), previous.map(str::to_owned));
+        Self { format: FORMAT, generation, previous, finished: false, objects }
+    }
+
+    /// That all clients see it.
+    pub fn finished(&self, objects: BTreeMap<String, Known>) -> Self {
+        Self { finished: true, objects, ..self.clone() }
+    }
+
+    /// The error is the reason for people.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
+        let state: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        match state.format {
+            FORMAT => Ok(state),
+            other => Err(format!("its format is {other}, this forge knows {FORMAT}; use a newer forge")),
+        }
+    }
+}
+
+impl Manifest {
+    pub fn new(draft: &Draft, records: Vec<Digest>, bodies: Digest) -> Self {
+        Self { generation: draft.generation.clone(), files: draft.listed(), records, bodies }
+    }
+
+    /// The object of a generation.
+    pub fn name(id: &str) -> String {
+        format!(".forge/generations/{id}.json.zst")
+    }
+
+    /// The files that change.
+    pub fn mutable(&self) -> impl Iterator<Item = &Listed> {
+        self.files.iter().filter(|file| !file.role.is_immutable())
+    }
+
+    /// For a file that changes, an immutable one with the same bytes.
+    pub fn twin(&self, file: &Listed) -> Option<&Listed> {
+        self.files.iter().find(|other| other.role == Role::Named && other.object == file.object)
+    }
+
+    pub fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
+        zstd::encode_all(serde_json::to_vec(self)?.as_slice(), 3)
+    }
+
+    /// The error is the reason for people.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Outer {
+            generation: Inner,
+        }
+        #[derive(Deserialize)]
+        struct Inner {
+            format: u32,
+        }
+        let json = zstd::decode_all(bytes).map_err(|error| error.to_string())?;
+        let outer: Outer = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+        check_format(outer.generation.format)?;
+        serde_json::from_slice(&json).map_err(|error| error.to_string())
+    }
+}
+
+/// The object of a bundle.
+pub(super) fn bundle_name(bundle: Digest) -> String {
+    format!(".forge/bundles/{bundle}.tar.zst")
+}

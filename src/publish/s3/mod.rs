@@ -1,0 +1,30 @@
+//! A part of a bucket.
+//!
+//! A publish goes in steps, each after the one before it has ended:
+//!
+//! 0. the state object is read; the next generation is made from exactly the one it names;
+//! 1. packages, created only where they are absent;
+//! 2. metadata that is named by its digest or generation, the generation itself, and what it is made from;
+//! 3. **the decision**: the state object names the new generation, if it still is the one of step 0. Of
+//!    several publishers one gets here, and the others have written only what nobody looks at;
+//! 4. plain files, then each file by which clients come to the new generation, every one only if it still
+//!    is the one of the generation before;
+//! 5. what is past its retention is deleted, and the state object says that all is done.
+//!
+//! Whoever finds a generation that was decided and not finished, finishes it first: all of it is in the bucket.
+
+mod bundle;
+mod collect;
+mod finish;
+mod headers;
+mod live;
+mod manifest;
+mod prepare;
+mod remote;
+mod target;
+mod verify;
+
+#[cfg(test)]
+pub(super) use remote::Fuse;
+pub use remote::Request;
+pub use target::BucketTarget;

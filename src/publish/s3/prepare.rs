@@ -1,0 +1,280 @@
+//! Steps 1 and 2: everything that no client looks at yet.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+
+use super::bundle;
+use super::headers::{IMMUTABLE, PRIVATE, content_type};
+use super::live::{Live, fetch_records};
+use super::manifest::{Manifest, bundle_name};
+use super::remote::Remote;
+use crate::digest::{Digest, Hasher};
+use crate::index::RepositoryKind;
+use crate::keys::SigningKeys;
+use crate::publish::content::Content;
+use crate::publish::draft::{Basis, Body, Draft, File, Listed};
+use crate::publish::layout::Role;
+use crate::publish::{Effect, Generation, Progress, PublishError};
+use crate::s3::{self, Condition, Put, Written};
+use crate::store::{LocalStore, StoreError};
+
+/// With more bundles of records than this, the next publish packs all of them into one.
+const BUNDLES: usize = 8;
+
+/// A generation that is in the bucket, and nobody looks at it yet.
+pub(super) struct Prepared {
+    pub remote: Remote,
+    pub prefix: String,
+    pub live: Option<Live>,
+    pub draft: Draft,
+    pub manifest: Manifest,
+    pub effect: Effect,
+}
+
+/// How a publish of one repository begins.
+pub(super) struct Start<'a> {
+    pub remote: Remote,
+    pub prefix: &'a str,
+    pub live: Option<Live>,
+    pub keys: Option<&'a SigningKeys>,
+    /// Seconds since 1970.
+    pub now: u64,
+    /// In seconds.
+    pub retention: u64,
+    pub store: &'a LocalStore,
+}
+
+impl Start<'_> {
+    /// Uploads what is not there.
+    pub fn prepare(
+        self,
+        content: Content,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Prepared, PublishError> {
+        if let Some(live) = &self.live {
+            fetch_records(&self.remote, &live.manifest, self.store)?;
+        }
+        let (draft, manifest, bundles) = self.reserve(&content)?;
+        let (packages, metadata) = self.missing(&draft)?;
+        let all = || packages.iter().chain(&metadata).chain(&bundles);
+        let total = (all().count(), all().map(|upload| upload.size).sum::<u64>());
+        let mut done = (0, 0);
+        let mut each = |size: u64| {
+            done = (done.0 + 1, done.1 + size);
+            progress(Progress::Objects { prefix: self.prefix, done, total });
+        };
+        // What names others comes after them.
+        for uploads in [packages, metadata, bundles] {
+            self.remote.for_each(
+                uploads,
+                |remote, upload| async move { upload.create(&remote).await },
+                &mut each,
+            )?;
+        }
+        let (remote, prefix, live) = (self.remote, self.prefix.to_owned(), self.live);
+        Ok(Prepared { remote, prefix, live, draft, manifest, effect: content.effect })
+    }
+
+    /// Makes the next generation, and takes its id by creating its manifest. A killed publisher may have
+    /// left another one with this id: then the next second's is taken.
+    fn reserve(&self, content: &Content) -> Result<(Draft, Manifest, Vec<Upload>), PublishError> {
+        let live = self.live.as_ref().map(Live::generation);
+        let mut date = Generation::next_date(live, self.now);
+        loop {
+            let Self { prefix, keys, now, retention, store, .. } = *self;
+            let basis = Basis { live, prefix, keys, now, date, retention, store };
+            let draft = Draft::new(content, &basis, &|record| Ok(store.get(record)?))?;
+            let (manifest, bundles) = self.manifest(&draft)?;
+            let name = Manifest::name(&draft.generation.id);
+            let bytes = manifest.to_bytes().map_err(PublishError::io("encode", &name))?;
+            let upload = Upload::own(name, bytes, "application/zstd");
+            match self.remote.ask(|remote| async move { upload.create(&remote).await }) {
+                Ok(_) => return Ok((draft, manifest, bundles)),
+                Err(PublishError::Foreign { .. }) => date += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn manifest(&self, draft: &Draft) -> Result<(Manifest, Vec<Upload>), PublishError> {
+        let mut uploads = Vec::new();
+        let mut bundle = |objects: &[(Digest, Vec<u8>)]| {
+            let bytes = bundle::pack(objects)?;
+            let digest = Digest::of(&bytes);
+            uploads.push(Upload::own(bundle_name(digest), bytes, "application/zstd"));
+            Ok::<_, PublishError>(digest)
+        };
+        let live = self.live.as_ref().map(|live| &live.manifest);
+        let bundled = live.map(|live| live.generation.records()).unwrap_or_default();
+        let kept = live.map(|live| live.records.clone()).unwrap_or_default();
+        let records = draft.generation.records();
+        let (kept, new): (_, BTreeSet<Digest>) = match kept.len() < BUNDLES {
+            true => (kept, records.difference(&bundled).copied().collect()),
+            false => (Vec::new(), records),
+        };
+        let mut own = kept;
+        if !new.is_empty() {
+            let read = |record: &Digest| Ok::<_, StoreError>((*record, self.store.get(*record)?));
+            own.push(bundle(&new.iter().map(read).collect::<Result<Vec<_>, _>>()?)?);
+        }
+        let manifest = Manifest::new(draft, own, Digest::of(b""));
+        let alone = |file: &&File| !file.role.is_immutable() && manifest.twin(&Listed::from(*file)).is_none();
+        let mut bodies = Vec::new();
+        for file in draft.files.iter().filter(alone) {
+            bodies.push((file.object, bytes_of(file, self.store)?));
+        }
+        let bodies = bundle(&bodies)?;
+        Ok((Manifest { bodies, ..manifest }, uploads))
+    }
+
+    /// What of the draft's immutable files is not in the bucket: packages, and metadata.
+    fn missing(&self, draft: &Draft) -> Result<(Vec<Upload>, Vec<Upload>), PublishError> {
+        let live = self.live.as_ref().map(Live::generation);
+        let pool = live.map(Generation::pool).unwrap_or_default();
+        let places: HashMap<Digest, &str> = pool.iter().map(|(path, object)| (*object, *path)).collect();
+        let mut packages = Vec::new();
+        for file in draft.with_role(Role::Package) {
+            if pool.get(file.path.as_str()) != Some(&file.object) {
+                packages.push(self.upload(file, &file.path, places.get(&file.object).copied())?);
+            }
+        }
+        let kind = draft.generation.kind;
+        let is_live = |file: &File| {
+            let (Some(live), Some(name)) = (live, kind.named_by_digest(&file.path)) else { return false };
+            // What only earlier generations list may be collected at any time.
+            live.by_hash.get(name) == Some(&None)
+        };
+        // Names by hash tell nothing of what is in the file; that of the plain file does.
+        let plain: HashMap<Digest, &str> = draft
+            .files
+            .iter()
+            .filter(|file| kind == RepositoryKind::Apt && file.role == Role::Plain)
+            .map(|file| (file.object, file.path.as_str()))
+            .collect();
+        let mut metadata = Vec::new();
+        for file in draft.with_role(Role::Named).filter(|file| !is_live(file)) {
+            let named = plain.get(&file.object).copied().unwrap_or(&file.path);
+            metadata.push(self.upload(file, named, None)?);
+        }
+        Ok((packages, metadata))
+    }
+
+    fn upload(&self, file: &File, named: &str, elsewhere: Option<&str>) -> Result<Upload, PublishError> {
+        let File { path, role, object, size, .. } = file;
+        let body = match (&file.body, elsewhere) {
+            (Body::Bytes(bytes), _) => Source::Bytes(bytes.clone()),
+            (Body::Object, Some(elsewhere)) if !self.store.contains(*object) => {
+                Source::Elsewhere(elsewhere.to_owned())
+            }
+            (Body::Object, _) => {
+                // Whether it is there is known before anything is sent.
+                self.store.open_object(*object)?;
+                Source::Object(self.store.object_path(*object))
+            }
+        };
+        Ok(Upload {
+            name: path.clone(),
+            object: *object,
+            size: *size,
+            source: body,
+            content_type: content_type(named),
+            cache_control: IMMUTABLE,
+            is_package: *role == Role::Package,
+        })
+    }
+}
+
+/// The bytes of a file of a draft.
+pub(super) fn bytes_of(file: &File, store: &LocalStore) -> Result<Vec<u8>, StoreError> {
+    match &file.body {
+        Body::Bytes(bytes) => Ok(bytes.clone()),
+        Body::Object => store.get(file.object),
+    }
+}
+
+/// An object that never changes, to be created.
+struct Upload {
+    name: String,
+    object: Digest,
+    size: u64,
+    source: Source,
+    content_type: &'static str,
+    cache_control: &'static str,
+    is_package: bool,
+}
+
+enum Source {
+    Bytes(Vec<u8>),
+    /// A file of the store.
+    Object(PathBuf),
+    /// Under another name in the bucket: settings may lay out the pool anew.
+    Elsewhere(String),
+}
+
+impl Upload {
+    /// Something that forge alone reads.
+    fn own(name: String, bytes: Vec<u8>, content_type: &'static str) -> Self {
+        Self {
+            object: Digest::of(&bytes),
+            size: bytes.len() as u64,
+            source: Source::Bytes(bytes),
+            cache_control: PRIVATE,
+            is_package: false,
+            name,
+            content_type,
+        }
+    }
+
+    /// Creates it, or makes sure that what is there has the same bytes. Gives its length.
+    async fn create(self, remote: &Remote) -> Result<u64, PublishError> {
+        let body = match self.source {
+            Source::Bytes(bytes) => s3::Body::Bytes(bytes),
+            Source::Object(path) => {
+                check(path.clone(), self.object).await?;
+                s3::Body::File(path)
+            }
+            Source::Elsewhere(name) => {
+                let found = remote.get(&name).await?.ok_or(StoreError::Damaged(self.object))?;
+                match Digest::of(&found.bytes) == self.object {
+                    true => s3::Body::Bytes(found.bytes),
+                    false => return Err(PublishError::pool_conflict(&remote.place(), &name)),
+                }
+            }
+        };
+        let put = Put {
+            name: self.name.clone(),
+            body,
+            content_type: self.content_type,
+            cache_control: Some(self.cache_control),
+            condition: Condition::Absent,
+        };
+        match remote.put(put, self.size).await? {
+            Written::Done(_) => Ok(self.size),
+            // It may be one's own, if an answer was lost.
+            Written::Refused if remote.digest(&self.name).await? == Some(self.object) => Ok(self.size),
+            Written::Refused if self.is_package => {
+                Err(PublishError::pool_conflict(&remote.place(), &self.name))
+            }
+            Written::Refused => Err(PublishError::Foreign {
+                path: remote.url(&self.name),
+                expected: "what its name says, or nothing",
+            }),
+        }
+    }
+}
+
+/// A package stays for ever, so its bytes are looked at first.
+async fn check(path: PathBuf, object: Digest) -> Result<(), PublishError> {
+    let hash = move || -> Result<(), PublishError> {
+        let mut hasher = Hasher::default();
+        let mut file = std::fs::File::open(&path).map_err(PublishError::io("open", &path))?;
+        std::io::copy(&mut file, &mut hasher).map_err(PublishError::io("read", &path))?;
+        match hasher.digest() == object {
+            true => Ok(()),
+            false => Err(StoreError::Damaged(object).into()),
+        }
+    };
+    tokio::task::spawn_blocking(hash)
+        .await
+        .unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()))
+}

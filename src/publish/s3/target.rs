@@ -1,0 +1,238 @@
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::collect::{leftovers, remove};
+use super::finish::Decided;
+use super::live::{Live, fetch_records, read_manifest, read_manifests};
+use super::prepare::{Prepared, Start};
+use super::remote::{Rehearsal, Remote, Request};
+use super::verify::verify;
+use crate::keys::SigningKeys;
+use crate::publish::content::Content;
+use crate::publish::repository::{check_prefix, check_prefixes};
+use crate::publish::{Checked, Generation, Outcome, Progress, PublishError, RETENTION, Repository};
+use crate::s3::{self, Bucket, Fitness, Location};
+use crate::store::LocalStore;
+
+/// A part of a bucket that clients read, by a web server or a CDN before it.
+#[derive(Clone, Debug)]
+pub struct BucketTarget {
+    location: Location,
+    retention: Duration,
+    bucket: Arc<OnceLock<Bucket>>,
+    rehearsal: Option<Rehearsal>,
+    #[cfg(test)]
+    fuse: Option<super::Fuse>,
+}
+
+impl BucketTarget {
+    /// Repositories in this part of a bucket. Nobody is asked yet.
+    pub fn new(location: Location) -> Self {
+        Self {
+            location,
+            retention: RETENTION,
+            bucket: Arc::default(),
+            rehearsal: None,
+            #[cfg(test)]
+            fuse: None,
+        }
+    }
+
+    /// Keeps the indices of earlier generations for this long after they were live.
+    pub fn with_retention(self, retention: Duration) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// What is live below `prefix`, or decided to be.
+    pub fn state(&self, prefix: &str) -> Result<Option<Generation>, PublishError> {
+        Ok(self.standing(prefix)?.0)
+    }
+
+    /// The same, and whether all clients see it: a publisher that was killed may have left that to the next.
+    pub fn standing(&self, prefix: &str) -> Result<(Option<Generation>, bool), PublishError> {
+        let live = Live::read(&self.remote(prefix)?)?;
+        let is_finished = live.as_ref().is_none_or(|live| live.state.finished);
+        Ok((live.map(|live| live.manifest.generation), is_finished))
+    }
+
+    /// Where a repository is, for people.
+    pub fn place_of(&self, prefix: &str) -> String {
+        self.location.below(prefix).to_string()
+    }
+
+    /// See [`Target::publish`](crate::publish::Target::publish). Errors besides:
+    /// [`PublishError::Unfit`] where the service does not heed conditions on writes.
+    pub fn publish(
+        &self,
+        repositories: &[Repository],
+        keys: Option<&SigningKeys>,
+        now: u64,
+        store: &LocalStore,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<Outcome>, PublishError> {
+        check_prefixes(repositories)?;
+        let mut is_checked = false;
+        let mut steps = Vec::new();
+        for repository in repositories {
+            let remote = self.remote(&repository.prefix)?;
+            let mut live = Live::read(&remote)?;
+            if let Some(unfinished) = live.take_if(|live| !live.state.finished) {
+                self.check_fitness(&mut is_checked)?;
+                live = self.finish(&remote, repository, unfinished, progress)?;
+            }
+            let content =
+                Content::merge(live.as_ref().map(Live::generation), repository, &remote.place(), now)?;
+            let current = content.current(live.as_ref().map(Live::generation), keys)?.cloned();
+            if current.is_none() {
+                repository.check_expected(live.as_ref().map(Live::generation))?;
+                self.check_fitness(&mut is_checked)?;
+            }
+            steps.push((remote, repository, live, content, current));
+        }
+        let retention = self.retention.as_secs();
+        let mut prepared = Vec::new();
+        for (remote, Repository { prefix, .. }, live, content, current) in steps {
+            prepared.push(match current {
+                Some(generation) => Step::Keep(Box::new(generation)),
+                None => {
+                    let start = Start { remote, prefix, live, keys, now, retention, store };
+                    Step::Commit(Box::new(start.prepare(content, progress)?))
+                }
+            });
+        }
+        prepared.into_iter().map(|step| step.take(store, progress)).collect()
+    }
+
+    /// The requests that publishing would make. Reads are made, and their answers are what the writes are
+    /// made from; of writes it is taken that they succeed.
+    pub fn rehearse(
+        &self,
+        repositories: &[Repository],
+        keys: Option<&SigningKeys>,
+        now: u64,
+        store: &LocalStore,
+    ) -> Result<Vec<Request>, PublishError> {
+        let rehearsal = Rehearsal::default();
+        let target = Self { rehearsal: Some(rehearsal.clone()), ..self.clone() };
+        target.publish(repositories, keys, now, store, &mut |_| {})?;
+        let requests =
+            std::mem::take(&mut *rehearsal.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        Ok(requests)
+    }
+
+    /// The generations that are retained, oldest first; the last one is live.
+    pub fn generations(&self, prefix: &str) -> Result<Vec<Generation>, PublishError> {
+        let remote = self.remote(prefix)?;
+        let Some(live) = Live::read(&remote)? else { return Ok(Vec::new()) };
+        let earlier = live.generation().earlier.keys().cloned().collect();
+        let mut manifests = read_manifests(&remote, earlier)?;
+        manifests.push(live.manifest);
+        Ok(manifests.into_iter().map(|manifest| manifest.generation).collect())
+    }
+
+    /// Puts what the indices of a retained generation are made from into the store.
+    pub fn fetch_records(&self, prefix: &str, id: &str, store: &LocalStore) -> Result<(), PublishError> {
+        let remote = self.remote(prefix)?;
+        match read_manifest(&remote, id)? {
+            Some(manifest) => fetch_records(&remote, &manifest, store),
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes what no retained generation has, packages apart. Gives what was deleted.
+    pub fn gc(&self, prefix: &str, now: u64) -> Result<Vec<String>, PublishError> {
+        let remote = self.remote(prefix)?;
+        let Some(live) = Live::read(&remote)? else { return Ok(Vec::new()) };
+        let names = leftovers(&remote, &live, now, self.retention.as_secs())?;
+        remove(&remote, names.clone(), &live.etag)?;
+        Ok(names.iter().map(|name| remote.url(name)).collect())
+    }
+
+    /// Reads everything that the live generation lists; `None` where nothing is published.
+    pub fn verify(&self, prefix: &str) -> Result<Option<Checked>, PublishError> {
+        let remote = self.remote(prefix)?;
+        Live::read(&remote)?.map(|live| verify(&remote, &live)).transpose()
+    }
+
+    /// Goes on where a killed publisher stopped. What is live then is read anew.
+    fn finish(
+        &self,
+        remote: &Remote,
+        repository: &Repository,
+        unfinished: Live,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<Live>, PublishError> {
+        let is_rehearsal = remote.is_rehearsal().then(|| unfinished.clone());
+        let id = unfinished.state.generation.clone();
+        progress(Progress::Finishing { prefix: &repository.prefix, id: &id });
+        let decided = Decided::take_over(remote, &repository.prefix, unfinished)?;
+        decided.finish(decided.bodies()?, progress)?;
+        match is_rehearsal {
+            Some(live) => Ok(Some(live)),
+            None => Live::read(remote),
+        }
+    }
+
+    /// Some services take conditions and ignore them: it is found out before anything is written.
+    fn check_fitness(&self, is_checked: &mut bool) -> Result<(), PublishError> {
+        if std::mem::replace(is_checked, true) {
+            return Ok(());
+        }
+        let root = self.remote("")?;
+        match root.ask(|root| async move { root.fitness().await })? {
+            Fitness::Fit => Ok(()),
+            Fitness::Unfit(reason) => Err(PublishError::Unfit { place: root.place(), reason }),
+        }
+    }
+
+    fn remote(&self, prefix: &str) -> Result<Remote, PublishError> {
+        check_prefix(prefix)?;
+        let bucket = match self.bucket.get() {
+            Some(bucket) => bucket.clone(),
+            None => {
+                let opened = s3::wait(Bucket::open(self.location.clone()))?;
+                self.bucket.get_or_init(|| opened).clone()
+            }
+        };
+        let remote = Remote::new(bucket, self.rehearsal.clone()).below(prefix);
+        #[cfg(test)]
+        let remote = remote.with_fuse(self.fuse.clone());
+        Ok(remote)
+    }
+
+    /// By a client that is given.
+    #[cfg(test)]
+    pub(in crate::publish) fn open(bucket: Bucket) -> Self {
+        let target = Self::new(bucket.location().clone());
+        target.bucket.get_or_init(|| bucket);
+        target
+    }
+
+    #[cfg(test)]
+    pub(in crate::publish) fn with_fuse(&self, fuse: super::Fuse) -> Self {
+        Self { fuse: Some(fuse), ..self.clone() }
+    }
+}
+
+enum Step {
+    Keep(Box<Generation>),
+    Commit(Box<Prepared>),
+}
+
+impl Step {
+    fn take(
+        self,
+        store: &LocalStore,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Outcome, PublishError> {
+        match self {
+            Self::Keep(generation) => Ok(Outcome::Unchanged(*generation)),
+            Self::Commit(prepared) => {
+                let decided = prepared.decide()?;
+                decided.finish(prepared.bodies(store), progress)?;
+                let Prepared { draft, effect, .. } = *prepared;
+                Ok(Outcome::Committed { generation: draft.generation, effect })
+            }
+        }
+    }
+}
