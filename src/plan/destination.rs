@@ -32,6 +32,13 @@ impl<'a> Destination<'a> {
         Ok(SigningKeys::load(&sources, signing_time())?)
     }
 
+    /// Whether it can be published there: that is told before anything is built.
+    pub fn check(&self) -> Result<(), PublishError> {
+        self.keys()?;
+        // The others are of the same service and directory.
+        self.prefixes().take(1).try_for_each(|prefix| self.target.state(prefix).map(drop))
+    }
+
     /// The repositories to be published, made from the generations that are live now.
     /// `catalogs` are the node's inputs.
     pub fn repositories(

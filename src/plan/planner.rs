@@ -50,7 +50,7 @@ impl Planner<'_> {
         // A required test only has to come first; what a node is made of are its inputs.
         let inputs = self.graph.node(node).inputs.iter().filter_map(Input::node);
         if let Some(need) = inputs.filter(|need| outputs[need.index()].is_none()).min() {
-            self.check_keys(node)?;
+            self.check_destination(node)?;
             let outline = self.outline(node, outputs)?;
             return Ok(Step { node, key: None, outline, verdict: Verdict::Unknown(need), outputs: None });
         }
@@ -75,12 +75,12 @@ impl Planner<'_> {
         Ok(key_of(&Action::new(node, &inputs)))
     }
 
-    /// A key that cannot sign is told in the plan, not after hours of building.
-    fn check_keys(&self, id: NodeId) -> Result<(), PlanError> {
+    /// A key that cannot sign, or a bucket that cannot be read, is told in the plan, not after hours of building.
+    fn check_destination(&self, id: NodeId) -> Result<(), PlanError> {
         let node = self.graph.node(id);
         if let Work::Publish(publish) = &node.work {
             let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
-            Destination::new(publish).keys().map_err(failed)?;
+            Destination::new(publish).check().map_err(failed)?;
         }
         Ok(())
     }

@@ -28,6 +28,9 @@ mod real;
 mod registry;
 mod repository;
 mod rpm_repository;
+mod s3_publish;
+#[path = "../../src/s3/testing.rs"]
+mod s3_server;
 mod schedule;
 mod scratch;
 mod shared_store;

@@ -25,6 +25,6 @@ mod target;
 mod verify;
 
 #[cfg(test)]
-pub(super) use remote::Fuse;
+pub(in crate::publish) use remote::Fuse;
 pub use remote::Request;
 pub use target::BucketTarget;

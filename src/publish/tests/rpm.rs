@@ -62,12 +62,12 @@ fn data(repomd: &str) -> BTreeMap<String, (String, String)> {
 }
 
 /// dnf with a root of its own: the machine's is left alone.
-struct Dnf {
+pub struct Dnf {
     dir: PathBuf,
 }
 
 impl Dnf {
-    fn new(dir: PathBuf) -> Self {
+    pub fn new(dir: PathBuf) -> Self {
         for below in ["root", "log"] {
             fs::create_dir_all(dir.join(below)).unwrap();
         }
@@ -75,7 +75,7 @@ impl Dnf {
     }
 
     /// One repository: `source` is `mirrorlist=…` or `baseurl=…`, checked by `key`.
-    fn configure(&self, source: &str, key: &Path) {
+    pub fn configure(&self, source: &str, key: &Path) {
         let at = self.dir.display();
         let settings = format!(
             "[main]\ncachedir={at}/cache\nlogdir={at}/log\npersistdir={at}/persist\nreposdir=/dev/null\n\
@@ -94,7 +94,7 @@ impl Dnf {
         dnf.output().expect("dnf is installed (tests/prepare)")
     }
 
-    fn ok(&self, words: &[&str]) -> String {
+    pub fn ok(&self, words: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.output(words);
         let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
         assert!(status.success(), "dnf {words:?}: {said}");
@@ -109,7 +109,7 @@ impl Dnf {
     }
 
     /// What is installed, as `name-version-release`.
-    fn installed(&self) -> Vec<String> {
+    pub fn installed(&self) -> Vec<String> {
         let mut rpm = Command::new("rpm");
         rpm.arg("--root").arg(self.dir.join("root")).args(["-qa", "--qf", "%{NAME}-%{VERSION}-%{RELEASE}\n"]);
         let packages = run(&mut rpm);

@@ -220,7 +220,7 @@ pub fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
 /// Reads a repository as the strictest of clients would: each signature, each hash that its
 /// metadata lists, each package that an index names.
 pub fn check_whole(repository: &Path, key: &Path) {
-    match repository.join("repodata").is_symlink() {
+    match repository.join("repodata").exists() {
         true => super::rpm::check_whole(repository, key),
         false => check_apt(repository, key),
     }
