@@ -115,7 +115,7 @@ fn rehearse(planner: &Planner<'_>, plan: &Plan) -> Result<u8, CommandError> {
                     "{}: what it publishes is not built yet; run the index that it publishes first",
                     node.name
                 );
-                code = exit::SOMETHING_TO_DO;
+                code = exit::ERROR;
             }
         }
     }
