@@ -5,7 +5,7 @@ use time::macros::format_description;
 use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
-use crate::graph::Work;
+use crate::graph::{NodeId, Work};
 use crate::keys::signing_time;
 use crate::plan::Destination;
 use crate::publish::{Effect, Outcome, Past};
@@ -68,7 +68,7 @@ impl Sites {
 
     fn destinations(&self) -> Result<Vec<Destination<'_>>, CommandError> {
         let graph = &self.workspace.graph;
-        let nodes = match self.words.goals.is_empty() {
+        let nodes: Vec<NodeId> = match self.words.goals.is_empty() {
             true => graph.ids().collect(),
             false => self.words.nodes(graph)?,
         };

@@ -12,7 +12,7 @@
 //! | `dists` | symbolic link to `.generations/<id>/dists`; replacing it is the commit |
 //! | `*.sources`, `*.repo` | what subscribes a machine to it, likewise |
 //! | `key.asc`, `key.gpg` | the public keys, through `dists`, so they change with it |
-//! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json`, and `records/`, from which indices are made again |
+//! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json`, `files.json`, and `records/`, from which indices are made again |
 //! | `.generations/lock` | held by whoever publishes |
 //!
 //! An rpm repository has `packages/` for `pool/` and `repodata` for `dists`, which leads to

@@ -15,6 +15,8 @@ use crate::store::{LocalStore, StoreError};
 
 /// Where a generation keeps what its indices are made from, each under its digest.
 const RECORDS: &str = "records";
+/// The list of a generation's files.
+const FILES: &str = "files.json";
 
 /// Where one repository lives.
 #[derive(Clone, Debug)]
@@ -59,20 +61,11 @@ impl Place {
             Err(error) => return Err(PublishError::io("read", link)(error)),
         };
         let id = target.strip_prefix(".generations").ok().and_then(Path::parent).and_then(Path::to_str);
-        let path = self.generation(id.ok_or_else(foreign)?).join("state.json");
-        let bytes = fs::read(&path).map_err(PublishError::io("read", &path))?;
-        let state = Generation::from_json(&bytes);
-        let fault = |reason| PublishError::State { path: path.display().to_string(), reason };
-        state.map(Some).map_err(fault)
+        self.read(id.ok_or_else(foreign)?)?.ok_or_else(foreign).map(Some)
     }
-}
 
-/// The name of the list of a generation's files.
-const FILES: &str = "files.json";
-
-impl Place {
-    /// A generation that is not live any more; `None` if it is gone.
-    pub fn past(&self, id: &str) -> Result<Option<Generation>, PublishError> {
+    /// A generation; `None` if it is gone.
+    pub fn read(&self, id: &str) -> Result<Option<Generation>, PublishError> {
         let path = self.generation(id).join("state.json");
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -85,7 +85,7 @@ impl DirectoryTarget {
         let Some(live) = place.state()? else { return Ok(Vec::new()) };
         let mut all = Vec::new();
         for id in live.earlier.keys() {
-            all.extend(place.past(id)?);
+            all.extend(place.read(id)?);
         }
         all.sort_by_key(|generation| generation.date);
         all.push(live);

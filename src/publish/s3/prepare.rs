@@ -161,22 +161,21 @@ impl Start<'_> {
 
     fn upload(&self, file: &File, named: &str, elsewhere: Option<&str>) -> Result<Upload, PublishError> {
         let File { path, role, object, size, .. } = file;
-        let body = match (&file.body, elsewhere) {
+        let source = match (&file.body, elsewhere) {
             (Body::Bytes(bytes), _) => Source::Bytes(bytes.clone()),
             (Body::Object, Some(elsewhere)) if !self.store.contains(*object) => {
                 Source::Elsewhere(elsewhere.to_owned())
             }
-            (Body::Object, _) => {
-                // Whether it is there is known before anything is sent.
-                self.store.open_object(*object)?;
+            (Body::Object, _) if self.store.contains(*object) => {
                 Source::Object(self.store.object_path(*object))
             }
+            (Body::Object, _) => Source::There,
         };
         Ok(Upload {
             name: path.clone(),
             object: *object,
             size: *size,
-            source: body,
+            source,
             content_type: content_type(named),
             cache_control: IMMUTABLE,
             is_package: *role == Role::Package,
@@ -209,6 +208,8 @@ enum Source {
     Object(PathBuf),
     /// Under another name in the bucket: settings may lay out the pool anew.
     Elsewhere(String),
+    /// In the bucket, under its own name: an earlier generation had it.
+    There,
 }
 
 impl Upload {
@@ -228,6 +229,13 @@ impl Upload {
     /// Creates it, or makes sure that what is there has the same bytes. Gives its length.
     async fn create(self, remote: &Remote) -> Result<u64, PublishError> {
         let body = match self.source {
+            Source::There => {
+                return match remote.digest(&self.name).await? {
+                    Some(found) if found == self.object => Ok(self.size),
+                    Some(_) => Err(PublishError::pool_conflict(&remote.place(), &self.name)),
+                    None => Err(StoreError::Missing(self.object).into()),
+                };
+            }
             Source::Bytes(bytes) => s3::Body::Bytes(bytes),
             Source::Object(path) => {
                 check(path.clone(), self.object).await?;

@@ -395,6 +395,8 @@ fn what_is_damaged_is_found_and_an_earlier_generation_comes_back() {
     let store = &cloud.world.fixture.store;
     let error = target.earlier(second.clone(), "never", store).unwrap_err();
     assert!(error.to_string().contains(&first.id), "{error}");
+    // Another machine: its store has nothing of the earlier release.
+    fs::remove_dir_all(store.root().join("objects")).unwrap();
     let earlier = target.earlier(second, &first.id, store).unwrap();
     let outcome = cloud.world.publish(&earlier, NOW + 20).unwrap();
     let Outcome::Committed { generation, effect } = outcome else { panic!("{outcome:?}") };
