@@ -6,6 +6,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use crate::buildfile::{Diagnostic, Faults};
 use crate::plan::PlanError;
 use crate::runner::RunError;
+use crate::s3::S3Error;
 use crate::store::StoreError;
 use crate::upstream::{LockError, UpdateError};
 
@@ -66,4 +67,4 @@ macro_rules! from_errors {
     };
 }
 
-from_errors!(StoreError, PlanError, LockError, RunError, UpdateError, io::Error);
+from_errors!(StoreError, PlanError, LockError, RunError, S3Error, UpdateError, io::Error);

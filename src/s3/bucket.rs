@@ -6,12 +6,11 @@ use aws_sdk_s3::Client;
 #[cfg(test)]
 use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, MetadataDirective, ObjectIdentifier};
 
 use super::client::client;
 use super::error::status;
-use super::{Body, Location, S3Error, S3Fault, multipart};
+use super::{Body, Download, Location, S3Error, S3Fault, multipart};
 
 /// How many keys one request deletes at most (S3's own limit).
 const DELETED_AT_ONCE: usize = 1000;
@@ -104,10 +103,10 @@ pub struct Traffic {
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+pub(super) struct Counters {
     requests: AtomicU64,
     sent: AtomicU64,
-    received: AtomicU64,
+    pub(super) received: AtomicU64,
 }
 
 impl Bucket {
@@ -166,16 +165,19 @@ impl Bucket {
         Ok(Some(Found { bytes, etag, modified }))
     }
 
-    /// The bytes of an object as they come; `None` if there is none. Whoever reads them hashes them.
-    pub async fn stream(&self, name: &str) -> Result<Option<ByteStream>, S3Error> {
+    /// The bytes of an object as they come; `None` if there is none.
+    pub async fn download(&self, name: &str) -> Result<Option<Download>, S3Error> {
         self.count();
         let request = self.client.get_object().bucket(&self.location.bucket).key(self.location.key(name));
         match request.send().await {
-            Ok(answer) => {
-                let length = answer.content_length.unwrap_or_default().unsigned_abs();
-                self.traffic.received.fetch_add(length, Ordering::Relaxed);
-                Ok(Some(answer.body))
-            }
+            Ok(answer) => Ok(Some(Download {
+                url: self.url(name),
+                length: answer.content_length.and_then(|length| length.try_into().ok()),
+                received: 0,
+                modified: answer.last_modified.and_then(|time| SystemTime::try_from(time).ok()),
+                traffic: self.traffic.clone(),
+                body: answer.body,
+            })),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(S3Error::new("read", self.url(name), &error)),
         }

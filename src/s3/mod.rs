@@ -6,6 +6,7 @@
 mod body;
 mod bucket;
 mod client;
+mod download;
 mod error;
 mod location;
 mod multipart;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use body::Body;
 pub use bucket::{Bucket, Condition, Etag, Found, Listed, Put, Traffic, Written};
+pub use download::Download;
 pub use error::{S3Error, S3Fault};
 pub use probe::Fitness;
 pub use location::{Location, LocationError, Service};
