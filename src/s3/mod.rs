@@ -13,6 +13,8 @@ mod multipart;
 mod probe;
 mod runtime;
 #[cfg(test)]
+pub(crate) mod fault_proxy;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

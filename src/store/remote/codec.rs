@@ -1,6 +1,6 @@
 //! zstd, with a bound on what comes out.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

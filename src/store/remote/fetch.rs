@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::RemoteStore;
@@ -49,7 +49,7 @@ impl RemoteStore {
     /// lost: it says why, and asks for it no more. Any runtime may await it.
     pub async fn bring(&self, key: Digest, trees: BTreeMap<String, Digest>) -> Result<(), String> {
         let store = self.clone();
-        let brought = run(async move { store.bring_here(key, &trees).await }).await;
+        let brought = run(async move { store.bring_here(key, trees).await }).await;
         match brought {
             Some(Ok(())) => {
                 self.note_found(key);
@@ -68,26 +68,26 @@ impl RemoteStore {
         let store = self.clone();
         run(async move {
             if let Ok(places) = store.places(key).await
-                && let Some(alone) = places.alone.iter().find(|alone| alone.object == log)
+                && let Some(alone) = places.alone.iter().find(|alone| alone.object == log).copied()
             {
-                let _ = store.bring_alone(*alone).await;
+                let _ = store.bring_alone(alone).await;
             }
         })
         .await;
     }
 
-    async fn bring_here(&self, key: Digest, trees: &BTreeMap<String, Digest>) -> Result<(), Trouble> {
+    async fn bring_here(&self, key: Digest, trees: BTreeMap<String, Digest>) -> Result<(), Trouble> {
         let local = self.0.local.clone();
-        if holds(&local, trees.values().copied()).await? {
+        if holds(&local, trees.values().copied().collect()).await? {
             return Ok(());
         }
         let places = Arc::new(self.places(key).await?);
         let mut done = BTreeSet::new();
-        self.bring_all(manifests(&local, &places, trees), &mut done).await?;
+        self.bring_all(manifests(&local, &places, &trees), &mut done).await?;
         let (of, named) = (local.clone(), (places.clone(), trees.clone()));
         let files = tokio::task::spawn_blocking(move || files(&of, &named.0, &named.1)).await??;
         self.bring_all(files, &mut done).await?;
-        if !holds(&local, trees.values().copied()).await? {
+        if !holds(&local, trees.values().copied().collect()).await? {
             return Err(Trouble::Gone(format!("an object of result {}", key.short())));
         }
         let result = local.result(key);
@@ -111,8 +111,9 @@ impl RemoteStore {
     }
 
     async fn bring_all(&self, wanted: BTreeSet<Wanted>, done: &mut BTreeSet<Wanted>) -> Result<(), Trouble> {
-        let new: Vec<Wanted> = wanted.into_iter().filter(|wanted| done.insert(*wanted)).collect();
-        let mut coming = stream::iter(new.into_iter().map(|wanted| self.bring_one(wanted))).buffer_unordered(BESIDE);
+        let new = wanted.into_iter().filter(|wanted| done.insert(*wanted));
+        let coming: Vec<_> = new.map(|wanted| self.bring_one(wanted).boxed()).collect();
+        let mut coming = stream::iter(coming).buffer_unordered(BESIDE);
         while let Some(came) = coming.next().await {
             came?;
         }
@@ -287,11 +288,8 @@ fn files(
     Ok(wanted)
 }
 
-async fn holds(
-    local: &Arc<LocalStore>,
-    trees: impl IntoIterator<Item = Digest>,
-) -> Result<bool, tokio::task::JoinError> {
-    let (local, trees): (_, Vec<Digest>) = (local.clone(), trees.into_iter().collect());
+async fn holds(local: &Arc<LocalStore>, trees: Vec<Digest>) -> Result<bool, tokio::task::JoinError> {
+    let local = local.clone();
     tokio::task::spawn_blocking(move || trees.into_iter().all(|tree| local.holds_tree(tree))).await
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 
 use super::RemoteStore;
@@ -46,7 +46,8 @@ impl RemoteStore {
         let (gone, results): (Vec<Lying>, Vec<Lying>) =
             results.into_iter().partition(|lying| is_older(lying.modified, age));
         old.extend(gone.into_iter().map(|lying| lying.name.to_string()));
-        let mut read = stream::iter(results).map(|lying| self.names_of(lying.name)).buffer_unordered(BESIDE);
+        let read: Vec<_> = results.iter().map(|lying| self.names_of(lying.name).boxed()).collect();
+        let mut read = stream::iter(read).buffer_unordered(BESIDE);
         while let Some(names) = read.next().await {
             match names? {
                 Ok(names) => kept.extend(names),
@@ -77,10 +78,12 @@ impl RemoteStore {
 
     /// A build may have begun to use one, and touched it.
     async fn still_old(&self, lying: &[Lying], young: Duration) -> Result<Vec<(Name, u64)>, S3Error> {
-        let looks = lying.iter().map(|lying| (lying.name, lying.size)).collect::<Vec<_>>();
-        let mut looks = stream::iter(looks)
-            .map(|(name, size)| async move { (name, size, self.0.bucket.head(&name.to_string()).await) })
-            .buffer_unordered(BESIDE);
+        let look = |lying: &Lying| {
+            let (name, size, bucket) = (lying.name, lying.size, self.0.bucket.clone());
+            async move { (name, size, bucket.head(&name.to_string()).await) }.boxed()
+        };
+        let looks: Vec<_> = lying.iter().map(look).collect();
+        let mut looks = stream::iter(looks).buffer_unordered(BESIDE);
         let mut old = Vec::new();
         while let Some((name, size, found)) = looks.next().await {
             if found?.is_some_and(|(listed, _)| is_older(listed.modified, young)) {

@@ -1,6 +1,7 @@
 //! What a remote store knows of results and of nodes.
 
-use futures_util::{StreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 
 use super::RemoteStore;
 use super::health::Way;
@@ -31,7 +32,7 @@ impl RemoteStore {
         run(async move {
             let keys: Vec<Digest> = keys.into_iter().filter(|key| !store.is_lost(*key)).collect();
             for batch in keys.chunks(BATCH) {
-                let found = store.each(batch.to_vec(), |key| store.record(key)).await;
+                let found = store.each(batch.to_vec(), |store, key| store.record(key).boxed()).await;
                 store.take_in(found).await;
             }
         })
@@ -42,7 +43,7 @@ impl RemoteStore {
     pub async fn recall(&self, nodes: Vec<String>) {
         let store = self.clone();
         run(async move {
-            let told = store.each(nodes, |node| store.history(node)).await;
+            let told = store.each(nodes, |store, node| store.history(node).boxed()).await;
             let local = store.0.local.clone();
             let remember = move || {
                 told.iter().try_for_each(|(node, history)| local.put_earlier(node, &history.entries))
@@ -54,20 +55,17 @@ impl RemoteStore {
 
     /// Asks for many beside each other. The first goes alone until one was answered: a service that does
     /// not answer is found out by one request.
-    async fn each<Q, A, F: Future<Output = Option<A>>>(
-        &self,
+    async fn each<'s, Q, A>(
+        &'s self,
         mut questions: Vec<Q>,
-        ask: impl Fn(Q) -> F,
+        ask: impl Fn(&'s Self, Q) -> BoxFuture<'s, Option<A>>,
     ) -> Vec<A> {
         let mut answers = Vec::new();
         while !self.0.health.is_proven(Way::Read) && self.is_read() {
             let Some(question) = questions.pop() else { break };
-            answers.extend(ask(question).await);
+            answers.extend(ask(self, question).await);
         }
-        let asked = questions.into_iter().map(|question| async {
-            // It may have become of no use meanwhile.
-            if self.is_read() { ask(question).await } else { None }
-        });
+        let asked: Vec<_> = questions.into_iter().map(|question| ask(self, question)).collect();
         let mut asked = stream::iter(asked).buffer_unordered(BESIDE);
         while let Some(answer) = asked.next().await {
             answers.extend(answer);
@@ -106,18 +104,23 @@ impl RemoteStore {
 
     /// A short object, if it is there.
     async fn small(&self, name: Name) -> Option<(Vec<u8>, Option<std::time::SystemTime>)> {
-        let read = self.attempt(Way::Read, async || {
+        // Asking may have become of no use meanwhile.
+        if !self.is_read() {
+            return None;
+        }
+        let read = || async {
             let Some(download) = self.0.bucket.download(&name.to_string()).await? else { return Ok(None) };
             let modified = download.modified();
             Ok(Some((download.whole(LONGEST).await?, modified)))
-        });
-        read.await.ok().flatten()
+        };
+        self.attempt(Way::Read, read).await.ok().flatten()
     }
 
     /// Before the bucket's lifecycle takes what is used: first what the result names, then itself. False
     /// where something is gone already, which makes the result a miss.
     async fn touch_all(&self, name: Name, places: &Places) -> bool {
-        let mut touched = stream::iter(places.names().map(|name| self.touch(name))).buffer_unordered(BESIDE);
+        let touches: Vec<_> = places.names().map(|name| self.touch(name).boxed()).collect();
+        let mut touched = stream::iter(touches).buffer_unordered(BESIDE);
         while let Some(is_there) = touched.next().await {
             if !is_there {
                 return false;
@@ -131,15 +134,15 @@ impl RemoteStore {
         if !self.is_written() {
             return true;
         }
-        let touched = self.attempt(Way::Write, async || self.0.bucket.touch(&name.to_string(), BYTES).await);
+        let touched = self.attempt(Way::Write, || async { self.0.bucket.touch(&name.to_string(), BYTES).await });
         touched.await.unwrap_or(true)
     }
 
     /// Makes a request, again where something came to grief on its way. What fails for good is counted.
-    pub(super) async fn attempt<T>(
+    pub(super) async fn attempt<T, F: Future<Output = Result<T, s3::S3Error>>>(
         &self,
         way: Way,
-        request: impl AsyncFn() -> Result<T, s3::S3Error>,
+        request: impl Fn() -> F,
     ) -> Result<T, s3::S3Error> {
         const ATTEMPTS: u32 = 3;
         let mut attempt = 1;

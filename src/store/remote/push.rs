@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 
 use super::RemoteStore;
 use super::codec;
@@ -89,13 +89,10 @@ impl RemoteStore {
         let of = result.clone();
         let arranged = blocking(move || arrange(&local, &of)).await?;
         let mut bytes = 0;
-        let packs = arranged.packs.into_iter().map(|members| self.send_pack(members));
-        let mut going = stream::iter(packs).buffer_unordered(BESIDE);
-        while let Some(sent) = going.next().await {
-            bytes += sent?;
-        }
-        let alone = arranged.places.alone.clone().into_iter().map(|alone| self.send_alone(alone));
-        let mut going = stream::iter(alone).buffer_unordered(BESIDE);
+        let packs = arranged.packs.into_iter().map(|members| self.send_pack(members).boxed());
+        let alone = arranged.places.alone.iter().map(|alone| self.send_alone(*alone).boxed());
+        let going: Vec<_> = packs.chain(alone).collect();
+        let mut going = stream::iter(going).buffer_unordered(BESIDE);
         while let Some(sent) = going.next().await {
             bytes += sent?;
         }
@@ -148,7 +145,7 @@ impl RemoteStore {
 
     /// When it was written, if it is there.
     async fn modified(&self, name: Name) -> Result<Option<Option<std::time::SystemTime>>, SendError> {
-        let looked = self.attempt(Way::Write, async || self.0.bucket.head(&name.to_string()).await);
+        let looked = self.attempt(Way::Write, || async { self.0.bucket.head(&name.to_string()).await });
         Ok(looked.await?.map(|(listed, _)| listed.modified))
     }
 
@@ -170,7 +167,7 @@ impl RemoteStore {
             cache_control: None,
             condition,
         };
-        let written = self.attempt(Way::Write, async || self.0.bucket.put(put.clone()).await).await?;
+        let written = self.attempt(Way::Write, || async { self.0.bucket.put(put.clone()).await }).await?;
         self.note_good(&name);
         Ok(if matches!(written, Written::Done(_)) { length } else { 0 })
     }
@@ -181,7 +178,7 @@ impl RemoteStore {
         let name = Name::history(node);
         let entry = Earlier { key, at: now(), result };
         for _ in 0..ATTEMPTS {
-            let read = self.attempt(Way::Write, async || self.0.bucket.get(&name.to_string()).await);
+            let read = self.attempt(Way::Write, || async { self.0.bucket.get(&name.to_string()).await });
             let Ok(found) = read.await else { return };
             let (mut history, condition) = match found {
                 None => (RemoteHistory::default(), Condition::Absent),
@@ -203,7 +200,7 @@ impl RemoteStore {
                 cache_control: None,
                 condition,
             };
-            match self.attempt(Way::Write, async || self.0.bucket.put(put.clone()).await).await {
+            match self.attempt(Way::Write, || async { self.0.bucket.put(put.clone()).await }).await {
                 // Another machine wrote it meanwhile.
                 Ok(Written::Refused) => {}
                 Ok(Written::Done(_)) | Err(_) => return,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -61,13 +61,14 @@ impl RemoteStore {
     }
 
     async fn work(self, receiver: mpsc::UnboundedReceiver<Digest>) {
-        let next = async |mut receiver: mpsc::UnboundedReceiver<Digest>| {
+        let next = |mut receiver: mpsc::UnboundedReceiver<Digest>| async move {
             receiver.recv().await.map(|key| (key, receiver))
         };
-        stream::unfold(receiver, next).for_each_concurrent(BESIDE, |key| self.send_one(key)).await;
+        let send = |key| self.clone().send_one(key).boxed();
+        stream::unfold(receiver, next).for_each_concurrent(BESIDE, send).await;
     }
 
-    async fn send_one(&self, key: Digest) {
+    async fn send_one(self, key: Digest) {
         // Why one did not go up is counted where it happens.
         if let Ok(sent) = self.send_here(key).await
             && !sent.was_there

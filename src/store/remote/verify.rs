@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 
 use super::RemoteStore;
@@ -51,7 +51,8 @@ impl RemoteStore {
         let mut named = HashMap::new();
         let mut needs: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
         let results = self.lying(RESULTS).await?;
-        let mut reading = stream::iter(results).map(|lying| self.read_record(lying.name)).buffer_unordered(32);
+        let reading: Vec<_> = results.iter().map(|lying| self.read_record(lying.name).boxed()).collect();
+        let mut reading = stream::iter(reading).buffer_unordered(BESIDE);
         while let Some(read) = reading.next().await {
             let (name, record) = read?;
             report.results += 1;
@@ -69,9 +70,9 @@ impl RemoteStore {
         }
         drop(reading);
         let mut unfit = BTreeSet::new();
-        let mut reading = stream::iter(named)
-            .map(|(name, named)| async move { (name, self.try_read(name, named).await) })
-            .buffer_unordered(BESIDE);
+        let read = |(name, named)| async move { (name, self.try_read(name, named).await) }.boxed();
+        let reading: Vec<_> = named.into_iter().map(read).collect();
+        let mut reading = stream::iter(reading).buffer_unordered(BESIDE);
         while let Some((name, read)) = reading.next().await {
             report.objects += 1;
             match read? {
