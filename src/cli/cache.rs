@@ -21,14 +21,14 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Of the shared cache that the Buildfile names.
-        #[arg(long = "remote", id = "of_remote")]
-        of_remote: bool,
+        #[arg(long)]
+        remote: bool,
     },
     /// Read and hash every object; remove what is damaged.
     Verify {
         /// Of the shared cache that the Buildfile names.
-        #[arg(long = "remote", id = "of_remote")]
-        of_remote: bool,
+        #[arg(long)]
+        remote: bool,
     },
     /// Remove what was not used lately.
     Gc {
@@ -36,8 +36,8 @@ enum Command {
         #[arg(long, value_name = "N")]
         days: Option<u64>,
         /// Of the shared cache that the Buildfile names.
-        #[arg(long = "remote", id = "of_remote")]
-        of_remote: bool,
+        #[arg(long)]
+        remote: bool,
     },
     /// Send results that are known here to the shared cache.
     Push {
@@ -53,9 +53,9 @@ enum Command {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     match &arguments.command {
-        Command::Stats { json, of_remote: true } => remote_cache::stats(global, *json),
-        Command::Verify { of_remote: true } => remote_cache::verify(global),
-        Command::Gc { days, of_remote: true } => remote_cache::gc(global, days.unwrap_or(30)),
+        Command::Stats { json, remote: true } => remote_cache::stats(global, *json),
+        Command::Verify { remote: true } => remote_cache::verify(global),
+        Command::Gc { days, remote: true } => remote_cache::gc(global, days.unwrap_or(30)),
         Command::Push { words } => remote_cache::push(global, words),
         Command::Pull { words } => remote_cache::pull(global, words),
         Command::Stats { json, .. } => stats(&LocalStore::open(&global.store)?, *json),

@@ -59,13 +59,19 @@ pub struct Global {
     #[arg(long, global = true, default_value = "cache", value_name = "DIR", env = "FORGE_STORE")]
     store: PathBuf,
     /// What may be done with the shared cache that the Buildfile names, where it allows that at all.
-    #[arg(long, global = true, default_value = "read-write", value_name = "ACCESS", env = "FORGE_REMOTE")]
-    remote: Remote,
+    #[arg(
+        long,
+        global = true,
+        default_value = "read-write",
+        value_name = "ACCESS",
+        env = "FORGE_CACHE_ACCESS"
+    )]
+    cache_access: CacheAccess,
 }
 
 /// What a call does with the shared cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Remote {
+enum CacheAccess {
     /// Results are looked up there, and sent there.
     ReadWrite,
     /// Results are looked up there.

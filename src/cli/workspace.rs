@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::lookup::{Addition, complete};
 use super::update::update;
 use super::words::Words;
-use super::{CommandError, Global, Remote, error};
+use super::{CacheAccess, CommandError, Global, error};
 use crate::buildfile::{self, Buildfile, Faults};
 use crate::graph::{self, Graph, NodeId};
 use crate::matrix::Axes;
@@ -129,8 +129,8 @@ pub fn read(global: &Global) -> Result<(Buildfile, Lock), CommandError> {
 /// done without.
 pub fn remote(global: &Global, buildfile: &Buildfile, store: &Arc<LocalStore>) -> Option<RemoteStore> {
     let cache = buildfile.cache.as_ref()?;
-    let read = cache.read && matches!(global.remote, Remote::ReadWrite | Remote::Read);
-    let write = cache.write && matches!(global.remote, Remote::ReadWrite | Remote::Write);
+    let read = cache.read && matches!(global.cache_access, CacheAccess::ReadWrite | CacheAccess::Read);
+    let write = cache.write && matches!(global.cache_access, CacheAccess::ReadWrite | CacheAccess::Write);
     if !read && !write {
         return None;
     }

@@ -14,7 +14,7 @@ use super::state::{Fallout, State, States};
 use super::task::{Ended, Task};
 use super::{Estimates, Event, LastRun, Outcome};
 use crate::digest::Digest;
-use crate::graph::{Graph, Node, NodeId};
+use crate::graph::{Graph, Input, Node, NodeId, Work};
 use crate::plan::{Plan, Planner, Verdict, input_digests};
 use crate::store::{LocalStore, RemoteStore, RemoteTraffic, Said};
 
@@ -280,12 +280,14 @@ impl<'a> Run<'a> {
         let without_lost = self.without_lost(node);
         let known = |need: NodeId| self.known[need.index()].as_ref();
         let inputs = input_digests(&without_lost, self.executor.planner.files, known);
+        let trees = self.trees_to_be_here(&without_lost);
         let task = Task {
             executor: self.executor,
             cores: self.schedule.cores_of(&without_lost.resources),
             node: without_lost,
             estimate: self.estimates.of(node),
             is_needed: self.needed.contains(&node),
+            trees,
             events: self.events.clone(),
         };
         async move {
@@ -295,6 +297,18 @@ impl<'a> Run<'a> {
             };
             (node, ended)
         }
+    }
+
+    /// The trees that have to be here before a node is run, and which nodes gave them. Publishing takes a
+    /// catalog, and with it the packages that it names, which are in the repository beside it.
+    fn trees_to_be_here(&self, node: &Node) -> Vec<(NodeId, Digest)> {
+        let takes_all = matches!(node.work, Work::Publish(_));
+        let of = |input: &Input| {
+            let Input::Node { node, output } = input else { return Vec::new() };
+            let given = self.known[node.index()].iter().flatten();
+            given.filter(|(name, _)| takes_all || *name == output).map(|(_, tree)| (*node, *tree)).collect()
+        };
+        node.inputs.iter().flat_map(of).collect()
     }
 
     /// The node, without the inputs that failed and that it may lack.

@@ -42,6 +42,8 @@ pub(super) struct Task<'a> {
     pub estimate: Option<u64>,
     /// Whether its objects are needed here.
     pub is_needed: bool,
+    /// The trees that have to be here before it is run, and which nodes gave them.
+    pub trees: Vec<(NodeId, Digest)>,
     pub events: mpsc::UnboundedSender<Event>,
 }
 
@@ -61,7 +63,7 @@ impl Task<'_> {
         let planner = self.executor.planner;
         let text = |error: PlanError| error.to_string();
         // Whether to publish is found out from inputs.
-        if let Some(lacks) = self.lacks(inputs).filter(|_| matches!(self.node.work, Work::Publish(_))) {
+        if let Some(lacks) = self.lacks().filter(|_| matches!(self.node.work, Work::Publish(_))) {
             return Ok(lacks);
         }
         let key = key_of(&Action::new(&self.node, inputs));
@@ -70,7 +72,7 @@ impl Task<'_> {
         if let Some(hit) = self.hit(assessment) {
             return Ok(hit);
         }
-        if let Some(lacks) = self.lacks(inputs) {
+        if let Some(lacks) = self.lacks() {
             return Ok(lacks);
         }
         let Some(_lock) = self.lock(key).await.map_err(|error| error.to_string())? else {
@@ -110,13 +112,11 @@ impl Task<'_> {
         Some(Ended::Well { key, outputs, outcome: Outcome::Hit })
     }
 
-    /// The nodes whose outputs it takes and whose objects are not all here.
-    fn lacks(&self, inputs: &[Digest]) -> Option<Ended> {
-        let given = self.node.inputs.iter().zip(inputs);
-        let mut needs: Vec<NodeId> = given
-            .filter(|(_, tree)| !self.executor.store.holds_tree(**tree))
-            .filter_map(|(input, _)| input.node())
-            .collect();
+    /// The nodes that gave it what is not all here.
+    fn lacks(&self) -> Option<Ended> {
+        let is_here = |tree: &Digest| self.executor.store.holds_tree(*tree);
+        let lacking = self.trees.iter().filter(|(_, tree)| !is_here(tree));
+        let mut needs: Vec<NodeId> = lacking.map(|(node, _)| *node).collect();
         needs.sort();
         needs.dedup();
         (!needs.is_empty()).then_some(Ended::Lacks(needs))

@@ -51,7 +51,17 @@ impl Planner<'_> {
         }
         let mut plan = Plan { goals: goals.to_vec(), steps: steps.into_iter().flatten().collect() };
         while self.demote_incomplete(&mut plan) {}
+        self.ask_for_durations(&plan);
         Ok(plan)
+    }
+
+    /// How long a node takes is told by its history, also while it waits for others.
+    fn ask_for_durations(&self, plan: &Plan) {
+        let Some(remote) = self.remote.filter(|remote| remote.is_read()) else { return };
+        let waiting = plan.steps.iter().filter(|step| matches!(step.verdict, Verdict::Unknown(_)));
+        let names = waiting.map(|step| self.graph.node(step.node)).filter(|node| !matches!(node.work, Work::Publish(_)));
+        let names = names.map(|node| node.name.clone()).filter(|name| !self.store.remembers(name));
+        self.recall(remote, names.collect());
     }
 
     /// Asks the remote store for the results of all nodes whose inputs are known and whose result is not, and

@@ -1,5 +1,7 @@
 //! A service that is unwell: a proxy in front of a real S3 server that spoils the answers of chosen requests.
 
+#![allow(dead_code, reason = "several test programs use it, each a part of it")]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

@@ -12,6 +12,8 @@ mod engine;
 mod engines;
 mod events;
 mod failures;
+#[path = "../../src/s3/fault_proxy.rs"]
+mod fault_proxy;
 mod formats;
 mod images;
 mod interrupt;
@@ -28,8 +30,11 @@ mod real;
 mod registry;
 mod repository;
 mod rpm_repository;
+#[path = "../../src/s3/testing.rs"]
+mod s3_server;
 mod schedule;
 mod scratch;
+mod shared_cache;
 mod shared_store;
 mod upstream_git;
 mod upstream_tags;
