@@ -26,8 +26,8 @@ pub(super) use files::{ParsedFile, is_file_include};
 
 /// The nodes a Buildfile may have at its top.
 const TOP: [&str; 14] = [
-    "axis", "cache", "exclude", "image", "include", "index", "key", "optional", "package", "profile", "publish",
-    "target", "test", "upstream",
+    "axis", "cache", "exclude", "image", "include", "index", "key", "optional", "package", "profile",
+    "publish", "target", "test", "upstream",
 ];
 
 /// Reads the Buildfile at `path` and all it includes, with the profile of that name applied.

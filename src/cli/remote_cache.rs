@@ -62,7 +62,8 @@ pub fn push(global: &Global, words: &[String]) -> Result<u8, CommandError> {
     if !remote.is_written() {
         return Err(CommandError::new("the shared cache is not to be written; `write` in its node says so"));
     }
-    let is_whole = |key: &Digest| workspace.store.result(*key).is_some_and(|one| workspace.store.is_complete(&one));
+    let is_whole =
+        |key: &Digest| workspace.store.result(*key).is_some_and(|one| workspace.store.is_complete(&one));
     let keys: Vec<Digest> = plan.steps.iter().filter_map(|step| step.key).filter(is_whole).collect();
     let known = keys.len();
     let sender = remote.clone();
@@ -123,7 +124,9 @@ pub fn pull(global: &Global, words: &[String]) -> Result<u8, CommandError> {
     }
     match failed.first() {
         None => Ok(exit::OK),
-        Some(first) => Err(CommandError::new(format!("{} results could not be fetched: {first}", failed.len()))),
+        Some(first) => {
+            Err(CommandError::new(format!("{} results could not be fetched: {first}", failed.len())))
+        }
     }
 }
 
@@ -147,6 +150,7 @@ fn opened(global: &Global) -> Result<RemoteStore, CommandError> {
 }
 
 fn none() -> CommandError {
-    let message = "there is no shared cache here: the Buildfile names none, or neither lets it be read nor written";
+    let message =
+        "there is no shared cache here: the Buildfile names none, or neither lets it be read nor written";
     CommandError::new(message)
 }

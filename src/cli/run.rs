@@ -168,11 +168,7 @@ fn settings(arguments: &Arguments) -> Settings {
 }
 
 /// Nobody must take the events of an earlier run for those of this one.
-fn tell_idle(
-    arguments: &Arguments,
-    plan: &Plan,
-    remote: Option<&RemoteTraffic>,
-) -> Result<(), CommandError> {
+fn tell_idle(arguments: &Arguments, plan: &Plan, remote: Option<&RemoteTraffic>) -> Result<(), CommandError> {
     let hits = plan.steps.len();
     let Some(mut file) = events_file(arguments)? else { return Ok(()) };
     file.hear(&Event::RunStarted { nodes: hits, hits, runner: None, estimate_ms: Some(0) });

@@ -372,7 +372,9 @@ impl<'a> Run<'a> {
         self.known[node.index()] = None;
         if let Some(reason) = reason {
             let name = &self.graph.node(node).name;
-            self.tell(Event::Notice { text: format!("{name} is run, since its result cannot be had: {reason}") });
+            self.tell(Event::Notice {
+                text: format!("{name} is run, since its result cannot be had: {reason}"),
+            });
         }
         self.states.put_back(node);
         self.schedule.add(node, &self.estimates);

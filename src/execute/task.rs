@@ -20,9 +20,16 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// How one node ended.
 pub(super) enum Ended {
-    Well { key: Digest, outputs: BTreeMap<String, Digest>, outcome: Outcome },
+    Well {
+        key: Digest,
+        outputs: BTreeMap<String, Digest>,
+        outcome: Outcome,
+    },
     /// Its result is known and needed here, and its objects are not here.
-    Away { key: Digest, outputs: BTreeMap<String, Digest> },
+    Away {
+        key: Digest,
+        outputs: BTreeMap<String, Digest>,
+    },
     /// Its objects came.
     Brought,
     /// Its objects are not to be had; why, where there was somebody to ask.
@@ -97,7 +104,9 @@ impl Task<'_> {
     }
 
     fn hit(&self, assessment: Assessment) -> Option<Ended> {
-        let Assessment { key, verdict: Verdict::Hit, outputs: Some(outputs) } = assessment else { return None };
+        let Assessment { key, verdict: Verdict::Hit, outputs: Some(outputs) } = assessment else {
+            return None;
+        };
         let is_here = || outputs.values().all(|tree| self.executor.store.holds_tree(*tree));
         if self.is_needed && !is_here() {
             let can_come = self.executor.remote.is_some_and(|remote| remote.can_give(key));

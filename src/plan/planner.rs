@@ -59,7 +59,9 @@ impl Planner<'_> {
     fn ask_for_durations(&self, plan: &Plan) {
         let Some(remote) = self.remote.filter(|remote| remote.is_read()) else { return };
         let waiting = plan.steps.iter().filter(|step| matches!(step.verdict, Verdict::Unknown(_)));
-        let names = waiting.map(|step| self.graph.node(step.node)).filter(|node| !matches!(node.work, Work::Publish(_)));
+        let names = waiting
+            .map(|step| self.graph.node(step.node))
+            .filter(|node| !matches!(node.work, Work::Publish(_)));
         let names = names.map(|node| node.name.clone()).filter(|name| !self.store.remembers(name));
         self.recall(remote, names.collect());
     }
@@ -87,7 +89,8 @@ impl Planner<'_> {
         self.recall(remote, names.collect());
         let is_new = |node: &&Node| !self.store.remembers(&node.name);
         let new = asked.iter().map(|(_, node)| *node).filter(is_new);
-        let mut before: Vec<String> = new.flat_map(|node| self.predecessors(node).into_iter().take(VERSIONS_ASKED))
+        let mut before: Vec<String> = new
+            .flat_map(|node| self.predecessors(node).into_iter().take(VERSIONS_ASKED))
             .map(|(name, _)| name)
             .filter(|name| !self.store.remembers(name))
             .collect();
@@ -121,7 +124,9 @@ impl Planner<'_> {
         for input in &node.inputs {
             let Input::Node { node: index, output } = input else { continue };
             let Some(step) = &mut steps[index.index()] else { continue };
-            let Some(catalog) = step.outputs.as_ref().and_then(|outputs| outputs.get(output)).copied() else { continue };
+            let Some(catalog) = step.outputs.as_ref().and_then(|outputs| outputs.get(output)).copied() else {
+                continue;
+            };
             if self.store.holds_tree(catalog) || step.verdict != Verdict::Hit {
                 continue;
             }
@@ -135,7 +140,9 @@ impl Planner<'_> {
 
     /// Brings trees of a result from the remote store; false where that is not possible.
     fn bring(&self, key: Option<Digest>, trees: Outputs) -> bool {
-        let (Some(remote), Some(key)) = (self.remote.filter(|remote| remote.is_read()), key) else { return false };
+        let (Some(remote), Some(key)) = (self.remote.filter(|remote| remote.is_read()), key) else {
+            return false;
+        };
         let remote = remote.clone();
         s3::wait(async move { remote.bring(key, trees).await }).is_ok()
     }
@@ -239,7 +246,10 @@ impl Planner<'_> {
 
     /// The version that makes a node new, if an earlier one of the same major was built before.
     fn new_version(&self, node: &Node) -> Option<Cause> {
-        self.predecessors(node).into_iter().find(|(name, _)| self.store.remembers(name)).map(|(_, cause)| cause)
+        self.predecessors(node)
+            .into_iter()
+            .find(|(name, _)| self.store.remembers(name))
+            .map(|(_, cause)| cause)
     }
 
     /// The same node of earlier versions of the same major, the nearest first, each with what makes this
@@ -275,7 +285,9 @@ impl Planner<'_> {
             let is_needed = needed[step.node.index()];
             let incomplete = |outputs: &Outputs| outputs.values().any(|tree| !self.store.holds_tree(*tree));
             if step.verdict == Verdict::Hit && is_needed && step.outputs.as_ref().is_some_and(incomplete) {
-                let (Some(key), remote) = (step.key, self.remote.filter(|remote| remote.is_read())) else { continue };
+                let (Some(key), remote) = (step.key, self.remote.filter(|remote| remote.is_read())) else {
+                    continue;
+                };
                 match remote {
                     Some(remote) if remote.can_give(key) => continue,
                     Some(remote) if !remote.was_asked(key) => asked.push(key),

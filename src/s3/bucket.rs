@@ -242,11 +242,13 @@ impl Bucket {
             self.count();
             let identifier = |name: &String| ObjectIdentifier::builder().key(self.location.key(name)).build();
             let objects = names.iter().map(identifier).collect::<Result<Vec<_>, _>>();
-            let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
+            let delete =
+                objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
             let delete = delete.map_err(|error| self.broken("", error.to_string()))?;
             let request = self.client.delete_objects().bucket(&self.location.bucket).delete(delete);
             let answer = request.send().await;
-            let answer = answer.map_err(|error| S3Error::new("delete objects of", self.location.to_string(), &error))?;
+            let answer = answer
+                .map_err(|error| S3Error::new("delete objects of", self.location.to_string(), &error))?;
             if let Some(error) = answer.errors().first() {
                 let name = error.key().unwrap_or_default();
                 let message = error.message().unwrap_or_default().to_owned();
@@ -355,5 +357,7 @@ fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, aws_sdk_s3::config::ht
 /// As in a URL; `touch` names its source in a header, where the SDK does not do it.
 fn encoded(part: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    part.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    part.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }

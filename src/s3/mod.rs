@@ -8,12 +8,12 @@ mod bucket;
 mod client;
 mod download;
 mod error;
+#[cfg(test)]
+pub(crate) mod fault_proxy;
 mod location;
 mod multipart;
 mod probe;
 mod runtime;
-#[cfg(test)]
-pub(crate) mod fault_proxy;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -23,6 +23,6 @@ pub use body::Body;
 pub use bucket::{Bucket, Condition, Etag, Found, Listed, Put, Traffic, Written};
 pub use download::Download;
 pub use error::{S3Error, S3Fault};
-pub use probe::Fitness;
 pub use location::{Location, LocationError, Service};
+pub use probe::Fitness;
 pub use runtime::{spawn, wait};

@@ -59,9 +59,7 @@ fn a_condition_that_does_not_hold_writes_nothing() {
     };
     assert_eq!(ask!(bucket, put(put("a", b"2", Condition::Absent))).unwrap(), Written::Refused);
     let matching = put("a", b"3", Condition::Matches(first.clone()));
-    let Written::Done(second) = ask!(bucket, put(matching)).unwrap() else {
-        panic!("refused")
-    };
+    let Written::Done(second) = ask!(bucket, put(matching)).unwrap() else { panic!("refused") };
     assert_ne!(first, second);
     assert_eq!(ask!(bucket, put(put("a", b"4", Condition::Matches(first)))).unwrap(), Written::Refused);
     assert_eq!(ask!(bucket, put(put("gone", b"4", Condition::Matches(second)))).unwrap(), Written::Refused);
@@ -83,7 +81,11 @@ fn of_eight_that_create_one_wins() {
         }
         all
     });
-    assert_eq!(written.iter().filter(|written| matches!(written, Written::Done(_))).count(), 1, "{written:?}");
+    assert_eq!(
+        written.iter().filter(|written| matches!(written, Written::Done(_))).count(),
+        1,
+        "{written:?}"
+    );
 }
 
 #[test]
@@ -110,8 +112,8 @@ fn listing_goes_over_pages_and_deleting_too() {
     let all = names.clone();
     let writer = bucket.clone();
     wait(async move {
-        use futures_util::{StreamExt, stream};
         use futures_util::FutureExt;
+        use futures_util::{StreamExt, stream};
         let puts: Vec<_> =
             all.iter().map(|name| writer.put(put(name, b"", Condition::Always)).boxed()).collect();
         let written: Vec<_> = stream::iter(puts).buffer_unordered(16).collect().await;
@@ -141,11 +143,13 @@ fn what_is_wrong_is_told_by_its_kind() {
     assert_eq!(ask!(absent, get("a")).unwrap_err().fault, S3Fault::NoBucket);
 
     let closed = Service { endpoint: Some("http://127.0.0.1:1".to_owned()), ..service() };
-    let closed = wait(Bucket::open_as(Location { service: closed, ..location() }, ACCESS_KEY, SECRET_KEY)).unwrap();
+    let closed =
+        wait(Bucket::open_as(Location { service: closed, ..location() }, ACCESS_KEY, SECRET_KEY)).unwrap();
     assert_eq!(ask!(closed, get("a")).unwrap_err().fault, S3Fault::Unavailable);
 
     let no_ca = Service { ca: Some("/nonexistent.pem".into()), ..service() };
-    let error = wait(Bucket::open_as(Location { service: no_ca, ..location() }, ACCESS_KEY, SECRET_KEY)).unwrap_err();
+    let error =
+        wait(Bucket::open_as(Location { service: no_ca, ..location() }, ACCESS_KEY, SECRET_KEY)).unwrap_err();
     assert!(error.to_string().contains("/nonexistent.pem"), "{error}");
 }
 

@@ -22,7 +22,8 @@ pub fn cache(mut reader: Reader<'_>) -> Option<Cache> {
             "s3" => service = Some(bucket::service(child)),
             "expires" if expires.is_some() => second(child),
             "expires" => {
-                let days = child.required_property("days").and_then(|text| child.parsed::<u32>(&text, "days"));
+                let days =
+                    child.required_property("days").and_then(|text| child.parsed::<u32>(&text, "days"));
                 if days == Some(0) {
                     let message = "what expires at once is no cache";
                     child.push(Diagnostic::error(&child.span(), message, "expected one day or more"));

@@ -42,7 +42,9 @@ impl RemoteStore {
                 match name {
                     Name::Result(_) => stats.results += 1,
                     Name::History(_) => stats.histories += 1,
-                    Name::Pack(_) => (stats.packs, stats.pack_bytes) = (stats.packs + 1, stats.pack_bytes + size),
+                    Name::Pack(_) => {
+                        (stats.packs, stats.pack_bytes) = (stats.packs + 1, stats.pack_bytes + size)
+                    }
                     Name::Object(..) => {
                         (stats.objects, stats.object_bytes) = (stats.objects + 1, stats.object_bytes + size);
                     }

@@ -96,7 +96,9 @@ impl RemoteStore {
     /// What a result names; its own name where it cannot be believed.
     async fn names_of(&self, name: Name) -> Result<Result<Vec<Name>, Name>, S3Error> {
         let Name::Result(key) = name else { return Ok(Ok(Vec::new())) };
-        let Some(download) = self.0.bucket.download(&name.to_string()).await? else { return Ok(Ok(Vec::new())) };
+        let Some(download) = self.0.bucket.download(&name.to_string()).await? else {
+            return Ok(Ok(Vec::new()));
+        };
         let bytes = download.whole(LONGEST).await?;
         Ok(Record::read(&bytes, key).map(|record| record.places.names().collect()).map_err(|_| name))
     }

@@ -87,13 +87,20 @@ impl Health {
         self.with(|state| {
             state.count(error.to_string());
             match error.fault {
-                S3Fault::NoBucket | S3Fault::Clock => [Way::Read, Way::Write].map(|way| state.close(way, error)),
+                S3Fault::NoBucket | S3Fault::Clock => {
+                    [Way::Read, Way::Write].map(|way| state.close(way, error))
+                }
                 S3Fault::Denied => [state.close(way, error), ()],
                 _ => {
                     let gate = state.gate(way);
                     gate.failures += 1;
                     let is_enough = gate.failures >= BORNE;
-                    [if is_enough { state.close(way, error) }, ()]
+                    [
+                        if is_enough {
+                            state.close(way, error)
+                        },
+                        (),
+                    ]
                 }
             }
         });

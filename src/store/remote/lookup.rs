@@ -45,9 +45,8 @@ impl RemoteStore {
         run(async move {
             let told = store.each(nodes, |store, node| store.history(node).boxed()).await;
             let local = store.0.local.clone();
-            let remember = move || {
-                told.iter().try_for_each(|(node, history)| local.put_earlier(node, &history.entries))
-            };
+            let remember =
+                move || told.iter().try_for_each(|(node, history)| local.put_earlier(node, &history.entries));
             store.locally(remember).await;
         })
         .await;
@@ -134,7 +133,8 @@ impl RemoteStore {
         if !self.is_written() {
             return true;
         }
-        let touched = self.attempt(Way::Write, || async { self.0.bucket.touch(&name.to_string(), BYTES).await });
+        let touched =
+            self.attempt(Way::Write, || async { self.0.bucket.touch(&name.to_string(), BYTES).await });
         touched.await.unwrap_or(true)
     }
 

@@ -68,7 +68,9 @@ pub fn read(pack: &[u8]) -> io::Result<Vec<(Digest, &[u8])>> {
         let size: usize = size.parse().map_err(|_| damaged())?;
         let (object, after) = rest.split_at_checked(size).ok_or_else(damaged)?;
         if Digest::of(object) != digest {
-            return Err(io::Error::other(format!("the bytes of object {digest} are not those of that digest")));
+            return Err(io::Error::other(format!(
+                "the bytes of object {digest} are not those of that digest"
+            )));
         }
         objects.push((digest, object));
         rest = after;

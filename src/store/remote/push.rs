@@ -160,13 +160,7 @@ impl RemoteStore {
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::File(path) => path.metadata().map_or(0, |metadata| metadata.len()),
         };
-        let put = Put {
-            name: name.to_string(),
-            body,
-            content_type: BYTES,
-            cache_control: None,
-            condition,
-        };
+        let put = Put { name: name.to_string(), body, content_type: BYTES, cache_control: None, condition };
         let written = self.attempt(Way::Write, || async { self.0.bucket.put(put.clone()).await }).await?;
         self.note_good(&name);
         Ok(if matches!(written, Written::Done(_)) { length } else { 0 })
@@ -182,7 +176,9 @@ impl RemoteStore {
             let Ok(found) = read.await else { return };
             let (mut history, condition) = match found {
                 None => (RemoteHistory::default(), Condition::Absent),
-                Some(found) if found.bytes.len() as u64 > LONGEST => (RemoteHistory::default(), Condition::Always),
+                Some(found) if found.bytes.len() as u64 > LONGEST => {
+                    (RemoteHistory::default(), Condition::Always)
+                }
                 Some(found) => {
                     let history = RemoteHistory::read(&found.bytes, node).unwrap_or_default();
                     (history, Condition::Matches(found.etag))
@@ -244,7 +240,8 @@ fn arrange(local: &LocalStore, result: &ActionResult) -> Result<Arranged, StoreE
             }
         }
         let shared_out = pack::share_out(small);
-        let packed = shared_out.iter().map(|members| Packed { name: pack::name(members), size: pack::size(members) });
+        let packed =
+            shared_out.iter().map(|members| Packed { name: pack::name(members), size: pack::size(members) });
         packs.insert(output.clone(), packed.collect());
         all.extend(shared_out);
     }
@@ -271,9 +268,7 @@ fn readied(local: &LocalStore, alone: Alone) -> Result<(std::path::PathBuf, Opti
     let path = local.object_path(alone.object);
     let object = local.open_object(alone.object)?;
     let (digest, readied) = match alone.encoding {
-        Encoding::Plain => {
-            (pack::digest_of(object).map_err(StoreError::io("read", &path))?, (path, None))
-        }
+        Encoding::Plain => (pack::digest_of(object).map_err(StoreError::io("read", &path))?, (path, None)),
         Encoding::Zstd => {
             let scratch = local.scratch()?;
             let smaller = scratch.path().join("object.zst");

@@ -154,9 +154,8 @@ impl RemoteHistory {
     /// Reads it, without the entries that are of other nodes or under keys not their own.
     pub fn read(bytes: &[u8], node: &str) -> Result<Self, String> {
         let mut history: Self = codec::decode(bytes, LONGEST).map_err(|error| error.to_string())?;
-        let is_sound = |entry: &Earlier| {
-            entry.result.node == node && key_of_fields(&entry.result.action) == entry.key
-        };
+        let is_sound =
+            |entry: &Earlier| entry.result.node == node && key_of_fields(&entry.result.action) == entry.key;
         history.entries.retain(is_sound);
         Ok(history)
     }
@@ -176,7 +175,9 @@ mod tests {
         for name in [object, plain, Name::Pack(digest), Name::Result(digest), Name::history("n")] {
             assert_eq!(Name::parse(&name.to_string()), Some(name));
         }
-        for text in [format!("objects/00/{hex}"), format!("packs/{}/{hex}.zst", &hex[..2]), "probe".to_owned()] {
+        for text in
+            [format!("objects/00/{hex}"), format!("packs/{}/{hex}.zst", &hex[..2]), "probe".to_owned()]
+        {
             assert_eq!(Name::parse(&text), None, "{text}");
         }
     }

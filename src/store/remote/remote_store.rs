@@ -73,7 +73,19 @@ impl RemoteStore {
         let (lost, bad) = (Mutex::default(), Mutex::default());
         let memory = Semaphore::new(MEMORY_KIB as usize);
         let (health, uploads) = (Health::default(), Uploads::default());
-        Self(Arc::new(Inner { bucket, local, access, expires, health, uploads, memory, found, asked, lost, bad }))
+        Self(Arc::new(Inner {
+            bucket,
+            local,
+            access,
+            expires,
+            health,
+            uploads,
+            memory,
+            found,
+            asked,
+            lost,
+            bad,
+        }))
     }
 
     /// Where it is.

@@ -102,7 +102,9 @@ impl RemoteStore {
 
     async fn read_record(&self, name: Name) -> Result<(Name, Option<Result<Record, String>>), S3Error> {
         let Name::Result(key) = name else { return Ok((name, None)) };
-        let Some(download) = self.0.bucket.download(&name.to_string()).await? else { return Ok((name, None)) };
+        let Some(download) = self.0.bucket.download(&name.to_string()).await? else {
+            return Ok((name, None));
+        };
         let bytes = download.whole(LONGEST).await?;
         Ok((name, Some(Record::read(&bytes, key))))
     }
@@ -115,7 +117,9 @@ impl RemoteStore {
         // Compressing what cannot be compressed adds a little.
         let longest = longest + longest / 128 + (1 << 20);
         let _memory = self.memory(pack::PACK_MEMORY).await;
-        let Some(mut download) = self.0.bucket.download(&name.to_string()).await? else { return Ok(State::Gone) };
+        let Some(mut download) = self.0.bucket.download(&name.to_string()).await? else {
+            return Ok(State::Gone);
+        };
         let scratch = self.0.local.scratch().map_err(|error| here(&error))?;
         let path = scratch.path().join("object");
         let mut file = tokio::fs::File::create(&path).await.map_err(|error| here(&error))?;

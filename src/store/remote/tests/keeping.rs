@@ -22,7 +22,7 @@ fn what_the_lifecycle_took_is_a_miss() {
         assert!(b.finds(key));
         let is_log = bytes == b"log of node";
         assert_eq!(b.bring(key).is_ok(), is_log, "{name}");
-        assert_eq!(b.remote.can_give(key), false);
+        assert!(!b.remote.can_give(key));
         assert_eq!(b.remote.traffic().faults, 0, "it is nobody's fault");
         a.write(name, bytes);
     }
@@ -67,7 +67,8 @@ fn what_is_used_is_touched_before_it_expires() {
 fn gc_takes_what_is_old_and_what_nothing_names() {
     let place = s3_server().place();
     let a = machine(&place);
-    let keys = [a.build("old", &files()), a.build("new", &[("noise", noise(700_000, 1)), ("x", b"x".to_vec())])];
+    let keys =
+        [a.build("old", &files()), a.build("new", &[("noise", noise(700_000, 1)), ("x", b"x".to_vec())])];
     a.send(keys[0]).unwrap();
     std::thread::sleep(A_MOMENT);
     a.send(keys[1]).unwrap();
@@ -113,11 +114,14 @@ fn verify_finds_what_is_damaged_or_gone_and_removes_it() {
     bytes[middle] ^= 1;
     a.write(pack, bytes);
     let reader = machine_by(&s3_server().endpoint, &place, "AKREADER", "SKREADER", None);
-    assert!(wait({
-        let remote = reader.remote.clone();
-        async move { remote.verify().await }
-    })
-    .is_err(), "it may not remove what it finds");
+    assert!(
+        wait({
+            let remote = reader.remote.clone();
+            async move { remote.verify().await }
+        })
+        .is_err(),
+        "it may not remove what it finds"
+    );
     let report = verify(&a);
     assert_eq!((report.damaged.len(), report.incomplete, report.is_removed), (1, 1, true), "{report:?}");
     let b = machine(&place);

@@ -26,7 +26,13 @@ pub fn machine(place: &str) -> Machine {
     machine_by(&s3_server().endpoint, place, ACCESS_KEY, SECRET_KEY, None)
 }
 
-pub fn machine_by(endpoint: &str, place: &str, access: &str, secret: &str, expires: Option<Duration>) -> Machine {
+pub fn machine_by(
+    endpoint: &str,
+    place: &str,
+    access: &str,
+    secret: &str,
+    expires: Option<Duration>,
+) -> Machine {
     let dir = tempfile::tempdir().unwrap();
     let local = Arc::new(LocalStore::open(dir.path().join("cache")).unwrap());
     let service = Service { endpoint: Some(endpoint.to_owned()), path_style: true, ..Service::default() };
