@@ -15,7 +15,7 @@ use super::task::{Ended, Task};
 use super::{Estimates, Event, LastRun, Outcome};
 use crate::digest::Digest;
 use crate::graph::{Graph, Input, Node, NodeId, Work};
-use crate::plan::{Plan, Planner, Verdict, input_digests};
+use crate::plan::{Cause, Plan, Planner, Step, Verdict, input_digests};
 use crate::store::{LocalStore, RemoteStore, RemoteTraffic, Said};
 
 /// What is told when the first signal comes; the second ends the process.
@@ -117,6 +117,13 @@ impl Executor<'_> {
     }
 }
 
+/// Nodes whose objects are needed here, as far as the plan tells.
+fn needed(plan: &Plan) -> HashSet<NodeId> {
+    let is_gone = |step: &&Step| step.verdict == Verdict::Run(Cause::ObjectsGone);
+    let gone = plan.steps.iter().filter(is_gone).map(|step| step.node);
+    plan.goals.iter().copied().chain(gone).collect()
+}
+
 /// One run of a plan.
 struct Run<'a> {
     executor: &'a Executor<'a>,
@@ -152,7 +159,7 @@ impl<'a> Run<'a> {
             keys: vec![None; graph.len()],
             to_fetch: Vec::new(),
             fetching: HashSet::new(),
-            needed: plan.goals.iter().copied().collect(),
+            needed: needed(plan),
             events,
             report: RunReport::default(),
         };
@@ -347,11 +354,15 @@ impl<'a> Run<'a> {
                 self.fetching.remove(&node);
                 self.run_after_all(node, reason);
             }
-            Ended::Lacks(needs) => {
-                self.needed.extend(&needs);
-                let recalled = self.states.recall(node, &needs);
-                self.to_fetch.extend(recalled);
-            }
+            Ended::Lacks(needs) => match needs.iter().find(|need| self.states.is_lost(**need)) {
+                // It was run after all, and failed.
+                Some(lost) => self.lose(node, *lost),
+                None => {
+                    self.needed.extend(&needs);
+                    let recalled = self.states.recall(node, &needs);
+                    self.to_fetch.extend(recalled);
+                }
+            },
             Ended::Badly(error) => {
                 self.report.failed.push((node, error));
                 let fallout = self.states.fail(node, self.graph);
@@ -359,6 +370,12 @@ impl<'a> Run<'a> {
             }
             Ended::Interrupted => self.states.abandon(node),
         }
+    }
+
+    fn lose(&mut self, node: NodeId, because: NodeId) {
+        self.skip(node, because);
+        let fallout = self.states.fail(node, self.graph);
+        self.fall_out(node, fallout);
     }
 
     fn done(&mut self, node: NodeId) {
@@ -369,7 +386,6 @@ impl<'a> Run<'a> {
     /// A result was known, and its objects are not to be had: it is a miss.
     fn run_after_all(&mut self, node: NodeId, reason: Option<String>) {
         self.report.hits -= 1;
-        self.known[node.index()] = None;
         if let Some(reason) = reason {
             let name = &self.graph.node(node).name;
             self.tell(Event::Notice {

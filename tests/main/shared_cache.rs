@@ -140,6 +140,21 @@ fn objects_that_are_gone_are_built_again_in_the_middle_of_a_run() {
 }
 
 #[test]
+fn many_wait_for_one_that_is_built_again() {
+    let (proxy, place) = (FaultProxy::new(&s3_server().endpoint), s3_server().place());
+    let many =
+        CHAIN.replace("value \"2\"", "value \"2\"; value \"3\"; value \"4\"; value \"5\"; value \"6\"");
+    let scratch = with_cache(&many, &proxy.endpoint, &place);
+    scratch.ok("run --store a");
+    proxy.spoil(&format!("GET /{BUCKET}/{place}/packs/"), Fault::Status(404, "NoSuchKey"), usize::MAX);
+    scratch.edit("Buildfile.kdl", "cat a/a > $OUT/o/b", "cat < a/a > $OUT/o/b");
+    let (done, events) = scratch.run_with_events("--store b --jobs 1 b");
+    done.ends_with(0);
+    assert_eq!(events.nodes("node-started").len(), 7, "a once, and each b");
+    assert_eq!(output_file(&scratch, "b", "b[n=6]", "b"), "one\n6\n");
+}
+
+#[test]
 fn one_who_may_only_read_builds_and_is_told() {
     let mut scratch = shared_chain();
     log_in(&mut scratch, "AKREADER", "SKREADER");

@@ -10,7 +10,7 @@ use crate::store::{ActionResult, Earlier};
 /// Raised when the form of a record changes; an older forge takes it for a miss.
 const VERSION: u32 = 1;
 /// How long a record may be, in bytes, as it lies in the bucket and unpacked.
-pub const LONGEST: u64 = 64 << 20;
+pub const LONGEST: u64 = 16 << 20;
 
 /// Directories of the bucket, below its prefix.
 pub const RESULTS: &str = "results";
