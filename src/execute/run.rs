@@ -21,6 +21,9 @@ use crate::store::{LocalStore, RemoteStore, RemoteTraffic, Said};
 /// What is told when the first signal comes; the second ends the process.
 const STOPPING: &str = "stopping: what is done is kept; once more to stop at once";
 
+/// How long results go up after the last node before that is told, and before an interrupt ends it.
+const UNTOLD: Duration = Duration::from_secs(2);
+
 /// How a plan is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -102,10 +105,17 @@ impl Executor<'_> {
             }
         }
         drop(running);
-        while let Ok(event) = heard.try_recv() {
-            listen(&event);
-        }
-        run.finish_sending().await;
+        let traffic = {
+            let mut sending = std::pin::pin!(run.finish_sending());
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(event) = heard.recv() => listen(&event),
+                    traffic = &mut sending => break traffic,
+                }
+            }
+        };
+        run.report.remote = traffic;
         run.report.interrupted = *self.cancel.borrow();
         run.close(started.elapsed());
         let report = run.report;
@@ -240,21 +250,30 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The run ends when everything went up, or was told as failed.
-    async fn finish_sending(&mut self) {
-        let Some(remote) = self.executor.remote else { return };
+    /// The run ends when everything went up, or was told as failed. Gives what came and went in all.
+    async fn finish_sending(&self) -> Option<RemoteTraffic> {
+        let remote = self.executor.remote?;
         let mut cancel = self.executor.cancel.clone();
+        let mut sending = std::pin::pin!(remote.finish_sending());
         tokio::select! {
-            () = remote.finish_sending() => {}
-            Ok(_) = cancel.wait_for(|&cancelled| cancelled) => {
-                if let waiting @ 1.. = remote.waiting() {
-                    let text = format!("{waiting} results are not in the shared cache; `forge cache push` sends them");
-                    self.tell(Event::Notice { text });
+            biased;
+            () = &mut sending => {}
+            () = tokio::time::sleep(UNTOLD) => {
+                self.tell(Event::Notice { text: format!("sending {} results to the shared cache", remote.waiting()) });
+                tokio::select! {
+                    () = sending => {}
+                    Ok(_) = cancel.wait_for(|&cancelled| cancelled) => {
+                        let text = format!(
+                            "{} results are not in the shared cache; `forge cache push` sends them",
+                            remote.waiting()
+                        );
+                        self.tell(Event::Notice { text });
+                    }
                 }
             }
         }
         self.tell_said();
-        self.report.remote = Some(remote.traffic());
+        Some(remote.traffic())
     }
 
     fn announce(&self, plan: &Plan) {
