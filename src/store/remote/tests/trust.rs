@@ -92,6 +92,7 @@ fn a_poisoned_object_is_refused() {
             let b = machine(&place);
             assert!(b.finds(key));
             assert_eq!(b.bring(key).is_ok(), is_log, "{name}");
+            assert!(is_log || b.notices().iter().any(|text| text.contains("it is not believed")), "{name}");
             assert!(!b.local.holds_tree(b.outputs(key)["o"]) || is_log);
             assert!(b.local.verify().unwrap().damaged.is_empty());
         }
