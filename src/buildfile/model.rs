@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Predicate, Reference, Span, Template, Version, VersionPolicy};
+use crate::s3::Location;
 
 pub use repository::*;
 
@@ -25,6 +26,8 @@ pub struct Buildfile {
     pub rules: Vec<Rule>,
     /// Everything that is expanded over axes, in declared order.
     pub targets: Vec<Target>,
+    /// The store that machines share, if there is one.
+    pub cache: Option<Cache>,
     /// What the profile selects.
     pub choice: Vec<(Predicate, Span)>,
     /// The names of all profiles.
@@ -46,6 +49,21 @@ impl Buildfile {
     pub fn upstream(&self, name: &str) -> Option<&Upstream> {
         self.upstreams.iter().find(|upstream| upstream.name == name)
     }
+}
+
+/// A store in a bucket, that machines share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cache {
+    /// Where it is. The path of a certificate in it is relative to the Buildfile.
+    pub location: Location,
+    /// Whether results are looked up there.
+    pub read: bool,
+    /// Whether results are sent there.
+    pub write: bool,
+    /// The age at which the bucket's lifecycle removes what is not touched.
+    pub expires: Option<Duration>,
+    /// Where it is declared.
+    pub span: Span,
 }
 
 /// Where the versions of one piece of software come from.

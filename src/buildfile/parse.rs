@@ -1,4 +1,5 @@
 mod bucket;
+mod cache;
 mod command;
 mod files;
 mod index;
@@ -24,9 +25,9 @@ pub use files::files;
 pub(super) use files::{ParsedFile, is_file_include};
 
 /// The nodes a Buildfile may have at its top.
-const TOP: [&str; 13] = [
-    "axis", "exclude", "image", "include", "index", "key", "optional", "package", "profile", "publish",
-    "target", "test", "upstream",
+const TOP: [&str; 14] = [
+    "axis", "cache", "exclude", "image", "include", "index", "key", "optional", "package", "profile",
+    "publish", "target", "test", "upstream",
 ];
 
 /// Reads the Buildfile at `path` and all it includes, with the profile of that name applied.
@@ -101,6 +102,7 @@ fn empty(dir: &Path) -> Buildfile {
         axes: Vec::new(),
         rules: Vec::new(),
         targets: Vec::new(),
+        cache: None,
         choice: Vec::new(),
         profiles: Vec::new(),
     }
@@ -125,6 +127,14 @@ fn declare(buildfile: &mut Buildfile, reader: Reader<'_>) -> bool {
         "index" => add(&mut buildfile.targets, index::index(reader)),
         "publish" => add(&mut buildfile.targets, repository::publish(reader)),
         "key" => add(&mut buildfile.targets, key::key(reader)),
+        "cache" if buildfile.cache.is_some() => {
+            second(reader);
+            true
+        }
+        "cache" => {
+            buildfile.cache = cache::cache(reader);
+            true
+        }
         _ => {
             reader.unknown(&TOP);
             false

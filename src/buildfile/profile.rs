@@ -184,10 +184,11 @@ fn apply<'a>(profile: &Located<'a>, declarations: &mut Vec<Located<'a>>) -> Vec<
     choices
 }
 
-/// Of the same kind and name. Rules have no name; a profile adds to them.
+/// Of the same kind and name. Rules have no name; a profile adds to them. There is one cache, wherever it is.
 fn is_same(a: &KdlNode, b: &KdlNode) -> bool {
-    let name = first_argument(a);
-    a.name().value() == b.name().value() && name.is_some() && name == first_argument(b)
+    let (kind, name) = (a.name().value(), first_argument(a));
+    let is_named_alike = kind == "cache" || name.is_some() && name == first_argument(b);
+    kind == b.name().value() && is_named_alike
 }
 
 /// The first argument, if it is a text.

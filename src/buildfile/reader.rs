@@ -152,9 +152,14 @@ impl<'a> Reader<'a> {
 
     /// `name=#true`; false if it is not there.
     pub fn flag(&mut self, name: &'static str) -> bool {
+        self.optional_flag(name).unwrap_or(false)
+    }
+
+    /// `name=#true` or `name=#false`, if it is there.
+    pub fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
         self.asked.push(name);
         let entry = self.entry(name);
-        entry.and_then(|entry| self.boolean(entry, name)).unwrap_or(false)
+        entry.and_then(|entry| self.boolean(entry, name))
     }
 
     /// The next argument, which must be `#true` or `#false`.

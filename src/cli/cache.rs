@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::{CommandError, Global, exit};
+use super::{CommandError, Global, exit, remote_cache};
 use crate::store::LocalStore;
 use crate::ui::human_bytes;
 
-/// Look at the local store, check it, or make room.
+/// Look at the local store or the shared cache, check it, make room, or send and fetch results.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -20,23 +20,47 @@ enum Command {
         /// Print it as JSON.
         #[arg(long)]
         json: bool,
+        /// Of the shared cache that the Buildfile names.
+        #[arg(long)]
+        remote: bool,
     },
     /// Read and hash every object; remove what is damaged.
-    Verify,
+    Verify {
+        /// Of the shared cache that the Buildfile names.
+        #[arg(long)]
+        remote: bool,
+    },
     /// Remove what was not used lately.
     Gc {
-        /// Keep what was used in so many days.
-        #[arg(long, default_value_t = 14, value_name = "N")]
-        days: u64,
+        /// Keep what was used in so many days; 14 by default, 30 in the shared cache.
+        #[arg(long, value_name = "N")]
+        days: Option<u64>,
+        /// Of the shared cache that the Buildfile names.
+        #[arg(long)]
+        remote: bool,
+    },
+    /// Send results that are known here to the shared cache.
+    Push {
+        /// Targets, nodes, and selections; what they need is sent too.
+        words: Vec<String>,
+    },
+    /// Fetch results from the shared cache.
+    Pull {
+        /// Targets, nodes, and selections.
+        words: Vec<String>,
     },
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
-    let store = LocalStore::open(&global.store)?;
-    match arguments.command {
-        Command::Stats { json } => stats(&store, json),
-        Command::Verify => verify(&store),
-        Command::Gc { days } => gc(&store, days),
+    match &arguments.command {
+        Command::Stats { json, remote: true } => remote_cache::stats(global, *json),
+        Command::Verify { remote: true } => remote_cache::verify(global),
+        Command::Gc { days, remote: true } => remote_cache::gc(global, days.unwrap_or(30)),
+        Command::Push { words } => remote_cache::push(global, words),
+        Command::Pull { words } => remote_cache::pull(global, words),
+        Command::Stats { json, .. } => stats(&LocalStore::open(&global.store)?, *json),
+        Command::Verify { .. } => verify(&LocalStore::open(&global.store)?),
+        Command::Gc { days, .. } => gc(&LocalStore::open(&global.store)?, days.unwrap_or(14)),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::buildfile::{Diagnostic, Faults};
 use crate::plan::PlanError;
 use crate::publish::PublishError;
 use crate::runner::RunError;
+use crate::s3::S3Error;
 use crate::store::StoreError;
 use crate::upstream::{LockError, UpdateError};
 
@@ -67,4 +68,4 @@ macro_rules! from_errors {
     };
 }
 
-from_errors!(StoreError, PlanError, PublishError, LockError, RunError, UpdateError, io::Error);
+from_errors!(StoreError, PlanError, PublishError, LockError, RunError, S3Error, UpdateError, io::Error);

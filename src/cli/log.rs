@@ -4,7 +4,8 @@ use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
 use crate::digest::Digest;
-use crate::plan::{LocalTrees, Planner};
+use crate::plan::LocalTrees;
+use crate::s3;
 use crate::store::{LocalStore, StatCache};
 
 /// Print what a node printed when it last ran.
@@ -23,20 +24,25 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     workspace.require_locked(&[node])?;
     let stats = StatCache::load(&workspace.store);
     let files = LocalTrees::new(&stats);
-    let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
+    let planner = workspace.planner(&files);
     let key = planner.plan(&[node])?.step(node).and_then(|step| step.key);
-    let log = last_log(&workspace.store, name, key).ok_or_else(|| {
+    let (key, log) = last_log(&workspace.store, name, key).ok_or_else(|| {
         CommandError::new(format!("{name} has no log: it did not run yet, or runs no script"))
     })?;
+    if let Some(remote) = workspace.remote.clone().filter(|_| !workspace.store.contains(log)) {
+        s3::wait(async move { remote.bring_log(key, log).await });
+    }
+    workspace.tell_said();
     io::stdout().write_all(&workspace.store.get(log)?)?;
     Ok(exit::OK)
 }
 
 /// Of the failure or the result under the key of now, else of the latest result.
-fn last_log(store: &LocalStore, node: &str, key: Option<Digest>) -> Option<Digest> {
+fn last_log(store: &LocalStore, node: &str, key: Option<Digest>) -> Option<(Digest, Digest)> {
     let of_key = key.and_then(|key| {
-        store.failure(key).and_then(|failure| failure.log).or_else(|| store.result(key).and_then(|r| r.log))
+        let failure = store.failure(key).and_then(|failure| failure.log);
+        let log = failure.or_else(|| store.result(key)?.log)?;
+        Some((key, log))
     });
-    let entries = store.history(node).entries;
-    of_key.or_else(|| entries.iter().rev().find_map(|entry| store.result(entry.key)?.log))
+    of_key.or_else(|| store.earlier(node).find_map(|earlier| Some((earlier.key, earlier.result.log?))))
 }

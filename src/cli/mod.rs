@@ -9,6 +9,7 @@ mod log;
 mod lookup;
 mod plan;
 mod publish;
+mod remote_cache;
 mod run;
 mod update;
 mod why;
@@ -47,7 +48,7 @@ struct Arguments {
 }
 
 /// What every command takes.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Global {
     /// The Buildfile.
     #[arg(long, global = true, default_value = "Buildfile.kdl", value_name = "FILE")]
@@ -58,6 +59,28 @@ pub struct Global {
     /// The local store.
     #[arg(long, global = true, default_value = "cache", value_name = "DIR", env = "FORGE_STORE")]
     store: PathBuf,
+    /// What may be done with the shared cache that the Buildfile names, where it allows that at all.
+    #[arg(
+        long,
+        global = true,
+        default_value = "read-write",
+        value_name = "ACCESS",
+        env = "FORGE_CACHE_ACCESS"
+    )]
+    cache_access: CacheAccess,
+}
+
+/// What a call does with the shared cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum CacheAccess {
+    /// Results are looked up there, and sent there.
+    ReadWrite,
+    /// Results are looked up there.
+    Read,
+    /// Results are sent there.
+    Write,
+    /// It is left alone.
+    Off,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,7 +5,7 @@ use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, error, exit};
 use crate::execute::{Estimates, unrunnable};
-use crate::plan::{LocalTrees, Planner, SavedPlan, effects};
+use crate::plan::{LocalTrees, SavedPlan, effects};
 use crate::store::StatCache;
 use crate::ui;
 
@@ -38,8 +38,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     workspace.require_locked(&goals)?;
     let stats = StatCache::load(&workspace.store);
     let files = LocalTrees::new(&stats);
-    let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
+    let planner = workspace.planner(&files);
     let plan = planner.plan(&goals)?;
+    workspace.tell_said();
     let effects = effects(&workspace.graph, &plan)?;
     let profile = global.profile.as_deref();
     let saved = SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects);

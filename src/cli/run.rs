@@ -15,7 +15,7 @@ use crate::plan::{
     Cause, Destination, LocalTrees, Plan, Planner, SavedPlan, Verdict, effects, input_digests,
 };
 use crate::runner::{PlatformEngine, RunnerKind, Runners};
-use crate::store::StatCache;
+use crate::store::{RemoteStore, RemoteTraffic, StatCache};
 use crate::ui::{self, EventsFile, Listener, Live, Plain};
 
 /// Build what is missing, and publish all of it or nothing.
@@ -64,7 +64,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         Some(saved) => Words::parse(&[saved.selection.clone(), saved.goals.clone()].concat())?,
     };
     let profile = saved.as_ref().map_or(global.profile.clone(), |saved| saved.profile.clone());
-    let global = &Global { profile, file: global.file.clone(), store: global.store.clone() };
+    let global = &Global { profile, ..global.clone() };
     let workspace = Workspace::open(global, &words)?;
     let goals = goals(&workspace, arguments, &words)?;
     workspace.require_locked(&goals)?;
@@ -73,20 +73,26 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     }
     let stats = StatCache::load(&workspace.store);
     let files = LocalTrees::new(&stats);
-    let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
-    let plan = planner.plan(&goals)?;
+    let planner = workspace.planner(&files);
+    let mut plan = planner.plan(&goals)?;
     if let Some(saved) = saved {
         let effects = effects(&workspace.graph, &plan)?;
         let profile = global.profile.as_deref();
         let now = SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects);
         saved.check(&now)?;
     }
+    if plan.is_idle() && !planner.bring_goals(&plan) {
+        // What was known cannot be had.
+        plan = planner.plan(&goals)?;
+    }
+    workspace.tell_said();
     if arguments.dry_run {
         return rehearse(&planner, &plan);
     }
     if plan.is_idle() {
-        tell_idle(arguments, &plan)?;
-        eprintln!("nothing to do: {} nodes known", plan.steps.len());
+        let traffic = workspace.remote.as_ref().map(RemoteStore::traffic);
+        tell_idle(arguments, &plan, traffic.as_ref())?;
+        eprint!("{}", ui::idle_summary(plan.steps.len(), traffic.as_ref()));
         return Ok(exit::OK);
     }
     let code = execute(&workspace, arguments, &planner, &plan)?;
@@ -169,6 +175,7 @@ fn execute(
             planner,
             performer: &performer,
             store: &workspace.store,
+            remote: workspace.remote.as_ref(),
             settings: settings(arguments),
             cancel: cancel_on_signals(),
         };
@@ -207,12 +214,13 @@ fn settings(arguments: &Arguments) -> Settings {
 }
 
 /// Nobody must take the events of an earlier run for those of this one.
-fn tell_idle(arguments: &Arguments, plan: &Plan) -> Result<(), CommandError> {
+fn tell_idle(arguments: &Arguments, plan: &Plan, remote: Option<&RemoteTraffic>) -> Result<(), CommandError> {
     let hits = plan.steps.len();
     let Some(mut file) = events_file(arguments)? else { return Ok(()) };
     file.hear(&Event::RunStarted { nodes: hits, hits, runner: None, estimate_ms: Some(0) });
     let (built, failed, skipped, interrupted) = (0, 0, 0, false);
-    file.hear(&Event::RunFinished { built, hits, failed, skipped, interrupted, duration_ms: 0 });
+    let remote = remote.cloned();
+    file.hear(&Event::RunFinished { built, hits, failed, skipped, interrupted, remote, duration_ms: 0 });
     Ok(())
 }
 

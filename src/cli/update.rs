@@ -16,7 +16,7 @@ use crate::upstream::{Ask, Lock, PlatformImage, Sha256, Updater};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Upstreams and images; all of them by default. A selection such as otp=26.2.5.3 adds that
-    /// version.
+    /// version, and images that the lock does not know.
     words: Vec<String>,
     /// Write nothing, only tell.
     #[arg(long)]
@@ -121,20 +121,25 @@ fn update_upstreams(
     Ok(told)
 }
 
-/// What images are made of, and which images of registries they are.
+/// What images are made of, and which images of registries they are. Where versions alone are asked for, an
+/// image stays what it is, and those of the selection that the lock does not know come into it.
 fn update_images(
     updater: &Updater<'_>,
     buildfile: &Buildfile,
     words: &Words,
     lock: &mut Lock,
 ) -> Result<String, CommandError> {
-    let is_all = names_nothing(words, buildfile);
-    if !is_all && words.goals.iter().all(|goal| buildfile.upstream(goal).is_some()) {
+    let is_of_upstreams = words.goals.iter().all(|goal| buildfile.upstream(goal).is_some());
+    if !words.goals.is_empty() && is_of_upstreams {
         return Ok(String::new());
     }
     let graph = whole_graph(buildfile, words, lock)?;
-    let is_wanted =
-        |node: &&Node| is_all || words.goals.iter().any(|goal| *goal == node.target || *goal == node.name);
+    let is_named = |node: &Node| words.goals.iter().any(|goal| *goal == node.target || *goal == node.name);
+    let is_wanted = |node: &&Node| match (names_nothing(words, buildfile), words.goals.is_empty()) {
+        (true, _) => true,
+        (false, true) => node.work.lacks_lock(),
+        (false, false) => is_named(node),
+    };
     let nodes: Vec<&Node> = graph.ids().map(|id| graph.node(id)).filter(is_wanted).collect();
     let told = update_bootstrap_images(updater, &nodes, lock)?;
     Ok(told + &update_registry_images(&nodes, lock)?)

@@ -1,7 +1,7 @@
 use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
-use crate::plan::{Explanation, LocalTrees, Planner, brief, explain};
+use crate::plan::{Explanation, LocalTrees, brief, explain};
 use crate::store::StatCache;
 
 /// Tell why a node is run, or what its key is made of.
@@ -22,8 +22,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     workspace.require_locked(&[node])?;
     let stats = StatCache::load(&workspace.store);
     let files = LocalTrees::new(&stats);
-    let planner = Planner { graph: &workspace.graph, store: &workspace.store, files: &files };
+    let planner = workspace.planner(&files);
     let plan = planner.plan(&[node])?;
+    workspace.tell_said();
     let explanation = explain(&workspace.graph, &plan, &workspace.store, &files, node)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&explanation).map_err(CommandError::new)?);

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use super::lookup::{Addition, complete};
 use super::update::update;
 use super::words::Words;
-use super::{CommandError, Global, error};
+use super::{CacheAccess, CommandError, Global, error};
 use crate::buildfile::{self, Buildfile, Faults};
 use crate::graph::{self, Graph, NodeId};
 use crate::matrix::Axes;
-use crate::store::{LocalStore, StatCache};
+use crate::plan::{LocalTrees, Planner};
+use crate::store::{Access, LocalStore, RemoteStore, Said, StatCache};
 use crate::upstream::Lock;
 
 /// Everything that is read before a plan can be made.
@@ -19,6 +20,8 @@ pub struct Workspace {
     pub graph: Graph,
     /// The local store.
     pub store: Arc<LocalStore>,
+    /// The shared cache, if the Buildfile names one and it is used.
+    pub remote: Option<RemoteStore>,
     /// Where the lock is.
     lock: PathBuf,
     /// What is selected, was not in the lock, and was found upstream.
@@ -62,7 +65,8 @@ impl Workspace {
         }
         let lock = buildfile.dir.join(&buildfile.lock);
         let lock = lock.strip_prefix(".").map(Path::to_owned).unwrap_or(lock);
-        Ok(Self { axes, graph, store, lock, additions })
+        let remote = remote(global, &buildfile, &store);
+        Ok(Self { axes, graph, store, remote, lock, additions })
     }
 
     /// Writes what was looked up into the lock, which may have changed since; nothing else in it does.
@@ -83,6 +87,16 @@ impl Workspace {
             tell(&format!("{}: added {upstream} {}", self.lock.display(), locked.version));
         }
         Ok(lock.save(&self.lock)?)
+    }
+
+    /// Plans with all that is known here and in the shared cache.
+    pub fn planner<'a>(&'a self, files: &'a LocalTrees<'a>) -> Planner<'a> {
+        Planner { graph: &self.graph, store: &self.store, files, remote: self.remote.as_ref() }
+    }
+
+    /// Tells what the shared cache has to say.
+    pub fn tell_said(&self) {
+        self.remote.iter().for_each(tell_said);
     }
 
     /// Keeps what this process learnt of local files. Without it they are read once more.
@@ -109,6 +123,30 @@ pub fn read(global: &Global) -> Result<(Buildfile, Lock), CommandError> {
     warnings.iter().for_each(error::print);
     let lock = Lock::load(&buildfile.dir.join(&buildfile.lock))?;
     Ok((buildfile, lock))
+}
+
+/// The shared cache, as far as the Buildfile and this call allow. One that cannot be used at all is told, and
+/// done without.
+pub fn remote(global: &Global, buildfile: &Buildfile, store: &Arc<LocalStore>) -> Option<RemoteStore> {
+    let cache = buildfile.cache.as_ref()?;
+    let read = cache.read && matches!(global.cache_access, CacheAccess::ReadWrite | CacheAccess::Read);
+    let write = cache.write && matches!(global.cache_access, CacheAccess::ReadWrite | CacheAccess::Write);
+    if !read && !write {
+        return None;
+    }
+    let mut location = cache.location.clone();
+    location.service.ca = location.service.ca.map(|ca| buildfile.dir.join(ca));
+    let opened = RemoteStore::open(location, Access { read, write }, cache.expires, store.clone());
+    opened.inspect_err(|error| tell(&format!("the shared cache is not used: {error}"))).ok()
+}
+
+/// Tells what the shared cache has to say.
+pub fn tell_said(remote: &RemoteStore) {
+    for said in remote.take_said() {
+        if let Said::Notice(text) = said {
+            tell(&text);
+        }
+    }
 }
 
 /// Tells what takes its time, or what a person should know beside the answer.

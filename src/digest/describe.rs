@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Digest, Hasher};
 
-/// Something whose key is the digest of its description.
+/// Something whose key is the digest of its description: of its fields, each with its whole path. A group
+/// therefore never has the name of a field beside it.
 pub trait Describe {
     /// Tells every field that may change the outputs, always in the same order.
     fn describe(&self, visitor: &mut dyn Visitor);
 }
 
-/// Takes a description field by field: hashes it or notes it down.
+/// Takes a description field by field.
 pub trait Visitor {
     /// One named value.
     fn field(&mut self, name: &str, value: &str);
@@ -23,9 +24,19 @@ pub trait Visitor {
 
 /// The key: the digest of the description.
 pub fn key_of(subject: &dyn Describe) -> Digest {
-    let mut visitor = KeyVisitor::default();
-    subject.describe(&mut visitor);
-    visitor.0.digest()
+    key_of_fields(&fields_of(subject))
+}
+
+/// The key of what is described by `fields`: whoever has a description can tell whose it is. Lengths go
+/// before texts, so that no two descriptions share an encoding.
+pub fn key_of_fields(fields: &[Field]) -> Digest {
+    let mut hasher = Hasher::default();
+    for text in fields.iter().flat_map(|field| [&field.path, &field.value]) {
+        for part in [&(text.len() as u64).to_le_bytes(), text.as_bytes()] {
+            hasher.write_all(part).expect("a hasher takes every write");
+        }
+    }
+    hasher.digest()
 }
 
 /// The description as a list, each field with its full path (`env.LANG`).
@@ -79,34 +90,6 @@ pub fn changes(before: &[Field], after: &[Field]) -> Vec<Change> {
         .collect()
 }
 
-/// Lengths go before texts, so that no two descriptions share an encoding.
-#[derive(Default)]
-struct KeyVisitor(Hasher);
-
-impl KeyVisitor {
-    fn text(&mut self, tag: u8, text: &str) {
-        let length = (text.len() as u64).to_le_bytes();
-        for part in [&[tag][..], &length, text.as_bytes()] {
-            self.0.write_all(part).expect("a hasher takes every write");
-        }
-    }
-}
-
-impl Visitor for KeyVisitor {
-    fn field(&mut self, name: &str, value: &str) {
-        self.text(b'f', name);
-        self.text(b'=', value);
-    }
-
-    fn enter(&mut self, name: &str) {
-        self.text(b'{', name);
-    }
-
-    fn leave(&mut self) {
-        self.text(b'}', "");
-    }
-}
-
 #[derive(Default)]
 struct FieldVisitor {
     groups: Vec<String>,
@@ -152,6 +135,7 @@ mod tests {
     #[test]
     fn where_a_text_ends_is_part_of_the_key() {
         assert_ne!(key_of(&Env(vec![("ab", "c")])), key_of(&Env(vec![("a", "bc")])));
+        assert_ne!(key_of(&Env(vec![("a", "b")])), key_of(&Env(vec![("a", "b"), ("c", "")])));
     }
 
     #[test]

@@ -3,5 +3,5 @@
 mod describe;
 mod value;
 
-pub use describe::{Change, Describe, Field, Visitor, changes, fields_of, key_of};
+pub use describe::{Change, Describe, Field, Visitor, changes, fields_of, key_of, key_of_fields};
 pub use value::{Digest, DigestParseError, Hasher};

@@ -25,9 +25,9 @@ impl Estimates {
             plan.steps.iter().filter(|step| step.verdict != Verdict::Hit).map(|step| step.node).collect();
         for &id in &to_do {
             let node = graph.node(id);
-            if let Some(entry) = store.history(&node.name).entries.last() {
-                remembered[id.index()] = Some(entry.duration_ms);
-                of_target.insert(&node.target, entry.duration_ms);
+            if let Some(earlier) = store.earlier(&node.name).next() {
+                remembered[id.index()] = Some(earlier.result.duration_ms);
+                of_target.insert(&node.target, earlier.result.duration_ms);
             }
         }
         for &id in &to_do {

@@ -1,6 +1,7 @@
 use serde::Serialize;
 
 use crate::digest::Digest;
+use crate::store::RemoteTraffic;
 
 /// What happens during a run. The terminal, the plain lines and `--events` all listen to these.
 #[derive(Clone, Debug, Serialize)]
@@ -83,6 +84,15 @@ pub enum Event {
         /// What failed.
         because: String,
     },
+    /// The result of a node is in the shared cache now.
+    ResultSent {
+        /// The node.
+        node: String,
+        /// Its key.
+        key: Digest,
+        /// How many bytes went up; what is there already does not.
+        bytes: u64,
+    },
     /// Something a person should know.
     Notice {
         /// In a line.
@@ -100,6 +110,8 @@ pub enum Event {
         skipped: usize,
         /// Whether somebody interrupted it.
         interrupted: bool,
+        /// What came from the shared cache and went there; none where there is none.
+        remote: Option<RemoteTraffic>,
         /// In milliseconds.
         duration_ms: u64,
     },

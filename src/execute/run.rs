@@ -1,5 +1,6 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,15 @@ use super::state::{Fallout, State, States};
 use super::task::{Ended, Task};
 use super::{Estimates, Event, LastRun, Outcome};
 use crate::digest::Digest;
-use crate::graph::{Graph, Node, NodeId};
-use crate::plan::{Plan, Planner, Verdict, input_digests};
-use crate::store::LocalStore;
+use crate::graph::{Graph, Input, Node, NodeId, Work};
+use crate::plan::{Cause, Plan, Planner, Step, Verdict, input_digests};
+use crate::store::{LocalStore, RemoteStore, RemoteTraffic, Said};
 
 /// What is told when the first signal comes; the second ends the process.
 const STOPPING: &str = "stopping: what is done is kept; once more to stop at once";
+
+/// How long results go up after the last node before that is told, and before an interrupt ends it.
+const UNTOLD: Duration = Duration::from_secs(2);
 
 /// How a plan is run.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,8 @@ pub struct Executor<'a> {
     pub performer: &'a Performer,
     /// Where results go.
     pub store: &'a Arc<LocalStore>,
+    /// Where they go from there, and where objects come from that are not here.
+    pub remote: Option<&'a RemoteStore>,
     /// How.
     pub settings: Settings,
     /// Set to true by whoever wants the run to end.
@@ -62,7 +68,12 @@ pub struct RunReport {
     pub goal_lost: bool,
     /// Whether somebody interrupted it.
     pub interrupted: bool,
+    /// What came from a remote store and went there, if there is one.
+    pub remote: Option<RemoteTraffic>,
 }
+
+/// What becomes of a node, and of what it takes of the machine.
+type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = (NodeId, Ended)> + 'a>>>;
 
 impl Executor<'_> {
     /// Runs `plan`; `listen` hears every event, in order.
@@ -72,12 +83,16 @@ impl Executor<'_> {
         let mut run = Run::new(self, plan, events);
         run.remember_all_undone(plan);
         run.announce(plan);
-        let mut running = FuturesUnordered::new();
+        let mut running = Running::new();
         let mut cancel = self.cancel.clone();
         loop {
-            while let Some(node) = run.next() {
-                running.push(run.node(node));
+            while let Some(node) = run.next_fetch() {
+                running.push(Box::pin(run.fetch(node)));
             }
+            while let Some(node) = run.next() {
+                running.push(Box::pin(run.node(node)));
+            }
+            run.tell_said();
             if running.is_empty() {
                 break;
             }
@@ -90,6 +105,17 @@ impl Executor<'_> {
             }
         }
         drop(running);
+        let traffic = {
+            let mut sending = std::pin::pin!(run.finish_sending());
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(event) = heard.recv() => listen(&event),
+                    traffic = &mut sending => break traffic,
+                }
+            }
+        };
+        run.report.remote = traffic;
         run.report.interrupted = *self.cancel.borrow();
         run.close(started.elapsed());
         let report = run.report;
@@ -101,6 +127,13 @@ impl Executor<'_> {
     }
 }
 
+/// Nodes whose objects are needed here, as far as the plan tells.
+fn needed(plan: &Plan) -> HashSet<NodeId> {
+    let is_gone = |step: &&Step| step.verdict == Verdict::Run(Cause::ObjectsGone);
+    let gone = plan.steps.iter().filter(is_gone).map(|step| step.node);
+    plan.goals.iter().copied().chain(gone).collect()
+}
+
 /// One run of a plan.
 struct Run<'a> {
     executor: &'a Executor<'a>,
@@ -110,6 +143,13 @@ struct Run<'a> {
     states: States,
     schedule: Schedule,
     known: Vec<Option<BTreeMap<String, Digest>>>,
+    keys: Vec<Option<Digest>>,
+    /// Nodes whose result is known, and whose objects have to come.
+    to_fetch: Vec<NodeId>,
+    /// Those of them that are under way.
+    fetching: HashSet<NodeId>,
+    /// Nodes whose objects are needed here; of all others, the result is enough.
+    needed: HashSet<NodeId>,
     events: mpsc::UnboundedSender<Event>,
     report: RunReport,
 }
@@ -126,11 +166,16 @@ impl<'a> Run<'a> {
             states: States::new(graph, plan),
             schedule: Schedule::new(settings.jobs, settings.memory),
             known: vec![None; graph.len()],
+            keys: vec![None; graph.len()],
+            to_fetch: Vec::new(),
+            fetching: HashSet::new(),
+            needed: needed(plan),
             events,
             report: RunReport::default(),
         };
         for step in plan.steps.iter().filter(|step| step.verdict == Verdict::Hit) {
             run.known[step.node.index()].clone_from(&step.outputs);
+            run.keys[step.node.index()] = step.key;
         }
         let nodes = plan.steps.iter().map(|step| step.node);
         let ready = nodes.filter(|node| run.states.get(*node) == State::Ready).collect();
@@ -143,6 +188,10 @@ impl<'a> Run<'a> {
         while let Some(node) = ready.pop() {
             let is_hit = self.known[node.index()].is_some();
             match self.without_lost(node) {
+                Cow::Borrowed(_) if is_hit && self.has_to_come(node) => {
+                    self.report.hits += 1;
+                    self.to_fetch.push(node);
+                }
                 Cow::Borrowed(_) if is_hit => {
                     self.states.start(node);
                     self.report.hits += 1;
@@ -151,6 +200,80 @@ impl<'a> Run<'a> {
                 _ => self.schedule.add(node, &self.estimates),
             }
         }
+    }
+
+    /// Whether objects of a known result are needed here, and are not here.
+    fn has_to_come(&self, node: NodeId) -> bool {
+        let is_here = |tree: &Digest| self.executor.store.holds_tree(*tree);
+        let outputs = self.known[node.index()].as_ref();
+        self.needed.contains(&node) && !outputs.is_none_or(|outputs| outputs.values().all(is_here))
+    }
+
+    /// The next node whose objects are to come.
+    fn next_fetch(&mut self) -> Option<NodeId> {
+        if *self.executor.cancel.borrow() {
+            return None;
+        }
+        let node = self.to_fetch.pop()?;
+        self.states.start(node);
+        self.fetching.insert(node);
+        Some(node)
+    }
+
+    /// Brings the objects of a known result. It takes nothing of the machine that others wait for.
+    fn fetch(&self, node: NodeId) -> impl Future<Output = (NodeId, Ended)> + use<'a> {
+        let outputs = self.known[node.index()].clone().unwrap_or_default();
+        let (key, remote) = (self.keys[node.index()], self.executor.remote);
+        let mut cancel = self.executor.cancel.clone();
+        async move {
+            let (Some(key), Some(remote)) = (key, remote.filter(|remote| remote.is_read())) else {
+                return (node, Ended::Gone(None));
+            };
+            let ended = tokio::select! {
+                brought = remote.bring(key, outputs.clone()) => match brought {
+                    Ok(()) => Ended::Brought,
+                    Err(reason) => Ended::Gone(Some(reason)),
+                },
+                Ok(_) = cancel.wait_for(|&cancelled| cancelled) => Ended::Interrupted,
+            };
+            (node, ended)
+        }
+    }
+
+    /// Tells what the remote store has to say.
+    fn tell_said(&self) {
+        for said in self.executor.remote.map(RemoteStore::take_said).unwrap_or_default() {
+            self.tell(match said {
+                Said::Notice(text) => Event::Notice { text },
+                Said::Sent { node, key, bytes } => Event::ResultSent { node, key, bytes },
+            });
+        }
+    }
+
+    /// The run ends when everything went up, or was told as failed. Gives what came and went in all.
+    async fn finish_sending(&self) -> Option<RemoteTraffic> {
+        let remote = self.executor.remote?;
+        let mut cancel = self.executor.cancel.clone();
+        let mut sending = std::pin::pin!(remote.finish_sending());
+        tokio::select! {
+            biased;
+            () = &mut sending => {}
+            () = tokio::time::sleep(UNTOLD) => {
+                self.tell(Event::Notice { text: format!("sending {} results to the shared cache", remote.waiting()) });
+                tokio::select! {
+                    () = sending => {}
+                    Ok(_) = cancel.wait_for(|&cancelled| cancelled) => {
+                        let text = format!(
+                            "{} results are not in the shared cache; `forge cache push` sends them",
+                            remote.waiting()
+                        );
+                        self.tell(Event::Notice { text });
+                    }
+                }
+            }
+        }
+        self.tell_said();
+        Some(remote.traffic())
     }
 
     fn announce(&self, plan: &Plan) {
@@ -183,11 +306,14 @@ impl<'a> Run<'a> {
         let without_lost = self.without_lost(node);
         let known = |need: NodeId| self.known[need.index()].as_ref();
         let inputs = input_digests(&without_lost, self.executor.planner.files, known);
+        let trees = self.trees_to_be_here(&without_lost);
         let task = Task {
             executor: self.executor,
             cores: self.schedule.cores_of(&without_lost.resources),
             node: without_lost,
             estimate: self.estimates.of(node),
+            is_needed: self.needed.contains(&node),
+            trees,
             events: self.events.clone(),
         };
         async move {
@@ -197,6 +323,18 @@ impl<'a> Run<'a> {
             };
             (node, ended)
         }
+    }
+
+    /// The trees that have to be here before a node is run, and which nodes gave them. Publishing takes a
+    /// catalog, and with it the packages that it names, which are in the repository beside it.
+    fn trees_to_be_here(&self, node: &Node) -> Vec<(NodeId, Digest)> {
+        let takes_all = matches!(node.work, Work::Publish(_));
+        let of = |input: &Input| {
+            let Input::Node { node, output } = input else { return Vec::new() };
+            let given = self.known[node.index()].iter().flatten();
+            given.filter(|(name, _)| takes_all || *name == output).map(|(_, tree)| (*node, *tree)).collect()
+        };
+        node.inputs.iter().flat_map(of).collect()
     }
 
     /// The node, without the inputs that failed and that it may lack.
@@ -209,17 +347,41 @@ impl<'a> Run<'a> {
     }
 
     fn ended(&mut self, node: NodeId, ended: Ended) {
-        self.schedule.give_back(node, self.graph);
+        if !matches!(ended, Ended::Brought | Ended::Gone(_)) && !self.fetching.remove(&node) {
+            self.schedule.give_back(node, self.graph);
+        }
         match ended {
-            Ended::Well { outputs, outcome } => {
+            Ended::Well { key, outputs, outcome } => {
                 match outcome {
                     Outcome::Hit => self.report.hits += 1,
                     Outcome::Built | Outcome::Unchanged => self.report.built += 1,
                 }
-                self.known[node.index()] = Some(outputs);
-                let ready = self.states.finish(node, self.graph);
-                self.ready(ready);
+                (self.known[node.index()], self.keys[node.index()]) = (Some(outputs), Some(key));
+                self.done(node);
             }
+            Ended::Brought => {
+                self.fetching.remove(&node);
+                self.done(node);
+            }
+            Ended::Away { key, outputs } => {
+                self.report.hits += 1;
+                (self.known[node.index()], self.keys[node.index()]) = (Some(outputs), Some(key));
+                self.states.put_back(node);
+                self.to_fetch.push(node);
+            }
+            Ended::Gone(reason) => {
+                self.fetching.remove(&node);
+                self.run_after_all(node, reason);
+            }
+            Ended::Lacks(needs) => match needs.iter().find(|need| self.states.is_lost(**need)) {
+                // It was run after all, and failed.
+                Some(lost) => self.lose(node, *lost),
+                None => {
+                    self.needed.extend(&needs);
+                    let recalled = self.states.recall(node, &needs);
+                    self.to_fetch.extend(recalled);
+                }
+            },
             Ended::Badly(error) => {
                 self.report.failed.push((node, error));
                 let fallout = self.states.fail(node, self.graph);
@@ -227,6 +389,30 @@ impl<'a> Run<'a> {
             }
             Ended::Interrupted => self.states.abandon(node),
         }
+    }
+
+    fn lose(&mut self, node: NodeId, because: NodeId) {
+        self.skip(node, because);
+        let fallout = self.states.fail(node, self.graph);
+        self.fall_out(node, fallout);
+    }
+
+    fn done(&mut self, node: NodeId) {
+        let ready = self.states.finish(node, self.graph);
+        self.ready(ready);
+    }
+
+    /// A result was known, and its objects are not to be had: it is a miss.
+    fn run_after_all(&mut self, node: NodeId, reason: Option<String>) {
+        self.report.hits -= 1;
+        if let Some(reason) = reason {
+            let name = &self.graph.node(node).name;
+            self.tell(Event::Notice {
+                text: format!("{name} is run, since its result cannot be had: {reason}"),
+            });
+        }
+        self.states.put_back(node);
+        self.schedule.add(node, &self.estimates);
     }
 
     fn fall_out(&mut self, node: NodeId, fallout: Fallout) {
@@ -261,6 +447,7 @@ impl<'a> Run<'a> {
             failed: report.failed.len(),
             skipped: report.skipped.len(),
             interrupted: report.interrupted,
+            remote: report.remote.clone(),
             duration_ms: elapsed.as_millis() as u64,
         });
     }

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use crate::graph::{Graph, Input, NodeId};
 use crate::plan::Plan;
 
@@ -33,6 +35,8 @@ pub struct Fallout {
 pub struct States {
     states: Vec<State>,
     open: usize,
+    /// Nodes that were done and are called back, since their objects are needed, and who waits for them.
+    recalled: HashMap<NodeId, Vec<NodeId>>,
 }
 
 impl States {
@@ -45,7 +49,7 @@ impl States {
                 needs => State::Waiting(needs),
             };
         }
-        Self { states, open: plan.steps.len() }
+        Self { states, open: plan.steps.len(), recalled: HashMap::new() }
     }
 
     /// How far `node` is.
@@ -65,11 +69,15 @@ impl States {
             (from, to),
             (Waiting(_), Waiting(_) | Ready | Skipped)
                 | (Ready, Running | Skipped)
-                | (Running, Done | Failed | Skipped)
+                | (Running, Done | Failed | Skipped | Ready | Waiting(_))
+                | (Done, Ready)
         );
         debug_assert!(is_allowed, "{from:?} → {to:?}");
         if matches!(to, Done | Failed | Skipped) {
             self.open -= 1;
+        }
+        if from == Done {
+            self.open += 1;
         }
     }
 
@@ -81,7 +89,29 @@ impl States {
     /// The node has its outputs. Gives the nodes that are ready by this.
     pub fn finish(&mut self, node: NodeId, graph: &Graph) -> Vec<NodeId> {
         self.set(node, State::Done);
-        graph.users(node).filter(|user| self.need_settled(*user)).collect()
+        let waiting = self.waiting_for(node, graph);
+        self.recalled.remove(&node);
+        waiting.into_iter().filter(|user| self.need_settled(*user)).collect()
+    }
+
+    /// The node was taken up and has to wait once more.
+    pub fn put_back(&mut self, node: NodeId) {
+        self.set(node, State::Ready);
+    }
+
+    /// The node was taken up, and lacks objects of `needs`, which were done. Gives those of them that nobody
+    /// has called back yet.
+    pub fn recall(&mut self, node: NodeId, needs: &[NodeId]) -> Vec<NodeId> {
+        self.set(node, State::Waiting(needs.len()));
+        let done: Vec<NodeId> = needs.iter().copied().filter(|need| self.get(*need) == State::Done).collect();
+        done.iter().for_each(|need| self.set(*need, State::Ready));
+        needs.iter().for_each(|need| self.recalled.entry(*need).or_default().push(node));
+        done
+    }
+
+    /// Who waits for a node: whoever called it back, or all its users.
+    fn waiting_for(&self, node: NodeId, graph: &Graph) -> Vec<NodeId> {
+        self.recalled.get(&node).cloned().unwrap_or_else(|| graph.users(node).collect())
     }
 
     /// The node failed. Tells what cannot be run for this, and what is ready without it.
@@ -90,6 +120,7 @@ impl States {
         let mut fallout = Fallout::default();
         let mut lost = vec![node];
         while let Some(node) = lost.pop() {
+            let waiting = self.waiting_for(node, graph);
             for user in graph.users(node) {
                 if !matches!(self.get(user), State::Waiting(_)) {
                     continue;
@@ -98,7 +129,7 @@ impl States {
                     self.set(user, State::Skipped);
                     fallout.skipped.push(user);
                     lost.push(user);
-                } else if self.need_settled(user) {
+                } else if waiting.contains(&user) && self.need_settled(user) {
                     fallout.ready.push(user);
                 }
             }

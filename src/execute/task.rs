@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use super::done::{Done, Failure};
 use super::run::Executor;
 use super::{Event, Outcome};
-use crate::digest::Digest;
-use crate::graph::Node;
+use crate::digest::{Digest, key_of};
+use crate::graph::{Action, Node, NodeId, Work};
 use crate::plan::{Assessment, PlanError, Verdict};
 use crate::store::{ActionResult, LocalStore, StoreError};
 
@@ -20,7 +20,22 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// How one node ended.
 pub(super) enum Ended {
-    Well { outputs: BTreeMap<String, Digest>, outcome: Outcome },
+    Well {
+        key: Digest,
+        outputs: BTreeMap<String, Digest>,
+        outcome: Outcome,
+    },
+    /// Its result is known and needed here, and its objects are not here.
+    Away {
+        key: Digest,
+        outputs: BTreeMap<String, Digest>,
+    },
+    /// Its objects came.
+    Brought,
+    /// Its objects are not to be had; why, where there was somebody to ask.
+    Gone(Option<String>),
+    /// Objects of these nodes, which are done, are needed to run it, and are not here.
+    Lacks(Vec<NodeId>),
     Badly(String),
     Interrupted,
 }
@@ -32,6 +47,10 @@ pub(super) struct Task<'a> {
     pub node: Cow<'a, Node>,
     pub cores: usize,
     pub estimate: Option<u64>,
+    /// Whether its objects are needed here.
+    pub is_needed: bool,
+    /// The trees that have to be here before it is run, and which nodes gave them.
+    pub trees: Vec<(NodeId, Digest)>,
     pub events: mpsc::UnboundedSender<Event>,
 }
 
@@ -50,10 +69,18 @@ impl Task<'_> {
     async fn try_run(&self, inputs: &[Digest]) -> Result<Ended, String> {
         let planner = self.executor.planner;
         let text = |error: PlanError| error.to_string();
+        // Whether to publish is found out from inputs.
+        if let Some(lacks) = self.lacks().filter(|_| matches!(self.node.work, Work::Publish(_))) {
+            return Ok(lacks);
+        }
+        let key = key_of(&Action::new(&self.node, inputs));
+        self.look_up(key).await;
         let assessment = planner.assess(&self.node, inputs).map_err(text)?;
-        let key = assessment.key;
         if let Some(hit) = self.hit(assessment) {
             return Ok(hit);
+        }
+        if let Some(lacks) = self.lacks() {
+            return Ok(lacks);
         }
         let Some(_lock) = self.lock(key).await.map_err(|error| error.to_string())? else {
             return Ok(Ended::Interrupted);
@@ -66,18 +93,42 @@ impl Task<'_> {
         self.build(key, inputs).await.map_err(|error| error.to_string())
     }
 
+    /// What another machine may have built comes into the store, before that is asked.
+    async fn look_up(&self, key: Digest) {
+        if let Some(remote) = self.executor.remote.filter(|remote| remote.is_read())
+            && !matches!(self.node.work, Work::Publish(_))
+            && self.executor.store.result(key).is_none()
+        {
+            remote.look_up(vec![key]).await;
+        }
+    }
+
     fn hit(&self, assessment: Assessment) -> Option<Ended> {
-        let outputs = assessment.outputs?;
-        let complete = outputs.values().all(|tree| self.executor.store.holds_tree(*tree));
-        (assessment.verdict == Verdict::Hit && complete).then(|| {
-            self.tell(Event::NodeFinished {
-                node: self.name().to_owned(),
-                outcome: Outcome::Hit,
-                key: assessment.key,
-                duration_ms: 0,
-            });
-            Ended::Well { outputs, outcome: Outcome::Hit }
-        })
+        let Assessment { key, verdict: Verdict::Hit, outputs: Some(outputs) } = assessment else {
+            return None;
+        };
+        let is_here = || outputs.values().all(|tree| self.executor.store.holds_tree(*tree));
+        if self.is_needed && !is_here() {
+            let can_come = self.executor.remote.is_some_and(|remote| remote.can_give(key));
+            return can_come.then_some(Ended::Away { key, outputs });
+        }
+        self.tell(Event::NodeFinished {
+            node: self.name().to_owned(),
+            outcome: Outcome::Hit,
+            key,
+            duration_ms: 0,
+        });
+        Some(Ended::Well { key, outputs, outcome: Outcome::Hit })
+    }
+
+    /// The nodes that gave it what is not all here.
+    fn lacks(&self) -> Option<Ended> {
+        let is_here = |tree: &Digest| self.executor.store.holds_tree(*tree);
+        let lacking = self.trees.iter().filter(|(_, tree)| !is_here(tree));
+        let mut needs: Vec<NodeId> = lacking.map(|(node, _)| *node).collect();
+        needs.sort();
+        needs.dedup();
+        (!needs.is_empty()).then_some(Ended::Lacks(needs))
     }
 
     /// The lock of a key; `None` if the run was interrupted before it was had.
@@ -172,17 +223,17 @@ impl Task<'_> {
                 runner: done.runner.to_owned(),
             };
             self.executor.store.put_result(key, &result)?;
+            self.executor.remote.iter().for_each(|remote| remote.send_later(key));
         }
         self.tell(Event::NodeFinished { node: node.name.clone(), outcome, key, duration_ms });
-        Ok(Ended::Well { outputs: done.outputs, outcome })
+        Ok(Ended::Well { key, outputs: done.outputs, outcome })
     }
 
     /// Whether the last result of this node had the same outputs, under whatever key.
     fn gave_before(&self, outputs: &BTreeMap<String, Digest>) -> bool {
         let store = self.executor.store;
-        let history = store.history(self.name());
-        let last = history.entries.last().and_then(|entry| store.result(entry.key));
-        !outputs.is_empty() && last.is_some_and(|last| last.outputs == *outputs)
+        let last = store.earlier(self.name()).next();
+        !outputs.is_empty() && last.is_some_and(|last| last.result.outputs == *outputs)
     }
 
     fn name(&self) -> &str {

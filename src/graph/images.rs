@@ -98,7 +98,11 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 }
 
 impl Work {
-    fn lacks_lock(&self) -> bool {
-        self.registry_images().iter().any(|image| image.locked.is_none())
+    /// Whether it makes an image of something that the lock does not tell.
+    pub fn lacks_lock(&self) -> bool {
+        match self {
+            Self::Bootstrap(image) => image.locked.is_none(),
+            work => work.registry_images().iter().any(|image| image.locked.is_none()),
+        }
     }
 }

@@ -131,6 +131,21 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// `goals` and everything they need, in layers: what a node needs is in a layer before its own.
+    pub fn layers(&self, goals: &[NodeId]) -> Vec<Vec<NodeId>> {
+        let mut depths = vec![0; self.len()];
+        let mut layers: Vec<Vec<NodeId>> = Vec::new();
+        for node in self.closure(goals) {
+            let depth = self.needs(node).map(|need| depths[need.index()] + 1).max().unwrap_or(0);
+            depths[node.index()] = depth;
+            if layers.len() <= depth {
+                layers.resize(depth + 1, Vec::new());
+            }
+            layers[depth].push(node);
+        }
+        layers
+    }
+
     /// Adds a node whose inputs are in the graph already.
     pub fn add(&mut self, node: Node) -> NodeId {
         let target = node.target.clone();

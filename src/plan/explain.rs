@@ -133,9 +133,7 @@ fn cause_text(graph: &Graph, verdict: &Verdict) -> Option<String> {
 /// The remembered result of a node that differs from `fields` in the fewest places; of equals
 /// the latest.
 pub fn nearest_earlier(store: &LocalStore, node: &str, fields: &[Field]) -> Option<(Digest, ActionResult)> {
-    let history = store.history(node);
-    let results =
-        history.entries.iter().rev().filter_map(|entry| Some((entry.key, store.result(entry.key)?)));
+    let results = store.earlier(node).map(|earlier| (earlier.key, earlier.result));
     results.min_by_key(|(_, result)| changes(&result.action, fields).len())
 }
 
@@ -199,8 +197,7 @@ fn changes_behind(
     let before: Digest = change.before.as_deref()?.parse().ok()?;
     let name = &graph.node(source).name;
     let gave = |result: &ActionResult| result.outputs.values().any(|tree| *tree == before);
-    let history = store.history(name);
-    let earlier = history.entries.iter().rev().find_map(|entry| store.result(entry.key).filter(gave))?;
+    let earlier = store.earlier(name).map(|earlier| earlier.result).find(gave)?;
     let later = store.result(plan.step(source)?.key?)?;
     Some(changes(&earlier.action, &later.action))
 }

@@ -18,4 +18,4 @@ pub use explain::{Explanation, Wait, consequences, explain};
 pub use local_files::{LocalTree, LocalTrees};
 pub use planner::{Assessment, Outputs, Planner, input_digests};
 pub use saved::{PLAN_VERSION, SavedPlan, SavedStep};
-pub use verdict::{Plan, Step, Verdict};
+pub use verdict::{Place, Plan, Step, Verdict};

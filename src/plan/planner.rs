@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
 use super::explain::{difference, nearest_earlier};
-use super::{Cause, Destination, LocalTrees, Plan, PlanError, Step, Verdict};
-use crate::buildfile::Version;
+use super::{Cause, Destination, LocalTrees, Place, Plan, PlanError, Step, Verdict};
 use crate::digest::{Digest, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, Node, NodeId, Work};
-use crate::store::{ActionResult, LocalStore};
+use crate::s3;
+use crate::store::{LocalStore, RemoteStore};
 
 /// Outputs of a node by name.
 pub type Outputs = BTreeMap<String, Digest>;
@@ -18,7 +18,12 @@ pub struct Planner<'a> {
     pub store: &'a LocalStore,
     /// Local files.
     pub files: &'a LocalTrees<'a>,
+    /// A store that others share. What it knows comes into `store` before that is asked.
+    pub remote: Option<&'a RemoteStore>,
 }
+
+/// How many earlier versions of a node are asked for, where the node itself is new.
+const VERSIONS_ASKED: usize = 3;
 
 /// What is found out of one node whose inputs are known.
 pub struct Assessment {
@@ -33,17 +38,127 @@ pub struct Assessment {
 impl Planner<'_> {
     /// Plans `goals` and everything they need.
     pub fn plan(&self, goals: &[NodeId]) -> Result<Plan, PlanError> {
-        let nodes = self.graph.closure(goals);
-        let mut steps = Vec::with_capacity(nodes.len());
+        let mut steps: Vec<Option<Step>> = vec![None; self.graph.len()];
         let mut outputs: Vec<Option<Outputs>> = vec![None; self.graph.len()];
-        for node in nodes {
-            let step = self.step(node, &outputs)?;
-            outputs[node.index()].clone_from(&step.outputs);
-            steps.push(step);
+        for layer in self.graph.layers(goals) {
+            self.ask(&layer, &outputs)?;
+            for node in layer {
+                self.bring_catalogs(node, &mut steps, &mut outputs);
+                let step = self.step(node, &outputs)?;
+                outputs[node.index()].clone_from(&step.outputs);
+                steps[node.index()] = Some(step);
+            }
         }
-        let mut plan = Plan { goals: goals.to_vec(), steps };
-        self.demote_incomplete(&mut plan);
+        let mut plan = Plan { goals: goals.to_vec(), steps: steps.into_iter().flatten().collect() };
+        while self.demote_incomplete(&mut plan) {}
+        self.ask_for_durations(&plan);
         Ok(plan)
+    }
+
+    /// How long a node takes is told by its history, also while it waits for others.
+    fn ask_for_durations(&self, plan: &Plan) {
+        let Some(remote) = self.remote.filter(|remote| remote.is_read()) else { return };
+        let waiting = plan.steps.iter().filter(|step| matches!(step.verdict, Verdict::Unknown(_)));
+        let names = waiting
+            .map(|step| self.graph.node(step.node))
+            .filter(|node| !matches!(node.work, Work::Publish(_)));
+        let names = names.map(|node| node.name.clone()).filter(|name| !self.store.remembers(name));
+        self.recall(remote, names.collect());
+    }
+
+    /// Asks the remote store for the results of all nodes whose inputs are known and whose result is not, and
+    /// for what explains it where there is none: all at the same time, since every answer takes its time.
+    fn ask(&self, nodes: &[NodeId], outputs: &[Option<Outputs>]) -> Result<(), PlanError> {
+        let Some(remote) = self.remote.filter(|remote| remote.is_read()) else { return Ok(()) };
+        let mut asked = Vec::new();
+        for id in nodes {
+            let node = self.graph.node(*id);
+            let mut inputs = node.inputs.iter().filter_map(Input::node);
+            let is_kept = !matches!(node.work, Work::Publish(_));
+            if is_kept && inputs.all(|need| outputs[need.index()].is_some()) {
+                let known = |need: NodeId| outputs[need.index()].as_ref();
+                let key = key_of(&Action::new(node, &input_digests(node, self.files, known)?));
+                if self.store.result(key).is_none() {
+                    asked.push((key, node));
+                }
+            }
+        }
+        self.look_up(remote, asked.iter().map(|(key, _)| *key).collect());
+        asked.retain(|(key, _)| self.store.result(*key).is_none());
+        let names = asked.iter().map(|(_, node)| node.name.clone());
+        self.recall(remote, names.collect());
+        let is_new = |node: &&Node| !self.store.remembers(&node.name);
+        let new = asked.iter().map(|(_, node)| *node).filter(is_new);
+        let mut before: Vec<String> = new
+            .flat_map(|node| self.predecessors(node).into_iter().take(VERSIONS_ASKED))
+            .map(|(name, _)| name)
+            .filter(|name| !self.store.remembers(name))
+            .collect();
+        before.sort();
+        before.dedup();
+        self.recall(remote, before);
+        Ok(())
+    }
+
+    fn look_up(&self, remote: &RemoteStore, keys: Vec<Digest>) {
+        let remote = remote.clone();
+        if !keys.is_empty() {
+            s3::wait(async move { remote.look_up(keys).await });
+        }
+    }
+
+    fn recall(&self, remote: &RemoteStore, nodes: Vec<String>) {
+        let remote = remote.clone();
+        if !nodes.is_empty() {
+            s3::wait(async move { remote.recall(nodes).await });
+        }
+    }
+
+    /// Whether something is to be published is found out by reading catalogs: they have to be here. An
+    /// index whose catalog is not to be had is run again.
+    fn bring_catalogs(&self, node: NodeId, steps: &mut [Option<Step>], outputs: &mut [Option<Outputs>]) {
+        let node = self.graph.node(node);
+        if !matches!(node.work, Work::Publish(_)) {
+            return;
+        }
+        for input in &node.inputs {
+            let Input::Node { node: index, output } = input else { continue };
+            let Some(step) = &mut steps[index.index()] else { continue };
+            let Some(catalog) = step.outputs.as_ref().and_then(|outputs| outputs.get(output)).copied() else {
+                continue;
+            };
+            if self.store.holds_tree(catalog) || step.verdict != Verdict::Hit {
+                continue;
+            }
+            if !self.bring(step.key, [(output.clone(), catalog)].into()) {
+                step.verdict = Verdict::Run(Cause::ObjectsGone);
+                step.outputs = None;
+                outputs[index.index()] = None;
+            }
+        }
+    }
+
+    /// Brings trees of a result from the remote store; false where that is not possible.
+    fn bring(&self, key: Option<Digest>, trees: Outputs) -> bool {
+        let (Some(remote), Some(key)) = (self.remote.filter(|remote| remote.is_read()), key) else {
+            return false;
+        };
+        let remote = remote.clone();
+        s3::wait(async move { remote.bring(key, trees).await }).is_ok()
+    }
+
+    /// Brings what was asked for and is known, and is only elsewhere yet. False where something cannot be had:
+    /// another plan says what to do about it.
+    pub fn bring_goals(&self, plan: &Plan) -> bool {
+        let goals = plan.goals.iter().filter_map(|goal| plan.step(*goal));
+        let hits = goals.filter(|step| step.verdict == Verdict::Hit);
+        let mut all = true;
+        for step in hits {
+            let outputs = step.outputs.clone().unwrap_or_default();
+            let is_here = outputs.values().all(|tree| self.store.holds_tree(*tree));
+            all &= is_here || self.bring(step.key, outputs);
+        }
+        all
     }
 
     fn step(&self, node: NodeId, outputs: &[Option<Outputs>]) -> Result<Step, PlanError> {
@@ -52,12 +167,21 @@ impl Planner<'_> {
         if let Some(need) = inputs.filter(|need| outputs[need.index()].is_none()).min() {
             self.check_destination(node)?;
             let outline = self.outline(node, outputs)?;
-            return Ok(Step { node, key: None, outline, verdict: Verdict::Unknown(need), outputs: None });
+            let verdict = Verdict::Unknown(need);
+            return Ok(Step { node, key: None, outline, verdict, outputs: None, place: None });
         }
         let known = |need: NodeId| outputs[need.index()].as_ref();
         let inputs = input_digests(self.graph.node(node), self.files, known)?;
         let Assessment { key, verdict, outputs } = self.assess(self.graph.node(node), &inputs)?;
-        Ok(Step { node, key: Some(key), outline: key, verdict, outputs })
+        let place = (verdict == Verdict::Hit).then(|| self.place(key));
+        Ok(Step { node, key: Some(key), outline: key, verdict, outputs, place })
+    }
+
+    fn place(&self, key: Digest) -> Place {
+        match self.remote.is_some_and(|remote| remote.can_give(key)) {
+            true => Place::S3,
+            false => Place::Local,
+        }
     }
 
     /// Local files are read now, also for what waits for others: a plan pins them all.
@@ -97,20 +221,16 @@ impl Planner<'_> {
             };
         }
         match self.store.result(key) {
-            Some(result) if self.has_manifests(&result) => {
+            // Whether its objects are here too matters only to those who need them.
+            Some(result) => {
                 self.store.touch_result(key);
                 Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(result.outputs) })
             }
-            Some(_) => miss(Verdict::Run(Cause::ObjectsGone)),
             None => match self.store.failure(key) {
                 Some(failure) => miss(Verdict::FailedBefore(failure.error)),
                 None => miss(Verdict::Run(self.cause(node, inputs))),
             },
         }
-    }
-
-    fn has_manifests(&self, result: &ActionResult) -> bool {
-        result.outputs.values().all(|tree| self.store.contains(*tree))
     }
 
     fn cause(&self, node: &Node, inputs: &[Digest]) -> Cause {
@@ -126,35 +246,68 @@ impl Planner<'_> {
 
     /// The version that makes a node new, if an earlier one of the same major was built before.
     fn new_version(&self, node: &Node) -> Option<Cause> {
-        node.cell.coordinates().iter().enumerate().find_map(|(place, coordinate)| {
+        self.predecessors(node)
+            .into_iter()
+            .find(|(name, _)| self.store.remembers(name))
+            .map(|(_, cause)| cause)
+    }
+
+    /// The same node of earlier versions of the same major, the nearest first, each with what makes this
+    /// node new if that one is known.
+    fn predecessors(&self, node: &Node) -> Vec<(String, Cause)> {
+        let mut all = Vec::new();
+        for (place, coordinate) in node.cell.coordinates().iter().enumerate() {
             let is_whole = coordinate.dimension.attribute.is_none();
-            let lineage = self.graph.lineage(coordinate.axis).filter(|_| is_whole)?;
-            let was_built = |version: &&Version| {
-                let cell = node.cell.with_value(place, version.as_str());
-                !self.store.history(&format!("{}[{cell}]", node.target)).entries.is_empty()
-            };
-            let before = lineage.before(&coordinate.value).find(was_built)?.to_string();
-            let (upstream, place) = (lineage.upstream.clone(), lineage.place.clone());
-            Some(Cause::Version { upstream, before, after: coordinate.value.to_string(), place })
-        })
+            let Some(lineage) = self.graph.lineage(coordinate.axis).filter(|_| is_whole) else { continue };
+            for before in lineage.before(&coordinate.value) {
+                let cell = node.cell.with_value(place, before.as_str());
+                let cause = Cause::Version {
+                    upstream: lineage.upstream.clone(),
+                    before: before.to_string(),
+                    after: coordinate.value.to_string(),
+                    place: lineage.place.clone(),
+                };
+                all.push((format!("{}[{cell}]", node.target), cause));
+            }
+        }
+        all
     }
 
     /// A hit serves only those who need its objects. Where one of them is run and an object is
-    /// gone, the hit is a miss: seen from the goals down, since this makes further needs.
-    fn demote_incomplete(&self, plan: &mut Plan) {
+    /// gone, the hit is a miss: seen from the goals down, since this makes further needs. Gives whether
+    /// more is known now than at the start, so that this has to be done again.
+    fn demote_incomplete(&self, plan: &mut Plan) -> bool {
         let mut needed = vec![false; self.graph.len()];
         plan.goals.iter().for_each(|goal| needed[goal.index()] = true);
+        let (mut demoted, mut asked) = (Vec::new(), Vec::new());
         for at in (0..plan.steps.len()).rev() {
             let step = &plan.steps[at];
             let is_needed = needed[step.node.index()];
             let incomplete = |outputs: &Outputs| outputs.values().any(|tree| !self.store.holds_tree(*tree));
             if step.verdict == Verdict::Hit && is_needed && step.outputs.as_ref().is_some_and(incomplete) {
-                plan.steps[at].verdict = Verdict::Run(Cause::ObjectsGone);
+                let (Some(key), remote) = (step.key, self.remote.filter(|remote| remote.is_read())) else {
+                    continue;
+                };
+                match remote {
+                    Some(remote) if remote.can_give(key) => continue,
+                    Some(remote) if !remote.was_asked(key) => asked.push(key),
+                    _ => demoted.push(at),
+                }
             }
-            if plan.steps[at].verdict != Verdict::Hit {
+            if plan.steps[at].verdict != Verdict::Hit || demoted.last() == Some(&at) {
                 self.graph.needs(plan.steps[at].node).for_each(|need| needed[need.index()] = true);
             }
         }
+        for at in demoted {
+            (plan.steps[at].verdict, plan.steps[at].place) = (Verdict::Run(Cause::ObjectsGone), None);
+        }
+        // Objects that are gone here may be there.
+        if let Some(remote) = self.remote.filter(|_| !asked.is_empty()) {
+            self.look_up(remote, asked.clone());
+            let steps = plan.steps.iter_mut().filter(|step| step.key.is_some_and(|key| asked.contains(&key)));
+            steps.for_each(|step| step.place = step.key.map(|key| self.place(key)));
+        }
+        !asked.is_empty()
     }
 }
 

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, PlanError, RepositoryEffect, Verdict};
+use super::{Place, Plan, PlanError, RepositoryEffect, Verdict};
 use crate::digest::{Change, Digest};
 use crate::graph::{Graph, NodeId};
 
@@ -40,6 +40,9 @@ pub struct SavedStep {
     pub outline: Digest,
     /// `hit`, `run`, `unknown` or `failed before`.
     pub verdict: String,
+    /// Where its result is, if it is a hit.
+    #[serde(default)]
+    pub place: Option<Place>,
     /// Why it is not a hit, in a line.
     pub cause: Option<String>,
     /// What differs from the nearest earlier action.
@@ -62,6 +65,7 @@ impl SavedPlan {
             key: step.key,
             outline: step.outline,
             verdict: step.verdict.word().to_owned(),
+            place: step.place,
             cause: match &step.verdict {
                 Verdict::Hit => None,
                 Verdict::Run(cause) => Some(cause.to_string()),

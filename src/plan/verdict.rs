@@ -26,6 +26,18 @@ pub struct Step {
     pub verdict: Verdict,
     /// What it gives, where that is known already.
     pub outputs: Option<BTreeMap<String, Digest>>,
+    /// Where its result is, if it is a hit.
+    pub place: Option<Place>,
+}
+
+/// Where a result is that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// In the local store.
+    Local,
+    /// Its objects, or some of them, are in the shared cache.
+    S3,
 }
 
 /// What is to be done about a node.
@@ -63,6 +75,11 @@ impl Plan {
     pub fn step(&self, node: NodeId) -> Option<&Step> {
         // Steps stand in the order of node ids, since a graph is built needs first.
         self.steps.binary_search_by_key(&node, |step| step.node).ok().map(|at| &self.steps[at])
+    }
+
+    /// How many results are in the shared cache.
+    pub fn of_s3(&self) -> usize {
+        self.steps.iter().filter(|step| step.place == Some(Place::S3)).count()
     }
 
     /// How many steps have a verdict of that word.

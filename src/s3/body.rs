@@ -35,7 +35,11 @@ impl Body {
             Self::File(path) => {
                 let stream = ByteStream::read_from().path(path).offset(offset).length(Length::Exact(length));
                 stream.build().await.map_err(|error| {
-                    S3Error::local("read what is to be written to", url.to_owned(), &std::io::Error::other(error))
+                    S3Error::local(
+                        "read what is to be written to",
+                        url.to_owned(),
+                        &std::io::Error::other(error),
+                    )
                 })
             }
         }

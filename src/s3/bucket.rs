@@ -6,12 +6,11 @@ use aws_sdk_s3::Client;
 #[cfg(test)]
 use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, MetadataDirective, ObjectIdentifier};
 
 use super::client::client;
 use super::error::status;
-use super::{Body, Location, S3Error, S3Fault, multipart};
+use super::{Body, Download, Location, S3Error, S3Fault, multipart};
 
 /// How many keys one request deletes at most (S3's own limit).
 const DELETED_AT_ONCE: usize = 1000;
@@ -104,10 +103,10 @@ pub struct Traffic {
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+pub(super) struct Counters {
     requests: AtomicU64,
     sent: AtomicU64,
-    received: AtomicU64,
+    pub(super) received: AtomicU64,
 }
 
 impl Bucket {
@@ -166,16 +165,19 @@ impl Bucket {
         Ok(Some(Found { bytes, etag, modified }))
     }
 
-    /// The bytes of an object as they come; `None` if there is none. Whoever reads them hashes them.
-    pub async fn stream(&self, name: &str) -> Result<Option<ByteStream>, S3Error> {
+    /// The bytes of an object as they come; `None` if there is none.
+    pub async fn download(&self, name: &str) -> Result<Option<Download>, S3Error> {
         self.count();
         let request = self.client.get_object().bucket(&self.location.bucket).key(self.location.key(name));
         match request.send().await {
-            Ok(answer) => {
-                let length = answer.content_length.unwrap_or_default().unsigned_abs();
-                self.traffic.received.fetch_add(length, Ordering::Relaxed);
-                Ok(Some(answer.body))
-            }
+            Ok(answer) => Ok(Some(Download {
+                url: self.url(name),
+                length: answer.content_length.and_then(|length| length.try_into().ok()),
+                received: 0,
+                modified: answer.last_modified.and_then(|time| SystemTime::try_from(time).ok()),
+                traffic: self.traffic.clone(),
+                body: answer.body,
+            })),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(S3Error::new("read", self.url(name), &error)),
         }
@@ -240,11 +242,13 @@ impl Bucket {
             self.count();
             let identifier = |name: &String| ObjectIdentifier::builder().key(self.location.key(name)).build();
             let objects = names.iter().map(identifier).collect::<Result<Vec<_>, _>>();
-            let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
+            let delete =
+                objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
             let delete = delete.map_err(|error| self.broken("", error.to_string()))?;
             let request = self.client.delete_objects().bucket(&self.location.bucket).delete(delete);
             let answer = request.send().await;
-            let answer = answer.map_err(|error| S3Error::new("delete objects of", self.location.to_string(), &error))?;
+            let answer = answer
+                .map_err(|error| S3Error::new("delete objects of", self.location.to_string(), &error))?;
             if let Some(error) = answer.errors().first() {
                 let name = error.key().unwrap_or_default();
                 let message = error.message().unwrap_or_default().to_owned();
@@ -360,5 +364,7 @@ fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, aws_sdk_s3::config::ht
 /// As in a URL; `touch` names its source in a header, where the SDK does not do it.
 fn encoded(part: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    part.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    part.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }

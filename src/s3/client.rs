@@ -26,9 +26,9 @@ pub(super) async fn client(location: &Location, credentials: Option<Credentials>
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(tls(location)?)
         .build_https();
-    let timeouts =
-        TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(SILENCE).build();
-    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(Duration::from_secs(5));
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(SILENCE).build();
+    let retries =
+        RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(Duration::from_secs(5));
     let mut shared = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .timeout_config(timeouts)

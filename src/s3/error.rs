@@ -73,7 +73,9 @@ fn fault_of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> S3Fau
     match (code, status(error)) {
         ("NoSuchBucket", _) => S3Fault::NoBucket,
         ("RequestTimeTooSkewed", _) => S3Fault::Clock,
-        ("ExpiredToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AccessDenied", _) => S3Fault::Denied,
+        ("ExpiredToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AccessDenied", _) => {
+            S3Fault::Denied
+        }
         ("BadDigest" | "XAmzContentChecksumMismatch" | "IncompleteBody", _) => S3Fault::Damaged,
         (_, Some(401 | 403)) => S3Fault::Denied,
         (_, Some(408 | 409 | 429 | 500..=599)) => S3Fault::Unavailable,

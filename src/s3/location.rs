@@ -104,7 +104,10 @@ mod tests {
             assert!(parse(text).is_err(), "{text}");
         }
         for text in ["s3://packages//x", "s3://packages/../x", "s3://packages/x//"] {
-            assert_eq!(parse(text).unwrap_err().reason, "a prefix is made of names with one slash between them");
+            assert_eq!(
+                parse(text).unwrap_err().reason,
+                "a prefix is made of names with one slash between them"
+            );
         }
     }
 }

@@ -6,7 +6,10 @@
 mod body;
 mod bucket;
 mod client;
+mod download;
 mod error;
+#[cfg(test)]
+pub(crate) mod fault_proxy;
 mod location;
 mod multipart;
 mod probe;
@@ -18,7 +21,8 @@ mod tests;
 
 pub use body::Body;
 pub use bucket::{Bucket, Condition, Etag, Found, Listed, Put, Traffic, Written};
+pub use download::Download;
 pub use error::{S3Error, S3Fault};
-pub use probe::Fitness;
 pub use location::{Location, LocationError, Service};
+pub use probe::Fitness;
 pub use runtime::{spawn, wait};

@@ -40,7 +40,12 @@ pub(super) async fn put(bucket: &Bucket, put: &Put, length: u64) -> Result<Writt
     written
 }
 
-async fn send_parts(bucket: &Bucket, put: &Put, length: u64, upload: &str) -> Result<Vec<CompletedPart>, S3Error> {
+async fn send_parts(
+    bucket: &Bucket,
+    put: &Put,
+    length: u64,
+    upload: &str,
+) -> Result<Vec<CompletedPart>, S3Error> {
     let parts = (0..length.div_ceil(PART)).map(|at| async move {
         let (offset, number) = (at * PART, at as i32 + 1);
         let url = bucket.url(&put.name);

@@ -1,5 +1,7 @@
 //! A real S3 server for tests: SeaweedFS, one for each test process, with a place of its own for each test.
 
+#![allow(dead_code, reason = "several test programs use it, each a part of it")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -58,9 +58,8 @@ fn a_condition_that_does_not_hold_writes_nothing() {
         panic!("refused")
     };
     assert_eq!(ask!(bucket, put(put("a", b"2", Condition::Absent))).unwrap(), Written::Refused);
-    let Written::Done(second) = ask!(bucket, put(put("a", b"3", Condition::Matches(first.clone())))).unwrap() else {
-        panic!("refused")
-    };
+    let matching = put("a", b"3", Condition::Matches(first.clone()));
+    let Written::Done(second) = ask!(bucket, put(matching)).unwrap() else { panic!("refused") };
     assert_ne!(first, second);
     assert_eq!(ask!(bucket, put(put("a", b"4", Condition::Matches(first)))).unwrap(), Written::Refused);
     assert_eq!(ask!(bucket, put(put("gone", b"4", Condition::Matches(second)))).unwrap(), Written::Refused);
@@ -82,7 +81,11 @@ fn of_eight_that_create_one_wins() {
         }
         all
     });
-    assert_eq!(written.iter().filter(|written| matches!(written, Written::Done(_))).count(), 1, "{written:?}");
+    assert_eq!(
+        written.iter().filter(|written| matches!(written, Written::Done(_))).count(),
+        1,
+        "{written:?}"
+    );
 }
 
 #[test]
@@ -93,7 +96,8 @@ fn large_objects_go_in_parts_and_come_back_whole() {
     let path = dir.path().join("large");
     std::fs::write(&path, &bytes).unwrap();
     let large = Put { body: Body::File(path), ..put("large", b"", Condition::Absent) };
-    assert!(matches!(ask!(bucket, put(large.clone())).unwrap(), Written::Done(_)));
+    let again = large.clone();
+    assert!(matches!(ask!(bucket, put(again)).unwrap(), Written::Done(_)));
     assert_eq!(ask!(bucket, get("large")).unwrap().unwrap().bytes, bytes);
     assert_eq!(ask!(bucket, put(large)).unwrap(), Written::Refused);
     std::fs::remove_file(dir.path().join("large")).unwrap();
@@ -108,9 +112,12 @@ fn listing_goes_over_pages_and_deleting_too() {
     let all = names.clone();
     let writer = bucket.clone();
     wait(async move {
+        use futures_util::FutureExt;
         use futures_util::{StreamExt, stream};
-        let puts = all.iter().map(|name| writer.put(put(name, b"", Condition::Always)));
-        stream::iter(puts).buffer_unordered(16).for_each(|written| async { drop(written.unwrap()) }).await;
+        let puts: Vec<_> =
+            all.iter().map(|name| writer.put(put(name, b"", Condition::Always)).boxed()).collect();
+        let written: Vec<_> = stream::iter(puts).buffer_unordered(16).collect().await;
+        assert!(written.iter().all(Result::is_ok));
     });
     ask!(bucket, put(put("other", b"", Condition::Always))).unwrap();
     let listed = ask!(bucket, list("many/")).unwrap();
@@ -136,11 +143,13 @@ fn what_is_wrong_is_told_by_its_kind() {
     assert_eq!(ask!(absent, get("a")).unwrap_err().fault, S3Fault::NoBucket);
 
     let closed = Service { endpoint: Some("http://127.0.0.1:1".to_owned()), ..service() };
-    let closed = wait(Bucket::open_as(Location { service: closed, ..location() }, ACCESS_KEY, SECRET_KEY)).unwrap();
+    let closed =
+        wait(Bucket::open_as(Location { service: closed, ..location() }, ACCESS_KEY, SECRET_KEY)).unwrap();
     assert_eq!(ask!(closed, get("a")).unwrap_err().fault, S3Fault::Unavailable);
 
     let no_ca = Service { ca: Some("/nonexistent.pem".into()), ..service() };
-    let error = wait(Bucket::open_as(Location { service: no_ca, ..location() }, ACCESS_KEY, SECRET_KEY)).unwrap_err();
+    let error =
+        wait(Bucket::open_as(Location { service: no_ca, ..location() }, ACCESS_KEY, SECRET_KEY)).unwrap_err();
     assert!(error.to_string().contains("/nonexistent.pem"), "{error}");
 }
 

@@ -80,7 +80,8 @@ impl LocalStore {
         }
         report.damaged_checkouts = self.drop_damaged_checkouts()?;
         for (key, _) in self.records("results").collect::<Vec<_>>() {
-            if !self.result(key).is_some_and(|result| self.is_complete(&result)) {
+            let whole = |result| self.is_complete(&result) || self.is_elsewhere(key);
+            if !self.result(key).is_some_and(whole) {
                 let path = self.result_path(key);
                 fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
                 report.incomplete += 1;
@@ -134,7 +135,7 @@ impl LocalStore {
         };
         let mut report = GcReport::default();
         let mut kept = self.drop_old_results(age, &mut report)?;
-        for room in ["failures", "history", "facts"] {
+        for room in ["failures", "history", "facts", "places", "earlier"] {
             self.drop_old_records(room, age)?;
         }
         let failures = self.records("failures").filter_map(|(key, _)| self.failure(key)?.log);
@@ -283,11 +284,11 @@ mod tests {
         store.gc(Duration::from_secs(3600)).unwrap().unwrap();
         assert!(store.contains(log) && store.failure(key).is_some());
         assert_eq!(store.fact("length", object), Some(5));
-        assert_eq!(store.history("node").entries.len(), 1);
+        assert!(store.remembers("node"));
         store.gc(Duration::ZERO).unwrap().unwrap();
         assert!(!store.contains(log) && store.failure(key).is_none());
         assert_eq!(store.fact::<u64>("length", object), None);
-        assert!(store.history("node").entries.is_empty());
+        assert!(!store.remembers("node"));
     }
 
     #[test]

@@ -1,14 +1,12 @@
-use std::collections::HashMap;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
-use super::local::{flush_filesystem, make_parent};
+use super::staging::Staging;
 use super::{Entry, Kind, LocalStore, StoreError, Tree};
 use crate::digest::{Digest, Hasher};
 
@@ -35,26 +33,20 @@ impl LocalStore {
 
     /// The same for chosen paths below `dir`; directories are not walked into.
     pub fn ingest_paths(&self, dir: &Path, paths: Vec<PathBuf>, how: Ingest) -> Result<Tree, StoreError> {
-        let batch = Batch::new(self, how)?;
+        let batch = Batch { staging: Staging::new(self)?, how };
         let entries = paths.par_iter().map(|path| batch.entry(dir, path)).collect::<Result<Vec<_>, _>>()?;
-        batch.commit()?;
+        batch.staging.commit()?;
         Ok(Tree::new(entries))
     }
 }
 
-/// Objects that wait for one flush of the filesystem instead of one each.
+/// What comes in together.
 struct Batch<'a> {
-    store: &'a LocalStore,
+    staging: Staging<'a>,
     how: Ingest,
-    scratch: super::Scratch,
-    staged: Mutex<HashMap<Digest, PathBuf>>,
 }
 
-impl<'a> Batch<'a> {
-    fn new(store: &'a LocalStore, how: Ingest) -> Result<Self, StoreError> {
-        Ok(Self { store, how, scratch: store.scratch()?, staged: Mutex::default() })
-    }
-
+impl Batch<'_> {
     fn entry(&self, dir: &Path, path: &Path) -> Result<Entry, StoreError> {
         let unsupported = |reason| StoreError::Unsupported { path: path.to_owned(), reason };
         let metadata = fs::symlink_metadata(path).map_err(StoreError::io("read", path))?;
@@ -81,13 +73,8 @@ impl<'a> Batch<'a> {
 
     fn stage(&self, path: &Path, metadata: &fs::Metadata) -> Result<Digest, StoreError> {
         let digest = hash_file(path)?;
-        if self.store.contains(digest) {
-            return Ok(digest);
-        }
-        let staged = self.scratch.path().join(digest.to_string());
-        // The map says who stages a content that comes twice; the work is done outside the lock.
-        let first = self.staged.lock().is_ok_and(|mut all| all.insert(digest, staged.clone()).is_none());
-        if first {
+        // Who stages a content that comes twice is settled; the work is done outside any lock.
+        if let Some(staged) = self.staging.place(digest) {
             // A file with a second name could be written through it.
             if self.how == Ingest::Move && metadata.nlink() == 1 {
                 fs::rename(path, &staged).map_err(StoreError::io("move", path))?;
@@ -98,19 +85,6 @@ impl<'a> Batch<'a> {
                 .map_err(StoreError::io("write", &staged))?;
         }
         Ok(digest)
-    }
-
-    fn commit(self) -> Result<(), StoreError> {
-        let staged = self.staged.into_inner().unwrap_or_default();
-        if staged.is_empty() {
-            return Ok(());
-        }
-        flush_filesystem(self.scratch.path())?;
-        staged.par_iter().try_for_each(|(digest, staged)| {
-            let place = self.store.object_path(*digest);
-            make_parent(&place)?;
-            fs::rename(staged, &place).map_err(StoreError::io("store", place))
-        })
     }
 }
 

@@ -13,6 +13,10 @@ use crate::digest::{Digest, Hasher};
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This directory holds a store of forge; everything in it can be made again.\n";
 
+/// The directories of a store.
+const ROOMS: [&str; 10] =
+    ["objects", "results", "failures", "history", "facts", "places", "earlier", "trees", "scratch", "locks"];
+
 /// The store on this machine. Several processes may use one at the same time.
 #[derive(Debug)]
 pub struct LocalStore {
@@ -34,7 +38,7 @@ impl LocalStore {
     /// Opens the store below `root`, making it where it is absent.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        for room in ["objects", "results", "failures", "history", "facts", "trees", "scratch", "locks"] {
+        for room in ROOMS {
             let path = root.join(room);
             fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
         }
@@ -198,13 +202,17 @@ impl LocalStore {
     /// Writes `bytes` to `path` so that a reader, or the next process after a crash, sees the
     /// whole of them or nothing.
     pub(super) fn write_atomically(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
+        persist(self.temporary(bytes)?, path, mode)
+    }
+
+    fn temporary(&self, bytes: &[u8]) -> Result<tempfile::NamedTempFile, StoreError> {
         let scratch = self.root.join("scratch");
         let mut temp = tempfile::Builder::new()
             .prefix("object-")
             .tempfile_in(&scratch)
             .map_err(StoreError::io("create a file in", &scratch))?;
         temp.write_all(bytes).map_err(StoreError::io("write", temp.path()))?;
-        persist(temp, path, mode)
+        Ok(temp)
     }
 
     pub(super) fn read_record<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
@@ -216,6 +224,14 @@ impl LocalStore {
         let bytes = serde_json::to_vec_pretty(record)
             .map_err(|error| StoreError::io("encode", path)(error.into()))?;
         self.write_atomically(path, &bytes, 0o644)
+    }
+
+    /// The same for what came from elsewhere and can come again: it is not flushed, since a record that
+    /// a power cut tore is as good as none.
+    pub(super) fn write_lightly<T: Serialize>(&self, path: &Path, record: &T) -> Result<(), StoreError> {
+        let bytes =
+            serde_json::to_vec(record).map_err(|error| StoreError::io("encode", path)(error.into()))?;
+        put_in_place(self.temporary(&bytes)?, path)
     }
 }
 
@@ -234,6 +250,10 @@ fn persist(temp: tempfile::NamedTempFile, path: &Path, mode: u32) -> Result<(), 
     file.set_permissions(Permissions::from_mode(mode))
         .and_then(|()| file.sync_data())
         .map_err(StoreError::io("write", temp.path()))?;
+    put_in_place(temp, path)
+}
+
+fn put_in_place(temp: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {
     make_parent(path)?;
     temp.persist(path).map_err(|error| StoreError::io("write", path)(error.error))?;
     Ok(())
@@ -308,6 +328,14 @@ impl ObjectWriter<'_> {
             persist(self.temp, &self.store.object_path(digest), 0o444)?;
         }
         Ok(digest)
+    }
+
+    /// The same for bytes that came from elsewhere: they have to be those of `digest`.
+    pub fn finish_as(self, digest: Digest) -> Result<(), StoreError> {
+        match self.hasher.digest() == digest {
+            true => self.finish().map(drop),
+            false => Err(StoreError::Damaged(digest)),
+        }
     }
 }
 

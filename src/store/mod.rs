@@ -1,5 +1,7 @@
 //! Content-addressed objects and trees, and results by key.
 //!
+//! `remote` is the same in a bucket, shared by machines.
+//!
 //! Layout of a local store, below its root:
 //!
 //! | path | content |
@@ -8,6 +10,9 @@
 //! | `results/ab/<rest>` | the result of an action by its key, JSON |
 //! | `failures/ab/<rest>` | the last failure of an action by its key, JSON |
 //! | `history/ab/<rest>` | the latest keys of a node, by the digest of its name |
+//! | `facts/ab/<rest>` | what was found out of an object, such as what a package says of itself |
+//! | `places/ab/<rest>` | where the objects of a result are that a remote store told, by its key |
+//! | `earlier/ab/<rest>` | what a remote store told of a node's latest results, by the digest of its name |
 //! | `trees/<digest>/` | trees checked out for runners to mount read-only |
 //! | `scratch/<name>/` | working directories of actions under way |
 //! | `locks/` | one lock file for each key being built, one for the store |
@@ -18,6 +23,8 @@ mod ingest;
 mod local;
 mod materialize;
 mod record;
+mod remote;
+mod staging;
 mod stat_cache;
 mod tree;
 
@@ -25,6 +32,9 @@ pub use error::StoreError;
 pub use gc::{GcReport, StoreStats, VerifyReport};
 pub use ingest::Ingest;
 pub use local::{LocalStore, ObjectWriter, Scratch};
-pub use record::{ActionResult, Failure, History, HistoryEntry};
+pub use record::{ActionResult, Earlier, Failure, History, HistoryEntry};
+pub use remote::{
+    Access, RemoteGc, RemoteStats, RemoteStore, RemoteTraffic, RemoteVerify, Said, SendError, Sent,
+};
 pub use stat_cache::StatCache;
 pub use tree::{Entry, Kind, Tree, TreeParseError};

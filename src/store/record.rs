@@ -8,7 +8,7 @@ use super::{LocalStore, StoreError};
 use crate::digest::{Digest, Field};
 
 /// How many results of one node are remembered to explain a later miss and to foretell durations.
-const HISTORY_LENGTH: usize = 16;
+pub(super) const HISTORY_LENGTH: usize = 16;
 
 /// What an action gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,17 @@ pub struct HistoryEntry {
     pub at: u64,
 }
 
+/// A result of a node and the key it is under, to explain a later miss and to foretell durations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// Under which key the result is, or was.
+    pub key: Digest,
+    /// When it was stored, in seconds since 1970.
+    pub at: u64,
+    /// The result.
+    pub result: ActionResult,
+}
+
 impl LocalStore {
     pub(super) fn result_path(&self, key: Digest) -> PathBuf {
         self.sharded("results", key)
@@ -87,6 +98,18 @@ impl LocalStore {
     pub fn put_result(&self, key: Digest, result: &ActionResult) -> Result<(), StoreError> {
         self.write_record(&self.result_path(key), result)?;
         let _ = std::fs::remove_file(self.failure_path(key));
+        let history = self.history_with(key, result);
+        self.write_record(&self.history_path(&result.node), &history)
+    }
+
+    /// The same for a result that came from elsewhere; its objects may still be there alone.
+    pub(super) fn take_result(&self, key: Digest, result: &ActionResult) -> Result<(), StoreError> {
+        self.write_lightly(&self.result_path(key), result)?;
+        let _ = std::fs::remove_file(self.failure_path(key));
+        self.write_lightly(&self.history_path(&result.node), &self.history_with(key, result))
+    }
+
+    fn history_with(&self, key: Digest, result: &ActionResult) -> History {
         let mut history = self.history(&result.node);
         history.node.clone_from(&result.node);
         history.entries.retain(|entry| entry.key != key);
@@ -94,7 +117,7 @@ impl LocalStore {
         history.entries.push(HistoryEntry { key, duration_ms, at: now() });
         let surplus = history.entries.len().saturating_sub(HISTORY_LENGTH);
         history.entries.drain(..surplus);
-        self.write_record(&self.history_path(&result.node), &history)
+        history
     }
 
     /// Remembers that the action under `key` failed.
@@ -139,13 +162,59 @@ impl LocalStore {
         self.write_record(&self.fact_path(kind, object), fact)
     }
 
-    /// What is remembered of a node.
-    pub fn history(&self, node: &str) -> History {
+    fn history(&self, node: &str) -> History {
         self.read_record(&self.history_path(node)).unwrap_or_default()
+    }
+
+    fn earlier_path(&self, node: &str) -> PathBuf {
+        self.sharded("earlier", Digest::of(node.as_bytes()))
+    }
+
+    /// Results that are remembered of a node, the latest first: its own, and what a remote store told.
+    pub fn earlier(&self, node: &str) -> impl Iterator<Item = Earlier> + use<'_> {
+        let own = self.history(node).entries.into_iter().rev().filter_map(|entry| {
+            Some(Earlier { key: entry.key, at: entry.at, result: self.result(entry.key)? })
+        });
+        let told: Vec<Earlier> = self.read_record(&self.earlier_path(node)).unwrap_or_default();
+        own.chain(told.into_iter().rev())
+    }
+
+    /// Whether anything is remembered of a node.
+    pub fn remembers(&self, node: &str) -> bool {
+        self.earlier(node).next().is_some()
+    }
+
+    /// Remembers what a remote store tells of a node, the latest last.
+    pub(super) fn put_earlier(&self, node: &str, earlier: &[Earlier]) -> Result<(), StoreError> {
+        self.write_lightly(&self.earlier_path(node), &earlier)
+    }
+
+    fn places_path(&self, key: Digest) -> PathBuf {
+        self.sharded("places", key)
+    }
+
+    /// Where the objects of a result are, that came from elsewhere without them.
+    pub(super) fn places<T: serde::de::DeserializeOwned>(&self, key: Digest) -> Option<T> {
+        self.read_record(&self.places_path(key))
+    }
+
+    /// Remembers where the objects of a result are.
+    pub(super) fn put_places<T: Serialize>(&self, key: Digest, places: &T) -> Result<(), StoreError> {
+        self.write_lightly(&self.places_path(key), places)
+    }
+
+    /// The objects are here now, or nowhere.
+    pub(super) fn drop_places(&self, key: Digest) {
+        let _ = std::fs::remove_file(self.places_path(key));
+    }
+
+    /// Whether the result came from elsewhere, and not all of its objects with it.
+    pub(super) fn is_elsewhere(&self, key: Digest) -> bool {
+        self.places_path(key).exists()
     }
 }
 
 /// Seconds since 1970.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }

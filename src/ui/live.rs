@@ -65,6 +65,7 @@ impl Listener for Live {
             }
             Event::NodeSkipped { .. } => self.total.inc(1),
             Event::Notice { text } => self.print(text),
+            Event::ResultSent { .. } => {}
             Event::RunFinished { .. } => {
                 self.running.drain().for_each(|(_, bar)| bar.finish_and_clear());
                 self.total.finish_and_clear();

@@ -14,7 +14,7 @@ pub use events_file::EventsFile;
 pub use live::Live;
 pub use plain::Plain;
 pub use plan_summary::plan_summary;
-pub use run_summary::run_summary;
+pub use run_summary::{idle_summary, run_summary, traffic_line};
 pub use words::human_bytes;
 
 use crate::execute::Event;

@@ -50,6 +50,7 @@ impl Plain {
             Event::NodeSkipped { .. }
             | Event::NodeLine { .. }
             | Event::NodeProgress { .. }
+            | Event::ResultSent { .. }
             | Event::RunFinished { .. } => Vec::new(),
         }
     }

@@ -20,7 +20,8 @@ pub fn plan_summary(
     let mut text = String::new();
     let to_do = plan.steps.iter().filter(|step| step.verdict != Verdict::Hit).count();
     if to_do == 0 {
-        write_line(&mut text, &format!("nothing to do: {} known", counted(plan.steps.len(), "node")));
+        let of_s3 = of_s3(plan);
+        write_line(&mut text, &format!("nothing to do: {} known{of_s3}", counted(plan.steps.len(), "node")));
     } else {
         for (target, groups) in by_target_and_cause(graph, plan) {
             write_target(&mut text, graph, target, &groups);
@@ -33,9 +34,10 @@ pub fn plan_summary(
         write_line(
             &mut text,
             &format!(
-                "{}: {} known, {} to run, {} may follow{}",
+                "{}: {} known{}, {} to run, {} may follow{}",
                 counted(plan.steps.len(), "node"),
                 plan.count("hit"),
+                of_s3(plan),
                 plan.count("run") + plan.count("failed before"),
                 plan.count("unknown"),
                 about.unwrap_or_default(),
@@ -44,6 +46,14 @@ pub fn plan_summary(
     }
     write_effects(&mut text, effects);
     text
+}
+
+/// How many of what is known the shared cache knows.
+fn of_s3(plan: &Plan) -> String {
+    match plan.of_s3() {
+        0 => String::new(),
+        count => format!(" ({count} from s3)"),
+    }
 }
 
 /// Nodes that are to be done for the same kind of reason: a thousand cells that differ in what

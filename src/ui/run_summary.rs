@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::words::{counted, human_duration};
+use super::words::{counted, human_bytes, human_duration};
 use crate::execute::RunReport;
 use crate::graph::{Graph, NodeId};
+use crate::store::RemoteTraffic;
 
 /// The last lines of a run: counts, and where it failed by axis.
 pub fn run_summary(graph: &Graph, report: &RunReport, duration_ms: u64) -> String {
@@ -30,9 +31,33 @@ pub fn run_summary(graph: &Graph, report: &RunReport, duration_ms: u64) -> Strin
     if !report.skipped.is_empty() {
         counts.push(format!("{} not run for that", report.skipped.len()));
     }
+    report.remote.iter().filter_map(traffic_line).for_each(|traffic| line(&mut text, traffic));
     let end = if report.interrupted { "interrupted" } else { "ended" };
     line(&mut text, format!("{end} after {}: {}", human_duration(duration_ms), counts.join(", ")));
     text
+}
+
+/// The same where there was nothing to do.
+pub fn idle_summary(nodes: usize, remote: Option<&RemoteTraffic>) -> String {
+    let traffic = remote.and_then(traffic_line).map(|line| line + "\n").unwrap_or_default();
+    format!("{traffic}nothing to do: {} known\n", counted(nodes, "node"))
+}
+
+/// What came from the shared cache and went there, and what went wrong; nothing where nothing did.
+pub fn traffic_line(traffic: &RemoteTraffic) -> Option<String> {
+    let RemoteTraffic { hits, received, results_sent, sent, faults, first_fault } = traffic;
+    let mut parts = Vec::new();
+    if *hits > 0 {
+        parts.push(format!("{}, {} down", counted(*hits as usize, "hit"), human_bytes(*received)));
+    }
+    if *results_sent > 0 {
+        parts.push(format!("{} up, {}", counted(*results_sent as usize, "result"), human_bytes(*sent)));
+    }
+    if let Some(first) = first_fault {
+        let others = if *faults > 1 { ", the first" } else { "" };
+        parts.push(format!("{}{others}: {first}", counted(*faults as usize, "fault")));
+    }
+    (!parts.is_empty()).then(|| format!("s3: {}", parts.join("; ")))
 }
 
 /// What others went on without, as the Buildfile's `optional` rules allow.

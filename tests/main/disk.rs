@@ -5,11 +5,11 @@ use std::process::Command;
 use super::scratch::Scratch;
 
 /// A filesystem of its own, gone with the value.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Mounted {
     /// Needs root; without it the test that asks for one has nothing to stand on.
-    fn tmpfs(at: PathBuf, options: &str) -> Option<Self> {
+    pub fn tmpfs(at: PathBuf, options: &str) -> Option<Self> {
         fs::create_dir_all(&at).unwrap();
         if !rustix::process::geteuid().is_root() {
             eprintln!("not run: a filesystem can be mounted by root only");

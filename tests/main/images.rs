@@ -61,6 +61,39 @@ fn an_image_stays_what_the_lock_says_until_it_is_updated() {
 }
 
 #[test]
+fn a_version_that_is_added_moves_no_image_and_brings_those_that_it_needs() {
+    let registry = Registry::start();
+    let scratch = Scratch::new(
+        &r#"
+upstream "tool" {
+    version "1.0" sha256="0000000000000000000000000000000000000000000000000000000000000000"
+    version "1.1" sha256="0000000000000000000000000000000000000000000000000000000000000000"
+    archive "https://example.org/tool-{version}.tar.gz"
+}
+axis "tool" from="tool"
+axis "os" {
+    value "old"
+    value "new"
+}
+image "base" over="os" {
+    registry "@REGISTRY@/{os}:1" platform="linux/amd64"
+}
+"#
+        .replace("@REGISTRY@", &registry.address()),
+    );
+    let push =
+        |os: &str, text: &str| registry.push(&format!("{os}:1"), "linux/amd64", &[("etc/greeting", text)]);
+    let old = push("old", "old");
+    scratch.ok("update os=old");
+    push("old", "moved");
+    let new = push("new", "new");
+    let said = scratch.ok("update tool=1.0").stdout;
+    assert!(said.contains(&new) && !said.contains("/old:1"), "{said}");
+    let lock = scratch.read("forge.lock");
+    assert!(lock.contains(&old) && lock.contains(&new), "{lock}");
+}
+
+#[test]
 fn an_image_is_one_tree_for_both_runners_and_holds_nothing_of_the_engines() {
     let registry = Registry::start();
     let mut scratch = scratch(&registry, REGISTRY);

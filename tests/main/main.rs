@@ -12,6 +12,8 @@ mod engine;
 mod engines;
 mod events;
 mod failures;
+#[path = "../../src/s3/fault_proxy.rs"]
+mod fault_proxy;
 mod formats;
 mod images;
 mod interrupt;
@@ -33,6 +35,7 @@ mod s3_publish;
 mod s3_server;
 mod schedule;
 mod scratch;
+mod shared_cache;
 mod shared_store;
 mod upstream_git;
 mod upstream_tags;

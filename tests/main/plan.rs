@@ -38,7 +38,7 @@ fn the_plan_as_json_has_the_documented_fields() {
     assert_eq!(plan["goals"], serde_json::json!(["app[os=deb]"]));
     assert_eq!(plan["selection"], serde_json::json!(["os=deb"]));
     let [tool, app] = plan["steps"].as_array().unwrap().as_slice() else { panic!("two steps") };
-    assert_eq!(names(tool), ["cause", "changes", "key", "node", "outline", "target", "verdict"]);
+    assert_eq!(names(tool), ["cause", "changes", "key", "node", "outline", "place", "target", "verdict"]);
     assert_eq!((&tool["verdict"], &tool["cause"]), (&"run".into(), &"never built".into()));
     assert_eq!((&app["verdict"], &app["cause"]), (&"unknown".into(), &"waits for tool".into()));
     assert!(app["key"].is_null() && tool["key"].as_str().unwrap().len() == 64);

@@ -74,9 +74,11 @@ impl Scratch {
     pub fn command(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
         command.args(words.split_whitespace()).current_dir(self.dir.path()).stdin(Stdio::null());
-        let forges = ["FORGE_STORE", "FORGE_PROFILE", "FORGE_RUNNER", "FORGE_ENGINES", "SOURCE_DATE_EPOCH"];
+        let forges = ["FORGE_STORE", "FORGE_PROFILE", "FORGE_CACHE_ACCESS", "FORGE_RUNNER", "FORGE_ENGINES"];
+        let others =
+            ["SOURCE_DATE_EPOCH", "AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION"];
         let dockers = ["DOCKER_CONFIG", "DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"];
-        for name in forges.into_iter().chain(dockers) {
+        for name in forges.into_iter().chain(others).chain(dockers) {
             command.env_remove(name);
         }
         command.env("NO_COLOR", "1").envs(self.environment.iter().cloned());

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use crate::digest::{Digest, Hasher};
 use crate::publish::PublishError;
@@ -95,6 +96,19 @@ pub(super) fn holds(path: &Path, object: Digest) -> Result<bool, PublishError> {
 pub(super) fn replace_link(target: &Path, link: &Path, staging: &Path) -> Result<(), PublishError> {
     symlink(target, staging).map_err(PublishError::io("link", staging))?;
     fs::rename(staging, link).map_err(PublishError::io("replace", link))
+}
+
+/// Gives every file below `dir` this time of modification, in seconds since 1970.
+pub(super) fn date_files(dir: &Path, date: u64) -> Result<(), PublishError> {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(date);
+    for entry in walkdir::WalkDir::new(dir) {
+        let entry = entry.map_err(|error| PublishError::io("list", dir)(error.into()))?;
+        if entry.file_type().is_file() {
+            let dated = File::open(entry.path()).and_then(|file| file.set_modified(time));
+            dated.map_err(PublishError::io("date", entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the file's bytes are on the disk.

@@ -160,6 +160,9 @@ impl Room {
         prepared.keep_earlier()?;
         prepared.write_records(store)?;
         prepared.write_state()?;
+        // A web server tells by the time of a file, in whole seconds, whether a client has it already. Dates
+        // grow with each generation, also where two follow within a second or the clock was put back.
+        files::date_files(&prepared.dir(), date)?;
         files::flush_filesystem(&prepared.room.place.dir)?;
         Ok(prepared)
     }

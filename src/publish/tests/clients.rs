@@ -65,6 +65,28 @@ fn apt_fetches_by_hash_over_http_and_each_compression_is_read() {
 }
 
 #[test]
+fn apt_sees_a_publish_that_follows_within_the_same_second() {
+    let world = World::new();
+    let server = Server::start(&world.site(), world.path("log"));
+    let settings = index(vec![suite("x")]);
+    let mut debs = vec![world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
+    world.publish(&world.repository("apt/27", &settings, &debs), NOW).unwrap();
+    let apt = Apt::new(world.path("root"));
+    let uri = format!("{}/apt/27", server.uri);
+    apt.source(&uri, &world.site().join("apt/27/key.asc"), "x");
+    apt.update().unwrap();
+    // By the clock it may even come before the first.
+    for (at, version) in [(NOW, "2.0"), (NOW - 5, "3.0")] {
+        debs.push(world.fixture.deb("hello-forge", version, "amd64", "x", version));
+        let live = world.target.state("apt/27").unwrap().map(|live| live.id);
+        let repository = Repository { expected: live, ..world.repository("apt/27", &settings, &debs) };
+        world.publish(&repository, at).unwrap();
+        apt.update().unwrap();
+        assert_eq!(apt.versions("hello-forge")[0], version);
+    }
+}
+
+#[test]
 fn apt_subscribes_by_the_published_sources_file() {
     let world = World::new();
     let server = Server::start(&world.site(), world.path("log"));

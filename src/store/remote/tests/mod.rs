@@ -1,0 +1,5 @@
+mod faults;
+mod keeping;
+mod sharing;
+mod support;
+mod trust;

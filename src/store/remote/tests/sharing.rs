@@ -1,0 +1,162 @@
+use super::super::record::{Encoding, Name};
+use super::support::{files, machine, noise};
+use futures_util::{FutureExt, StreamExt, stream};
+
+use crate::s3::testing::s3_server;
+use crate::s3::{Body, Condition, Put, wait};
+use crate::store::Tree;
+
+#[test]
+fn what_one_machine_sends_another_one_has() {
+    let place = s3_server().place();
+    let (a, b) = (machine(&place), machine(&place));
+    let key = a.build("node", &files());
+    assert!(!b.finds(key));
+    let sent = a.send(key).unwrap();
+    assert!(!sent.was_there && sent.bytes > 700_000 && sent.bytes < 1_000_000, "{sent:?}");
+    assert!(a.send(key).unwrap().was_there);
+    let names = a.names();
+    let count = |is: fn(&Name) -> bool| names.iter().filter(|name| is(name)).count();
+    assert_eq!(count(|name| matches!(name, Name::Pack(_))), 1, "{names:?}");
+    assert_eq!(count(|name| matches!(name, Name::Object(_, Encoding::Zstd))), 1);
+    assert_eq!(count(|name| matches!(name, Name::Object(_, Encoding::Plain))), 2, "the noise and the log");
+
+    assert!(b.finds(key) && b.remote.can_give(key));
+    assert_eq!(b.local.result(key), a.local.result(key));
+    let tree = *b.outputs(key).values().next().unwrap();
+    assert!(b.local.tree(tree).is_ok() && !b.local.holds_tree(tree), "the manifest came, and no file");
+    b.bring(key).unwrap();
+    assert!(b.local.holds_tree(tree) && !b.local.is_elsewhere(key));
+    let log = b.local.result(key).unwrap().log.unwrap();
+    assert!(!b.local.contains(log), "nobody asked for it");
+    b.assert_sound();
+    let traffic = b.remote.traffic();
+    assert_eq!((traffic.hits, traffic.faults), (1, 0), "{traffic:?}");
+}
+
+#[test]
+fn a_log_comes_when_somebody_asks_for_it() {
+    let place = s3_server().place();
+    let (a, b) = (machine(&place), machine(&place));
+    let key = a.build("node", &files());
+    a.send(key).unwrap();
+    assert!(b.finds(key));
+    let log = b.local.result(key).unwrap().log.unwrap();
+    let remote = b.remote.clone();
+    wait(async move { remote.bring_log(key, log).await });
+    assert_eq!(b.local.get(log).unwrap(), b"log of node");
+}
+
+#[test]
+fn thousands_of_small_files_take_a_few_requests() {
+    let place = s3_server().place();
+    let (a, b) = (machine(&place), machine(&place));
+    let names: Vec<String> = (0..3000).map(|at| format!("dir{}/file{at}", at % 50)).collect();
+    let files: Vec<(&str, Vec<u8>)> =
+        names.iter().enumerate().map(|(at, name)| (name.as_str(), noise(1000, at as u64))).collect();
+    let key = a.build("many", &files);
+    a.send(key).unwrap();
+    assert!(a.remote.0.bucket.traffic().requests < 20, "{:?}", a.remote.0.bucket.traffic());
+    assert!(b.finds(key));
+    assert!(b.local.tree(*b.outputs(key).values().next().unwrap()).is_err(), "a long manifest comes later");
+    b.bring(key).unwrap();
+    assert!(b.remote.0.bucket.traffic().requests < 10, "{:?}", b.remote.0.bucket.traffic());
+    b.assert_sound();
+}
+
+/// `cargo test --lib measure_packs -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn measure_packs_against_single_objects() {
+    let place = s3_server().place();
+    let (a, b) = (machine(&place), machine(&place));
+    let names: Vec<String> = (0..3000).map(|at| format!("dir{}/file{at}", at % 50)).collect();
+    let files: Vec<(&str, Vec<u8>)> =
+        names.iter().enumerate().map(|(at, name)| (name.as_str(), noise(4000, at as u64))).collect();
+    let key = a.build("many", &files);
+    let timed = |what: &str, act: &mut dyn FnMut()| {
+        let started = std::time::Instant::now();
+        act();
+        println!("{what}: {:.2} s", started.elapsed().as_secs_f64());
+    };
+    timed("3000 objects of 4000 bytes up in packs", &mut || assert!(a.send(key).is_ok()));
+    timed("and down into a store", &mut || {
+        assert!(b.finds(key));
+        b.bring(key).unwrap();
+    });
+    let singles: Vec<Put> = files
+        .iter()
+        .map(|(name, bytes)| Put {
+            name: format!("single/{name}"),
+            body: Body::Bytes(bytes.clone()),
+            content_type: "text/plain",
+            cache_control: None,
+            condition: Condition::Absent,
+        })
+        .collect();
+    let names: Vec<String> = singles.iter().map(|put| put.name.clone()).collect();
+    let mut singles = Some(singles);
+    timed("the same one by one, 32 at a time, up", &mut || {
+        let puts = singles.take().unwrap();
+        let bucket = a.bucket();
+        wait(async move {
+            let puts: Vec<_> = puts.into_iter().map(|put| bucket.put(put).boxed()).collect();
+            assert!(stream::iter(puts).buffer_unordered(32).all(|put| std::future::ready(put.is_ok())).await);
+        });
+    });
+    timed("and down into memory", &mut || {
+        let (names, bucket) = (names.clone(), a.bucket());
+        wait(async move {
+            let gets: Vec<_> = names.iter().map(|name| bucket.get(name).boxed()).collect();
+            let all: Vec<_> = stream::iter(gets).buffer_unordered(32).collect().await;
+            assert!(all.iter().all(|got| matches!(got, Ok(Some(_)))));
+        });
+    });
+}
+
+#[test]
+fn results_go_up_behind_and_objects_are_shared() {
+    let place = s3_server().place();
+    let (a, b) = (machine(&place), machine(&place));
+    let keys: Vec<_> = (0..20)
+        .map(|at| {
+            let name = format!("n{at}");
+            a.build(&name, &[("own", name.clone().into_bytes()), ("shared", noise(300_000, 7))])
+        })
+        .collect();
+    keys.iter().for_each(|key| a.remote.send_later(*key));
+    let remote = a.remote.clone();
+    wait(async move { remote.finish_sending().await });
+    assert_eq!((a.remote.waiting(), a.remote.traffic().results_sent), (0, 20));
+    assert!(a.remote.traffic().sent < 8 * 300_000, "{:?}", a.remote.traffic());
+    let remote = b.remote.clone();
+    let asked = keys.clone();
+    wait(async move { remote.look_up(asked).await });
+    assert!(keys.iter().all(|key| b.remote.can_give(*key)));
+    keys.iter().for_each(|key| b.bring(*key).unwrap());
+    b.assert_sound();
+    assert_eq!(b.local.tree(b.outputs(keys[3])["o"]).map(|tree: Tree| tree.entries().len()).unwrap(), 2);
+}
+
+#[test]
+fn a_fresh_machine_knows_what_came_before() {
+    let place = s3_server().place();
+    let (a, b, c) = (machine(&place), machine(&place), machine(&place));
+    let key = a.build("node", &files());
+    a.send(key).unwrap();
+    // Two machines write the history of one node.
+    let mut other = a.local.result(key).unwrap();
+    other.action[0].value.push_str(" differently");
+    let second = crate::digest::key_of_fields(&other.action);
+    assert!(c.finds(key));
+    c.bring(key).unwrap();
+    c.local.put_result(second, &other).unwrap();
+    c.send(second).unwrap();
+    let remote = b.remote.clone();
+    wait(async move { remote.recall(vec!["node".to_owned(), "unknown".to_owned()]).await });
+    let earlier: Vec<_> = b.local.earlier("node").collect();
+    assert_eq!(earlier.iter().map(|one| one.key).collect::<Vec<_>>(), [second, key], "the latest first");
+    assert_eq!(earlier[0].result, other);
+    assert!(b.local.result(second).is_none(), "it is told, and not yet known as a result");
+    assert!(!b.local.remembers("unknown"));
+}
