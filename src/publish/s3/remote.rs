@@ -121,11 +121,9 @@ impl Remote {
     /// The digest of an object's bytes, which are not kept.
     pub async fn digest(&self, name: &str) -> Result<Option<Digest>, PublishError> {
         self.note("GET", name, Vec::new());
-        let Some(mut stream) = self.made(self.bucket.stream(name)).await? else { return Ok(None) };
+        let Some(mut download) = self.made(self.bucket.download(name)).await? else { return Ok(None) };
         let mut hasher = Hasher::default();
-        while let Some(bytes) = stream.next().await {
-            let bytes = bytes
-                .map_err(|error| PublishError::io("read", self.url(name))(std::io::Error::other(error)))?;
+        while let Some(bytes) = download.chunk().await? {
             std::io::Write::write_all(&mut hasher, &bytes)
                 .map_err(PublishError::io("hash", self.url(name)))?;
         }
