@@ -10,7 +10,7 @@ pub enum Fitness {
 }
 
 impl Bucket {
-    /// Finds out by three writes to the object `name`, which is left behind, whether the service heeds
+    /// Finds out by up to four writes to the object `name`, which is left behind, whether the service heeds
     /// conditions. Some accept the headers and ignore them.
     pub async fn probe(&self, name: &str) -> Result<Fitness, S3Error> {
         let put = |condition| Put {

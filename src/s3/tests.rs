@@ -31,7 +31,7 @@ macro_rules! ask {
 #[test]
 fn what_is_written_is_read_and_served_with_its_headers() {
     let bucket = bucket();
-    let name = "pool/e/erlang_1%3a27+x~1_amd64.deb";
+    let name = "pool/h/hello_1%3a27+x~1_amd64.deb";
     assert!(ask!(bucket, get(name)).unwrap().is_none());
     assert!(ask!(bucket, head(name)).unwrap().is_none());
     let Written::Done(etag) = ask!(bucket, put(put(name, b"bytes", Condition::Always))).unwrap() else {

@@ -6,7 +6,6 @@ use crate::buildfile::Diagnostic;
 use crate::s3::{Location, Service};
 
 /// Whether a text means to be such a place.
-#[allow(dead_code, reason = "for publishing")]
 pub fn is_bucket(text: &str) -> bool {
     text.starts_with(Location::SCHEME)
 }

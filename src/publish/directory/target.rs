@@ -39,15 +39,7 @@ impl DirectoryTarget {
         self.root.join(prefix).display().to_string()
     }
 
-    /// Publishes all repositories: writes everything that no client looks at yet, then commits
-    /// one repository after the other, each in one step. `now` is in seconds since 1970.
-    ///
-    /// An error before the first commit leaves every repository as it was. Killed between two
-    /// commits, the next publish finds the first unchanged and goes on with the others.
-    /// Outcomes are in the order given. Errors: [`PublishError::Superseded`] where somebody else
-    /// published since the plan, [`PublishError::PoolConflict`] where a package file would
-    /// change, [`PublishError::Identity`] where clients would refuse the change, and what the
-    /// filesystem, the store or a key refuse.
+    /// See [`Target::publish`](crate::publish::Target::publish). Each repository is committed in one step.
     pub fn publish(
         &self,
         repositories: &[Repository],

@@ -1,9 +1,7 @@
 use super::super::record::{Encoding, Name};
 use super::support::{files, machine, noise};
-use futures_util::{FutureExt, StreamExt, stream};
-
 use crate::s3::testing::s3_server;
-use crate::s3::{Body, Condition, Put, wait};
+use crate::s3::wait;
 use crate::store::Tree;
 
 #[test]
@@ -62,56 +60,6 @@ fn thousands_of_small_files_take_a_few_requests() {
     b.bring(key).unwrap();
     assert!(b.remote.0.bucket.traffic().requests < 10, "{:?}", b.remote.0.bucket.traffic());
     b.assert_sound();
-}
-
-/// `cargo test --lib measure_packs -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn measure_packs_against_single_objects() {
-    let place = s3_server().place();
-    let (a, b) = (machine(&place), machine(&place));
-    let names: Vec<String> = (0..3000).map(|at| format!("dir{}/file{at}", at % 50)).collect();
-    let files: Vec<(&str, Vec<u8>)> =
-        names.iter().enumerate().map(|(at, name)| (name.as_str(), noise(4000, at as u64))).collect();
-    let key = a.build("many", &files);
-    let timed = |what: &str, act: &mut dyn FnMut()| {
-        let started = std::time::Instant::now();
-        act();
-        println!("{what}: {:.2} s", started.elapsed().as_secs_f64());
-    };
-    timed("3000 objects of 4000 bytes up in packs", &mut || assert!(a.send(key).is_ok()));
-    timed("and down into a store", &mut || {
-        assert!(b.finds(key));
-        b.bring(key).unwrap();
-    });
-    let singles: Vec<Put> = files
-        .iter()
-        .map(|(name, bytes)| Put {
-            name: format!("single/{name}"),
-            body: Body::Bytes(bytes.clone()),
-            content_type: "text/plain",
-            cache_control: None,
-            condition: Condition::Absent,
-        })
-        .collect();
-    let names: Vec<String> = singles.iter().map(|put| put.name.clone()).collect();
-    let mut singles = Some(singles);
-    timed("the same one by one, 32 at a time, up", &mut || {
-        let puts = singles.take().unwrap();
-        let bucket = a.bucket();
-        wait(async move {
-            let puts: Vec<_> = puts.into_iter().map(|put| bucket.put(put).boxed()).collect();
-            assert!(stream::iter(puts).buffer_unordered(32).all(|put| std::future::ready(put.is_ok())).await);
-        });
-    });
-    timed("and down into memory", &mut || {
-        let (names, bucket) = (names.clone(), a.bucket());
-        wait(async move {
-            let gets: Vec<_> = names.iter().map(|name| bucket.get(name).boxed()).collect();
-            let all: Vec<_> = stream::iter(gets).buffer_unordered(32).collect().await;
-            assert!(all.iter().all(|got| matches!(got, Ok(Some(_)))));
-        });
-    });
 }
 
 #[test]
