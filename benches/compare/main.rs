@@ -1,0 +1,31 @@
+//! forge against the tools it replaces, on the same work in the same run.
+//!
+//!     benches/run [GROUP…]
+//!
+//! installs the peers, measures every group or those named, and writes each one's section of `docs/benchmarks.md`.
+
+mod pairs;
+mod report;
+
+use report::Section;
+
+/// Every group: its name on the command line, and what measures it.
+const GROUPS: &[(&str, fn() -> Section)] = &[];
+
+fn main() {
+    // `cargo bench` hands on flags of its own.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for name in &wanted {
+        assert!(GROUPS.iter().any(|(known, _)| known == name), "no group '{name}': {:?}", names());
+    }
+    for (name, measure) in GROUPS {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            eprintln!("{name}:");
+            report::write(&measure());
+        }
+    }
+}
+
+fn names() -> Vec<&'static str> {
+    GROUPS.iter().map(|(name, _)| *name).collect()
+}
