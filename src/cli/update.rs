@@ -16,7 +16,7 @@ use crate::upstream::{Ask, Lock, PlatformImage, Sha256, Updater};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Upstreams and images; all of them by default. A selection such as otp=26.2.5.3 adds that
-    /// version, and images that the lock does not know.
+    /// version, and upstreams and images that the lock does not know.
     words: Vec<String>,
     /// Write nothing, only tell.
     #[arg(long)]
@@ -80,8 +80,12 @@ fn check_names(buildfile: &Buildfile, words: &Words) -> Result<(), CommandError>
 }
 
 /// Upstreams are meant by their names and by selections of their versions; all of them, if no
-/// word is either.
-fn is_wanted(words: &Words, buildfile: &Buildfile, name: &str) -> bool {
+/// word is either. A selection also means those that the lock knows nothing of: without them
+/// nothing can be planned.
+fn is_wanted(words: &Words, buildfile: &Buildfile, name: &str, lock: &Lock) -> bool {
+    if words.goals.is_empty() && lock.versions(name).is_empty() {
+        return true;
+    }
     let is_of = |axis: &str| versions_axis(buildfile, name).is_some_and(|of| of == axis);
     let is_named = words.goals.iter().any(|goal| goal == name);
     is_named || words.selection.iter().any(|p| is_of(&p.axis)) || names_nothing(words, buildfile)
@@ -110,7 +114,7 @@ fn update_upstreams(
 ) -> Result<String, CommandError> {
     let mut told = String::new();
     for upstream in &buildfile.upstreams {
-        if !is_wanted(words, buildfile, &upstream.name) {
+        if !is_wanted(words, buildfile, &upstream.name, lock) {
             continue;
         }
         let axis = versions_axis(buildfile, &upstream.name);

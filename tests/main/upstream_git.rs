@@ -452,6 +452,25 @@ fn a_selected_version_that_the_lock_has_not_is_looked_up() {
 }
 
 #[test]
+fn a_selection_of_one_upstream_starts_a_lock_of_all() {
+    let world = World::with_archives("");
+    for version in ["1.0", "1.1"] {
+        world.release(version);
+    }
+    let second = "upstream \"other\" {\n    git \"@GIT@\" tag=\"app-{version}\"\n}\naxis \"other\" from=\"other\"\n\
+                  target \"pair\" over=\"app other\" {\n    run \"mkdir $OUT/o\"\n    output \"o\"\n}\n";
+    let git = format!("file://{}", world.path("repository").display());
+    let before = world.scratch.read("Buildfile.kdl");
+    world.scratch.write("Buildfile.kdl", &(before + &second.replace("@GIT@", &git)));
+    let told = world.scratch.ok("update app=1.0").stdout;
+    assert!(told.contains("app:\n  + 1.0 ") && told.contains("other:\n  + 1.0 "), "{told}");
+    world.scratch.ok("plan app=1.0");
+    world.release("1.2");
+    let told = world.scratch.ok("update app=1.1").stdout;
+    assert!(told.contains("app:\n  + 1.1 ") && !told.contains("other"), "what the lock has stays: {told}");
+}
+
+#[test]
 fn the_tag_s_own_tree_is_the_source_where_there_is_no_archive() {
     let world = World::new("upstream \"app\" {\n    git \"@PLAIN@\" tag=\"app-{version}\"\n}\n");
     let plain = format!("http://127.0.0.1:{}/", serve(world.path("repository/.git")));
