@@ -27,7 +27,7 @@ pub enum Event {
         /// Whether its programs are of another processor than this machine's, and are emulated.
         emulated: bool,
     },
-    /// Another forge builds this node; its result is waited for.
+    /// This action is being run already, for a node of the same key or by another forge; its result is waited for.
     NodeWaits {
         /// The node.
         node: String,

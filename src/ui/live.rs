@@ -47,7 +47,7 @@ impl Listener for Live {
                 self.start(node, &plain::started(node, *emulated), *estimate_ms);
             }
             Event::NodeWaits { node } => {
-                let name = format!("{node} (built by another forge)");
+                let name = format!("{node} (the same action is being run)");
                 self.start(&name, &name, None);
             }
             Event::NodeLine { node, line } => self.say(node, line),
@@ -92,7 +92,7 @@ impl Live {
     }
 
     fn end(&mut self, node: &str) {
-        for name in [node.to_owned(), format!("{node} (built by another forge)")] {
+        for name in [node.to_owned(), format!("{node} (the same action is being run)")] {
             if let Some(bar) = self.running.remove(&name) {
                 bar.finish_and_clear();
             }

@@ -36,7 +36,9 @@ impl Plain {
             Event::NodeStarted { node, emulated, .. } => {
                 vec![format!("start   {}", started(node, *emulated))]
             }
-            Event::NodeWaits { node } => vec![format!("wait    {node}: another forge builds it")],
+            Event::NodeWaits { node } => {
+                vec![format!("wait    {node}: the same action is being run already")]
+            }
             Event::NodeRetried { node, error } => vec![format!("again   {node}: {error}")],
             Event::NodeFinished { node, outcome, duration_ms, .. } => {
                 self.done += 1;

@@ -15,6 +15,7 @@ mod failures;
 #[path = "../../src/s3/fault_proxy.rs"]
 mod fault_proxy;
 mod formats;
+mod git_daemon;
 mod images;
 mod interrupt;
 mod keys;

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
+use super::git_daemon::GitDaemon;
 use super::scratch::Scratch;
 
 /// A project with an upstream, and that upstream.
@@ -145,42 +146,6 @@ fn serve(root: PathBuf) -> u16 {
     port
 }
 
-/// git's own server.
-struct Daemon {
-    child: Child,
-    port: u16,
-}
-
-impl Daemon {
-    fn start(base: &Path) -> Self {
-        // Freed at once: the daemon takes a port that it is told.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("git")
-            .args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1"])
-            .arg(format!("--port={port}"))
-            .arg(format!("--base-path={}", base.display()))
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let started = std::time::Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(started.elapsed().as_secs() < 30, "git daemon does not come up");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        Self { child, port }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // `git daemon` is a child of `git`: it goes when it is told to end.
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
-    }
-}
-
 fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }
@@ -259,7 +224,7 @@ fn a_tag_or_an_archive_that_moved_is_never_taken() {
 fn an_upstream_that_is_down_leaves_the_whole_lock_as_it_was() {
     let world = World::with_archives("");
     world.release("1.0");
-    let daemon = Daemon::start(&world.path(""));
+    let daemon = GitDaemon::start(&world.path(""));
     let second = format!(
         "upstream \"other\" {{\n    git \"git://127.0.0.1:{}/repository\" tag=\"app-{{version}}\"\n}}\n",
         daemon.port
