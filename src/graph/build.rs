@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
+use super::dates::Dates;
 use super::fault;
 use super::fill::Filler;
 use super::joins::{Joins, Lack};
@@ -112,7 +113,7 @@ impl<'a> Builder<'a> {
     fn command(&mut self, target: &Target, command: &Command, name: String, cell: Cell, joins: &Joins<'a>) {
         let filler = self.filler(&cell);
         let mut inputs = Vec::new();
-        let mut dates = Vec::new();
+        let mut dates = Dates::default();
         let root = match &command.root {
             crate::buildfile::Root::Host => Root::Host,
             crate::buildfile::Root::Image(images) => match self.one(images, &cell, joins) {
@@ -126,7 +127,7 @@ impl<'a> Builder<'a> {
         let mut placements = Vec::new();
         for input in &command.inputs {
             let Some(found) = self.input(&input.from, &name, &cell, joins) else { continue };
-            dates.extend(self.date_of_input(&found));
+            dates.add(&input.from, self.date_of_input(&found));
             let at = inputs.len();
             inputs.push(found);
             placements.push(match &input.place {
@@ -143,7 +144,7 @@ impl<'a> Builder<'a> {
             placements,
             outputs: command.outputs.clone(),
             network: command.network,
-            date: dates.into_iter().max().unwrap_or(1),
+            date: dates.date(),
             platform,
         };
         let requires = self.gathered(&command.requires, &cell, joins);
@@ -193,7 +194,7 @@ impl<'a> Builder<'a> {
         self.date_of_node(*node)
     }
 
-    /// The date of a node: that of the newest source behind it.
+    /// The date of a node: that of its newest source, or of the newest behind it.
     pub fn date_of_node(&self, id: NodeId) -> Option<u64> {
         let node = self.graph.node(id);
         match &node.work {

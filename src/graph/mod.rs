@@ -2,6 +2,7 @@
 
 mod action;
 mod build;
+mod dates;
 mod fault;
 mod fill;
 mod generator;

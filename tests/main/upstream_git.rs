@@ -417,6 +417,39 @@ fn a_selected_version_that_the_lock_has_not_is_looked_up() {
 }
 
 #[test]
+fn what_is_built_of_a_source_has_its_date_whatever_it_is_built_with() {
+    let world = World::with_archives("");
+    world.archive("1.0", "echo 1.0");
+    let buildfile = world.scratch.read("Buildfile.kdl");
+    let http = &buildfile[buildfile.find("http://").unwrap()..buildfile.find("/app-{version}").unwrap()];
+    let listed = |name: &str, date: u64| {
+        let sha256 = world.sha256("app-1.0.tar.gz");
+        format!(
+            "upstream \"{name}\" {{\n    archive \"{http}/app-{{version}}.tar.gz\"\n    \
+             version \"1.0\" sha256=\"{sha256}\" date={date}\n}}\naxis \"{name}\" from=\"{name}\"\n"
+        )
+    };
+    let targets = "target \"compiler\" over=\"tool\" {\n    source \"tool\" into=\"src\"\n    \
+                   run \"mkdir $OUT/o; echo $SOURCE_DATE_EPOCH > $OUT/o/date\"\n    output \"o\"\n}\n\
+                   target \"program\" over=\"tool app\" {\n    source \"app\" into=\"src\"\n    use \"compiler\" into=\"tool\"\n    \
+                   run \"mkdir $OUT/o; echo $SOURCE_DATE_EPOCH > $OUT/o/date\"\n    output \"o\"\n}\n\
+                   target \"tested\" over=\"tool app\" {\n    use \"program\" into=\"program\"\n    \
+                   run \"mkdir $OUT/o; echo $SOURCE_DATE_EPOCH > $OUT/o/date; cat program/date > $OUT/o/of\"\n    output \"o\"\n}\n";
+    let write = |tool: u64| {
+        let text = listed("app", 1_700_000_000) + &listed("tool", tool) + targets;
+        world.scratch.write("Buildfile.kdl", &text);
+    };
+    write(1_600_000_000);
+    world.scratch.ok("run tested");
+    write(1_750_000_000);
+    let (done, events) = world.scratch.run_with_events("tested");
+    done.ends_with(0);
+    // The program is compiled again, and comes out the same: what is behind it stays known.
+    let run: BTreeSet<String> = events.nodes("node-started").into_iter().collect();
+    assert_eq!(run, set(["compiler[tool=1.0]", "program[app=1.0,tool=1.0]"]));
+}
+
+#[test]
 fn a_selection_of_one_upstream_starts_a_lock_of_all() {
     let world = World::with_archives("");
     for version in ["1.0", "1.1"] {

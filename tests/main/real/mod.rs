@@ -4,5 +4,6 @@
 mod arm64_light;
 mod first_light;
 mod formats;
+mod new_tag;
 mod project;
 mod tour;

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// A copy of what the repository holds, built by one of its profiles.
 pub struct Project {
     dir: tempfile::TempDir,
-    profile: &'static str,
+    pub profile: &'static str,
     store: PathBuf,
 }
 
@@ -44,17 +44,31 @@ impl Project {
     }
 
     pub fn try_forge(&self, arguments: &[&str]) -> Output {
+        self.call(self.profile, arguments)
+    }
+
+    fn call(&self, profile: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
-        command.current_dir(self.path()).args(["--profile", self.profile]).args(arguments);
+        command.current_dir(self.path()).args(["--profile", profile]).args(arguments);
         command.env("FORGE_STORE", &self.store).env("NO_COLOR", "1").output().unwrap()
     }
 
     /// What forge prints, which ends well.
     pub fn forge(&self, arguments: &[&str]) -> String {
-        let output = self.try_forge(arguments);
+        let output = self.succeed(self.profile, arguments);
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// What forge prints on standard output with another profile.
+    pub fn forge_in(&self, profile: &str, arguments: &[&str]) -> String {
+        String::from_utf8_lossy(&self.succeed(profile, arguments).stdout).into_owned()
+    }
+
+    fn succeed(&self, profile: &str, arguments: &[&str]) -> Output {
+        let output = self.call(profile, arguments);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "forge {arguments:?}: {}\n{stderr}", output.status);
-        String::from_utf8_lossy(&output.stdout).into_owned() + &stderr
+        output
     }
 
     /// The nodes that were run, by the events of a run.
@@ -69,6 +83,12 @@ impl Project {
     pub fn built(&self, events: &str) -> BTreeSet<String> {
         let nodes = self.built_nodes(events).into_iter();
         nodes.map(|node| node.split('[').next().unwrap().to_owned()).collect()
+    }
+
+    pub fn append(&self, file: &str, text: &str) {
+        let path = self.path().join(file);
+        let before = fs::read_to_string(&path).unwrap();
+        fs::write(path, before + text).unwrap();
     }
 
     pub fn replace(&self, file: &str, from: &str, to: &str) {
