@@ -2,7 +2,7 @@
 //! versions, distributions and architectures, and publish them.
 //!
 //! The flow goes one way, and so do the imports: `buildfile` → `matrix` → `graph` → `plan` →
-//! `execute`; `digest`, `s3`, `store`, `keys`, `upstream` and `runner` serve them; `package`, `index` and
+//! `execute`; `digest`, `http`, `s3`, `store`, `keys`, `upstream` and `runner` serve them; `package`, `index` and
 //! `publish` are what the last nodes do. `ui` listens, `cli` calls. See `docs/design.md`.
 
 pub mod buildfile;
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod digest;
 pub mod execute;
 pub mod graph;
+mod http;
 pub mod index;
 pub mod keys;
 pub mod matrix;

@@ -3,12 +3,12 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::words::Words;
-use super::workspace::Workspace;
+use super::workspace::{Workspace, tell};
 use super::{CommandError, Global, exit};
 use crate::graph::{NodeId, Work};
 use crate::keys::signing_time;
 use crate::plan::Destination;
-use crate::publish::{Effect, Outcome, Past};
+use crate::publish::{Effect, Outcome, Past, Progress};
 use crate::ui::human_bytes;
 
 /// Look at what is published, check it, go back, or make room.
@@ -136,7 +136,8 @@ fn roll_back(sites: &Sites, id: &str) -> Result<u8, CommandError> {
         }));
     };
     let place = destination.target().place_of(prefix);
-    match destination.roll_back(prefix, id, &sites.workspace.store, &mut |_| {})? {
+    let mut warn = |progress: Progress<'_>| progress.warning().iter().for_each(|text| tell(text));
+    match destination.roll_back(prefix, id, &sites.workspace.store, &mut warn)? {
         Some(Outcome::Committed { generation, effect }) => {
             println!("{place}: generation {} is live: {}", generation.id, counted(&effect));
         }

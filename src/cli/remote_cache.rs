@@ -16,7 +16,7 @@ use crate::store::{LocalStore, RemoteStore, SendError, StatCache};
 use crate::ui::{human_bytes, traffic_line};
 
 /// How many results go to and fro beside each other.
-const BESIDE: usize = 4;
+const BESIDE: usize = 32;
 
 pub fn stats(global: &Global, json: bool) -> Result<u8, CommandError> {
     let remote = opened(global)?;

@@ -93,6 +93,13 @@ pub enum Event {
         /// How many bytes went up; what is there already does not.
         bytes: u64,
     },
+    /// What came from the shared cache and went there so far; told a few times in a second while that goes on.
+    CacheTraffic {
+        /// In all.
+        traffic: RemoteTraffic,
+        /// How many results still have to go up.
+        waiting: usize,
+    },
     /// Something a person should know.
     Notice {
         /// In a line.

@@ -7,7 +7,6 @@ use super::builtin::{Builtin, mebibytes};
 use super::done::Failure;
 use crate::digest::Digest;
 use crate::graph::PublishWork;
-use crate::keys::signing_time;
 use crate::plan::Destination;
 use crate::publish::{Progress, PublishError};
 
@@ -22,14 +21,7 @@ impl Builtin {
             let repositories =
                 destination.repositories(&self.inputs, &self.store).map_err(Failure::action)?;
             let mut progress = |progress: Progress<'_>| self.tell(&progress);
-            let published = destination.target().publish(
-                &repositories,
-                Some(&keys),
-                signing_time(),
-                &self.store,
-                &mut progress,
-            );
-            match published {
+            match destination.publish(&repositories, &keys, &self.store, &mut progress) {
                 Ok(_) => return Ok(BTreeMap::new()),
                 Err(PublishError::Superseded { prefix, found, .. })
                     if retries > 0 && !*self.cancel.borrow() =>
@@ -47,6 +39,9 @@ impl Builtin {
     }
 
     fn tell(&self, progress: &Progress<'_>) {
+        if let Some(text) = progress.warning() {
+            let _ = self.events.send(Event::Notice { text });
+        }
         match progress {
             Progress::Waiting { prefix } => self.progress(format!("{prefix}: another publisher is at it")),
             Progress::Finishing { prefix, id } => {
@@ -61,11 +56,7 @@ impl Builtin {
                 self.progress(format!("{count}, {sent:.1} of {all:.1} MiB"));
             }
             Progress::Committed { prefix, id } => self.progress(format!("{prefix}: generation {id} is live")),
-            Progress::Uncollected { path, error } => {
-                let text =
-                    format!("{} is past its retention and could not be removed: {error}", path.display());
-                let _ = self.events.send(Event::Notice { text });
-            }
+            Progress::Uncollected { .. } | Progress::Uninvalidated { .. } => {}
         }
     }
 }

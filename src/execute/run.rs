@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ const STOPPING: &str = "stopping: what is done is kept; once more to stop at onc
 
 /// How long results go up after the last node before that is told, and before an interrupt ends it.
 const UNTOLD: Duration = Duration::from_secs(2);
+
+/// How often it is told what comes from the shared cache and goes there.
+const TRAFFIC_TOLD: Duration = Duration::from_millis(250);
 
 /// How a plan is run.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +89,7 @@ impl Executor<'_> {
         run.announce(plan);
         let mut running = Running::new();
         let mut cancel = self.cancel.clone();
+        let mut traffic_told = tokio::time::interval(TRAFFIC_TOLD);
         loop {
             while let Some(node) = run.next_fetch() {
                 running.push(Box::pin(run.fetch(node)));
@@ -102,6 +107,7 @@ impl Executor<'_> {
                 Some((node, ended)) = running.next() => run.ended(node, ended),
                 // Nothing new is started from here on.
                 Ok(()) = cancel.changed() => run.tell(Event::Notice { text: STOPPING.to_owned() }),
+                _ = traffic_told.tick(), if self.remote.is_some() => run.tell_traffic(),
             }
         }
         drop(running);
@@ -112,18 +118,18 @@ impl Executor<'_> {
                     biased;
                     Some(event) = heard.recv() => listen(&event),
                     traffic = &mut sending => break traffic,
+                    _ = traffic_told.tick(), if self.remote.is_some() => run.tell_traffic(),
                 }
             }
         };
         run.report.remote = traffic;
         run.report.interrupted = *self.cancel.borrow();
         run.close(started.elapsed());
-        let report = run.report;
-        drop(run.events);
-        while let Some(event) = heard.recv().await {
+        // Builtin work that was interrupted may have something to tell for a long time; nobody waits for it.
+        while let Ok(event) = heard.try_recv() {
             listen(&event);
         }
-        report
+        run.report
     }
 }
 
@@ -151,6 +157,8 @@ struct Run<'a> {
     /// Nodes whose objects are needed here; of all others, the result is enough.
     needed: HashSet<NodeId>,
     events: mpsc::UnboundedSender<Event>,
+    /// What was told last of what came from the remote store and went there.
+    told_traffic: Cell<Option<(u64, u64, usize)>>,
     report: RunReport,
 }
 
@@ -171,6 +179,7 @@ impl<'a> Run<'a> {
             fetching: HashSet::new(),
             needed: needed(plan),
             events,
+            told_traffic: Cell::default(),
             report: RunReport::default(),
         };
         for step in plan.steps.iter().filter(|step| step.verdict == Verdict::Hit) {
@@ -247,6 +256,16 @@ impl<'a> Run<'a> {
                 Said::Notice(text) => Event::Notice { text },
                 Said::Sent { node, key, bytes } => Event::ResultSent { node, key, bytes },
             });
+        }
+    }
+
+    /// Tells what came from the remote store and went there, if anything did since that was told last.
+    fn tell_traffic(&self) {
+        let Some(remote) = self.executor.remote else { return };
+        let (traffic, waiting) = (remote.traffic(), remote.waiting());
+        let now = Some((traffic.sent, traffic.received, waiting));
+        if self.told_traffic.replace(now) != now {
+            self.tell(Event::CacheTraffic { traffic, waiting });
         }
     }
 

@@ -1,6 +1,7 @@
 //! Nodes that publish what others gather.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::build::Builder;
 use super::joins::Joins;
@@ -31,11 +32,11 @@ impl<'a> Builder<'a> {
             self.report.push(Diagnostic::error(&target.span, message, "declared here").help(help));
         }
         let requires = self.gathered(&publish.requires, &cell, joins);
+        let retention = Duration::from_secs(publish.retention_days * 86_400);
         let work = Work::Publish(Box::new(PublishWork {
-            to: publish.to.below(&self.buildfile.dir),
+            target: crate::publish::Target::new(&publish.to.below(&self.buildfile.dir), retention),
             repositories,
             keys: self.keys_of(&publish.keys),
-            retention_days: publish.retention_days,
         }));
         let may_lack = self.optional(&inputs);
         self.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });

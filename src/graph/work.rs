@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
-use crate::buildfile::{Key, Retention, Site};
+use crate::buildfile::{Key, Retention};
 use crate::digest::Digest;
 use crate::index::{AptIndex, RpmIndex, Settings};
 use crate::keys::Certificate;
 use crate::package::Package;
+use crate::publish::Target;
 use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Tag, Wanted};
 
 /// What a node does. An input is named by its place in the node's list.
@@ -256,14 +257,12 @@ pub struct RpmIndexWork {
 /// Repositories to be published.
 #[derive(Clone, Debug)]
 pub struct PublishWork {
-    /// Where they go; it does not change what is published.
-    pub to: Site,
+    /// Where they go; it does not change what is published. It remembers what it learnt of a service.
+    pub target: Target,
     /// What is published of each input, which is the catalog of an index.
     pub repositories: Vec<Publication>,
     /// Keys to sign with.
     pub keys: Vec<Key>,
-    /// For how many days an index that was live stays readable.
-    pub retention_days: u64,
 }
 
 /// The public part of a key.

@@ -1,29 +1,26 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::graph::{Publication, PublishWork};
 use crate::index::{Label, read_catalog, updateinfo_of};
 use crate::keys::{KeySource, SigningKeys, signing_time};
-use crate::publish::{Effect, Outcome, Progress, PublishError, Repository, Request, Target};
+use crate::publish::{Edition, Effect, Outcome, Progress, PublishError, Repository, Request, Target};
 use crate::store::LocalStore;
 
 /// What a publishing node wants to be there, beside what is there.
 pub struct Destination<'a> {
     work: &'a PublishWork,
-    target: Target,
 }
 
 impl<'a> Destination<'a> {
     /// Of a node's work.
     pub fn new(work: &'a PublishWork) -> Self {
-        let retention = Duration::from_secs(work.retention_days * 86_400);
-        Self { work, target: Target::new(&work.to, retention) }
+        Self { work }
     }
 
     /// Where it is.
     pub fn target(&self) -> &Target {
-        &self.target
+        &self.work.target
     }
 
     /// The keys, read and tried now: one that cannot sign is told before anything is built.
@@ -36,7 +33,7 @@ impl<'a> Destination<'a> {
     pub fn check(&self) -> Result<(), PublishError> {
         self.keys()?;
         // The others are of the same service and directory.
-        self.prefixes().take(1).try_for_each(|prefix| self.target.state(prefix).map(drop))
+        self.prefixes().take(1).try_for_each(|prefix| self.work.target.state(prefix).map(drop))
     }
 
     /// The repositories to be published, made from the generations that are live now.
@@ -51,7 +48,7 @@ impl<'a> Destination<'a> {
             .map(|(publication, catalog)| {
                 let catalog = store.tree(*catalog)?;
                 let (packages, updateinfo) = (read_catalog(&catalog, store)?, updateinfo_of(&catalog));
-                let expected = self.target.state(&publication.prefix)?.map(|generation| generation.id);
+                let expected = self.work.target.state(&publication.prefix)?.map(|generation| generation.id);
                 Ok(Repository { packages, updateinfo, expected, ..repository(publication) })
             })
             .collect()
@@ -65,12 +62,23 @@ impl<'a> Destination<'a> {
     ) -> Result<Option<String>, PublishError> {
         let (keys, now) = (self.keys()?, signing_time());
         for repository in self.repositories(catalogs, store)? {
-            let difference = self.target.difference(&repository, Some(&keys), now)?;
+            let difference = self.work.target.difference(&repository, Some(&keys), now)?;
             if difference.is_some() {
                 return Ok(difference);
             }
         }
         Ok(None)
+    }
+
+    /// Publishes what [`repositories`](Self::repositories) gave, signed by these keys.
+    pub fn publish(
+        &self,
+        repositories: &[Repository],
+        keys: &SigningKeys,
+        store: &LocalStore,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<Outcome>, PublishError> {
+        self.work.target.publish(&edition(repositories, keys, store), progress)
     }
 
     /// The requests that publishing would make of a service; `None` for a directory, which needs none.
@@ -80,7 +88,7 @@ impl<'a> Destination<'a> {
         store: &LocalStore,
     ) -> Result<Option<Vec<Request>>, PublishError> {
         let (keys, repositories) = (self.keys()?, self.repositories(catalogs, store)?);
-        self.target.rehearse(&repositories, Some(&keys), signing_time(), store)
+        self.work.target.rehearse(&edition(&repositories, &keys, store))
     }
 
     /// Makes the generation `id` of the repository below `prefix` the newest one again. `None` if the node
@@ -94,10 +102,9 @@ impl<'a> Destination<'a> {
     ) -> Result<Option<Outcome>, PublishError> {
         let publication = self.work.repositories.iter().find(|one| one.prefix == prefix);
         let Some(publication) = publication else { return Ok(None) };
-        let repository = self.target.earlier(repository(publication), id, store)?;
-        let outcomes =
-            self.target.publish(&[repository], Some(&self.keys()?), signing_time(), store, progress)?;
-        Ok(outcomes.into_iter().next())
+        let repository = self.work.target.earlier(repository(publication), id, store)?;
+        let (keys, repositories) = (self.keys()?, [repository]);
+        Ok(self.work.target.publish(&edition(&repositories, &keys, store), progress)?.into_iter().next())
     }
 
     /// Below which prefixes there are repositories.
@@ -111,8 +118,13 @@ impl<'a> Destination<'a> {
         publication: &Publication,
         wanted: &BTreeSet<Label>,
     ) -> Result<Effect, PublishError> {
-        self.target.forecast(&repository(publication), wanted, signing_time())
+        self.work.target.forecast(&repository(publication), wanted, signing_time())
     }
+}
+
+/// As of now.
+fn edition<'a>(repositories: &'a [Repository], keys: &'a SigningKeys, store: &'a LocalStore) -> Edition<'a> {
+    Edition { repositories, keys: Some(keys), now: signing_time(), store }
 }
 
 fn repository(publication: &Publication) -> Repository {

@@ -3,11 +3,11 @@ use serde::{Deserialize, Serialize};
 use super::content::Content;
 use super::layout::Role;
 use super::subscription::subscriptions;
-use super::{Generation, PublishError, PublishedPackage};
+use super::{Edition, Generation, PublishError, PublishedPackage};
 use crate::digest::Digest;
 use crate::index::RepositoryKind;
 use crate::keys::SigningKeys;
-use crate::store::{Kind, LocalStore, Tree};
+use crate::store::{Kind, Tree};
 
 /// A generation before anybody sees it: every file that clients will find, signed. It is the same
 /// wherever it is published; targets differ in how they write it and make it live.
@@ -60,14 +60,12 @@ pub(super) struct Basis<'a> {
     pub live: Option<&'a Generation>,
     /// Where the repository is below the target's root.
     pub prefix: &'a str,
-    pub keys: Option<&'a SigningKeys>,
-    /// Seconds since 1970.
-    pub now: u64,
+    /// Who signs, when, and where the bytes are.
+    pub edition: &'a Edition<'a>,
     /// The date of the generation, later than that of the one it follows.
     pub date: u64,
     /// For how many seconds what was live stays readable.
     pub retention: u64,
-    pub store: &'a LocalStore,
 }
 
 /// The bytes of a package's record, or of advisories.
@@ -80,9 +78,9 @@ impl Draft {
         let kind = content.index.kind();
         let own = tree.entries().iter().filter_map(|entry| kind.named_by_digest(&entry.path));
         let own = own.map(str::to_owned);
-        let Basis { live, now, date, retention, .. } = *basis;
-        let mut generation = Generation::after(live, content, own, (now, date), retention);
-        Seal { fingerprints: generation.fingerprints, keyring: generation.keyring } = Seal::of(basis.keys)?;
+        let Basis { live, edition, date, retention, .. } = *basis;
+        let mut generation = Generation::after(live, content, own, (edition.now, date), retention);
+        Seal { fingerprints: generation.fingerprints, keyring: generation.keyring } = Seal::of(edition.keys)?;
 
         let mut files = Files { kind, files: Vec::new() };
         files.add_tree(&tree, &generation.id);
@@ -111,7 +109,7 @@ fn indices(content: &Content, basis: &Basis<'_>, records: &Records<'_>) -> Resul
         packages.push((entry, records(entry.record)?));
     }
     let updateinfo = content.updateinfo.map(records).transpose()?;
-    Ok(content.index.build(&packages, updateinfo.as_deref(), basis.date, basis.store)?)
+    Ok(content.index.build(&packages, updateinfo.as_deref(), basis.date, basis.edition.store)?)
 }
 
 /// Files as they come together.
@@ -136,19 +134,19 @@ impl Files {
     }
 
     fn add_signatures(&mut self, tree: &Tree, id: &str, basis: &Basis<'_>) -> Result<(), PublishError> {
-        let Some(keys) = basis.keys else { return Ok(()) };
+        let Edition { keys: Some(keys), now, store, .. } = *basis.edition else { return Ok(()) };
         for entry in tree.entries() {
             let Kind::File { object, .. } = entry.kind else { continue };
             let path = self.kind.client_path(&entry.path, id);
             match path.rsplit_once('/') {
                 Some((dir, "Release")) if self.kind == RepositoryKind::Apt => {
-                    let text = basis.store.get(object)?;
-                    let cleartext = keys.sign_cleartext(&String::from_utf8_lossy(&text), basis.now)?;
+                    let text = store.get(object)?;
+                    let cleartext = keys.sign_cleartext(&String::from_utf8_lossy(&text), now)?;
                     self.add(format!("{dir}/InRelease"), cleartext);
-                    self.add(format!("{dir}/Release.gpg"), keys.sign_detached(&text, basis.now)?);
+                    self.add(format!("{dir}/Release.gpg"), keys.sign_detached(&text, now)?);
                 }
                 Some((_, "repomd.xml")) if self.kind == RepositoryKind::Rpm => {
-                    let signature = keys.sign_detached(&basis.store.get(object)?, basis.now)?;
+                    let signature = keys.sign_detached(&store.get(object)?, now)?;
                     self.add(format!("{path}.asc"), signature);
                 }
                 _ => {}
@@ -165,7 +163,7 @@ impl Files {
         content: &Content,
         basis: &Basis<'_>,
     ) -> Result<Vec<String>, PublishError> {
-        let Some(keys) = basis.keys else { return Ok(Vec::new()) };
+        let Some(keys) = basis.edition.keys else { return Ok(Vec::new()) };
         let files = subscriptions(content, basis.prefix, &keys.public_armored()?);
         let names = files.iter().map(|(name, _)| name.clone()).collect();
         files.into_iter().for_each(|(name, text)| self.add(name, text));

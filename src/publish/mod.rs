@@ -32,6 +32,7 @@
 mod content;
 mod directory;
 mod draft;
+mod edition;
 mod effect;
 mod error;
 mod generation;
@@ -45,6 +46,7 @@ mod target;
 mod tests;
 
 pub use directory::DirectoryTarget;
+pub use edition::Edition;
 pub use effect::{Changed, Effect, Replaced, SuiteEffect};
 pub use error::PublishError;
 pub use generation::{Generation, PublishedPackage};

@@ -6,6 +6,7 @@ use super::{Effect, Generation, PublishError};
 use crate::buildfile::Retention;
 use crate::digest::Digest;
 use crate::index::{CatalogEntry, Settings};
+use crate::s3::S3Error;
 
 /// What one repository should hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,26 @@ pub enum Progress<'a> {
         /// Why not.
         error: &'a PublishError,
     },
+    /// The CDN could not be told what changed; the next publish tries again.
+    Uninvalidated {
+        /// Why not.
+        error: &'a S3Error,
+    },
+}
+
+impl Progress<'_> {
+    /// What a person should know of it: what was published, and not all that belongs to it was done.
+    pub fn warning(&self) -> Option<String> {
+        match self {
+            Self::Uncollected { path, error } => {
+                Some(format!("{} is past its retention and could not be removed: {error}", path.display()))
+            }
+            Self::Uninvalidated { error } => Some(format!(
+                "{error}; until the next publish tries again, clients may be shown the generation before"
+            )),
+            _ => None,
+        }
+    }
 }
 
 impl Repository {

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::content::{Content, Merged};
 use super::{
-    BucketTarget, Checked, DirectoryTarget, Effect, Generation, Outcome, Past, Progress, PublishError,
-    Repository, Request,
+    BucketTarget, Checked, DirectoryTarget, Edition, Effect, Generation, Outcome, Past, Progress,
+    PublishError, Repository, Request,
 };
 use crate::buildfile::Site;
 use crate::index::{AptIndex, Holds, Label, Settings, Suite};
@@ -29,8 +29,9 @@ impl Target {
     pub fn new(site: &Site, retention: Duration) -> Self {
         match site {
             Site::Directory(root) => Self::Directory(DirectoryTarget::new(root).with_retention(retention)),
-            Site::Bucket(location) => {
-                Self::Bucket(BucketTarget::new(location.clone()).with_retention(retention))
+            Site::Bucket { location, distribution } => {
+                let target = BucketTarget::new(location.clone()).behind(distribution.clone());
+                Self::Bucket(target.with_retention(retention))
             }
         }
     }
@@ -75,18 +76,16 @@ impl Target {
         now: u64,
     ) -> Result<Option<String>, PublishError> {
         let place = self.place_of(&repository.prefix);
-        let (live, is_finished) = match self {
-            Self::Directory(directory) => (directory.state(&repository.prefix)?, true),
+        let (live, undone) = match self {
+            Self::Directory(directory) => (directory.state(&repository.prefix)?, None),
             Self::Bucket(bucket) => bucket.standing(&repository.prefix)?,
         };
         let content = Content::merge(live.as_ref(), repository, &place, now)?;
-        let difference = content.difference(live.as_ref(), keys, &place)?;
-        let unfinished = || (!is_finished).then(|| format!("a publish to {place} was interrupted"));
-        Ok(difference.or_else(unfinished))
+        Ok(content.difference(live.as_ref(), keys, &place)?.or(undone))
     }
 
     /// Publishes all repositories: writes everything that no client looks at yet, then commits
-    /// one repository after the other. `now` is in seconds since 1970.
+    /// one repository after the other.
     ///
     /// An error before the first commit leaves every repository as it was. Killed between two
     /// commits, the next publish finds the first unchanged and goes on with the others.
@@ -96,29 +95,20 @@ impl Target {
     /// target, the store or a key refuse.
     pub fn publish(
         &self,
-        repositories: &[Repository],
-        keys: Option<&SigningKeys>,
-        now: u64,
-        store: &LocalStore,
+        edition: &Edition<'_>,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Outcome>, PublishError> {
         match self {
-            Self::Directory(directory) => directory.publish(repositories, keys, now, store, progress),
-            Self::Bucket(bucket) => bucket.publish(repositories, keys, now, store, progress),
+            Self::Directory(directory) => directory.publish(edition, progress),
+            Self::Bucket(bucket) => bucket.publish(edition, progress),
         }
     }
 
     /// The requests that publishing would make of a service; `None` for a directory, which needs none.
-    pub fn rehearse(
-        &self,
-        repositories: &[Repository],
-        keys: Option<&SigningKeys>,
-        now: u64,
-        store: &LocalStore,
-    ) -> Result<Option<Vec<Request>>, PublishError> {
+    pub fn rehearse(&self, edition: &Edition<'_>) -> Result<Option<Vec<Request>>, PublishError> {
         match self {
             Self::Directory(_) => Ok(None),
-            Self::Bucket(bucket) => bucket.rehearse(repositories, keys, now, store).map(Some),
+            Self::Bucket(bucket) => bucket.rehearse(edition).map(Some),
         }
     }
 

@@ -96,16 +96,22 @@ pub struct Listed {
 pub struct Traffic {
     /// Requests, each counted once however often it had to be made.
     pub requests: u64,
-    /// Bytes of objects sent.
+    /// Objects sent.
+    pub objects_sent: u64,
+    /// Bytes of objects sent, of those that are not all there among them.
     pub sent: u64,
-    /// Bytes of objects received.
+    /// Objects received.
+    pub objects_received: u64,
+    /// Bytes of objects received, of those that are not all here among them.
     pub received: u64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     requests: AtomicU64,
-    sent: AtomicU64,
+    objects_sent: AtomicU64,
+    pub(super) sent: AtomicU64,
+    pub(super) objects_received: AtomicU64,
     pub(super) received: AtomicU64,
 }
 
@@ -138,8 +144,14 @@ impl Bucket {
     /// What went to and fro since it was opened.
     pub fn traffic(&self) -> Traffic {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let Counters { requests, sent, received } = &*self.traffic;
-        Traffic { requests: read(requests), sent: read(sent), received: read(received) }
+        let Counters { requests, objects_sent, sent, objects_received, received } = &*self.traffic;
+        Traffic {
+            requests: read(requests),
+            objects_sent: read(objects_sent),
+            sent: read(sent),
+            objects_received: read(objects_received),
+            received: read(received),
+        }
     }
 
     /// The whole of an object; `None` if there is none.
@@ -161,6 +173,7 @@ impl Bucket {
         if promised.is_some_and(|length| length != bytes.len() as i64) {
             return Err(self.broken(name, format!("{} bytes came of {promised:?}", bytes.len())));
         }
+        self.traffic.objects_received.fetch_add(1, Ordering::Relaxed);
         self.traffic.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(Some(Found { bytes, etag, modified }))
     }
@@ -210,7 +223,7 @@ impl Bucket {
             false => self.put_whole(&put, length).await?,
         };
         if let Written::Done(_) = written {
-            self.traffic.sent.fetch_add(length, Ordering::Relaxed);
+            self.traffic.objects_sent.fetch_add(1, Ordering::Relaxed);
         }
         Ok(written)
     }
@@ -230,7 +243,10 @@ impl Bucket {
             .set_if_match(matches)
             .body(put.body.part(0, length, &url).await?);
         match request.send().await {
-            Ok(answer) => Ok(Written::Done(Etag(answer.e_tag.unwrap_or_default()))),
+            Ok(answer) => {
+                self.count_sent(length);
+                Ok(Written::Done(Etag(answer.e_tag.unwrap_or_default())))
+            }
             Err(error) if put.condition.is_refused_by(&error) => Ok(Written::Refused),
             Err(error) => Err(S3Error::new("write", url, &error)),
         }
@@ -313,6 +329,10 @@ impl Bucket {
 
     pub(super) fn count(&self) {
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_sent(&self, bytes: u64) {
+        self.traffic.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn url(&self, name: &str) -> String {

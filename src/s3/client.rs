@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -16,23 +16,13 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long a service may be silent.
 const SILENCE: Duration = Duration::from_secs(20);
 /// Used where nothing says another: services other than Amazon's mostly do not care.
-const REGION: &str = "us-east-1";
+const REGION: Region = Region::from_static("us-east-1");
 
 /// A client for the service of `location`, with the credentials of the SDK's usual chain: environment,
 /// AWS settings and profiles, web identity, the role of a container or machine; or with those given.
 pub(super) async fn client(location: &Location, credentials: Option<Credentials>) -> Result<Client, S3Error> {
     let service = &location.service;
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls(location)?)
-        .build_https();
-    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(SILENCE).build();
-    let retries =
-        RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(Duration::from_secs(5));
-    let mut shared = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
-        .timeout_config(timeouts)
-        .retry_config(retries);
+    let mut shared = settings(tls(location)?);
     if let Some(region) = &service.region {
         shared = shared.region(Region::new(region.clone()));
     }
@@ -42,12 +32,27 @@ pub(super) async fn client(location: &Location, credentials: Option<Credentials>
     let shared = shared.load().await;
     let mut config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(service.path_style);
     if shared.region().is_none() {
-        config.set_region(Some(Region::new(REGION)));
+        config.set_region(Some(REGION));
     }
     if let Some(endpoint) = &service.endpoint {
         config.set_endpoint_url(Some(endpoint.clone()));
     }
     Ok(Client::from_conf(config.build()))
+}
+
+/// How any service of Amazon's, or one like it, is asked.
+pub(super) fn settings(tls: TlsContext) -> ConfigLoader {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls)
+        .build_https();
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(SILENCE).build();
+    let retries =
+        RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(Duration::from_secs(5));
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .timeout_config(timeouts)
+        .retry_config(retries)
 }
 
 fn tls(location: &Location) -> Result<TlsContext, S3Error> {

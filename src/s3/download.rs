@@ -39,7 +39,10 @@ impl Download {
             }
             None => match self.length.filter(|length| *length != self.received) {
                 Some(length) => Err(self.broken(format!("{} bytes came of {length}", self.received))),
-                None => Ok(None),
+                None => {
+                    self.traffic.objects_received.fetch_add(1, Ordering::Relaxed);
+                    Ok(None)
+                }
             },
         }
     }

@@ -22,6 +22,8 @@ pub enum S3Fault {
     Denied,
     /// The bucket is not there.
     NoBucket,
+    /// The certificate that the service shows is of no authority that is trusted, or not its own.
+    Untrusted,
     /// The clock of this machine and that of the service differ by too much.
     Clock,
     /// The service does not answer, or answers that it is unwell. Asking again later may help.
@@ -41,10 +43,16 @@ impl S3Error {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let fault = fault_of(error);
-        let said = match error.code() {
-            Some(code) => format!("{code}: {}", error.message().unwrap_or("no more is said")),
-            None => DisplayErrorContext(error).to_string(),
+        let said = match (error.code(), untrusted(error)) {
+            (Some(code), _) => format!("{code}: {}", error.message().unwrap_or("no more is said")),
+            (None, Some(reason)) => reason,
+            (None, None) => DisplayErrorContext(error).to_string(),
         };
+        Self::told(action, url, fault, said)
+    }
+
+    /// What was said, and what helps.
+    pub(super) fn told(action: &'static str, url: String, fault: S3Fault, said: String) -> Self {
         let message = match hint(fault) {
             Some(hint) => format!("{}; {hint}", said.trim_end_matches('.')),
             None => said,
@@ -68,24 +76,40 @@ pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-fn fault_of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> S3Fault {
-    let code = error.code().unwrap_or_default();
-    match (code, status(error)) {
+/// What is wrong with the certificate of a service. The SDK passes it on as text alone.
+fn untrusted(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    causes.find(|cause| cause.starts_with("invalid peer certificate"))
+}
+
+fn fault_of<E>(error: &SdkError<E, HttpResponse>) -> S3Fault
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match (error.code().unwrap_or_default(), status(error)) {
+        (code, Some(status)) => fault_of_answer(code, status),
+        // No answer: no connection, or no credentials to ask with.
+        (_, None) => match error {
+            _ if untrusted(error).is_some() => S3Fault::Untrusted,
+            SdkError::ConstructionFailure(_) => S3Fault::Denied,
+            SdkError::DispatchFailure(failure) if failure.as_connector_error().is_none() => S3Fault::Denied,
+            _ => S3Fault::Unavailable,
+        },
+    }
+}
+
+/// By the code of an error and the status of its answer.
+pub(super) fn fault_of_answer(code: &str, status: u16) -> S3Fault {
+    match (code, status) {
         ("NoSuchBucket", _) => S3Fault::NoBucket,
         ("RequestTimeTooSkewed", _) => S3Fault::Clock,
         ("ExpiredToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AccessDenied", _) => {
             S3Fault::Denied
         }
         ("BadDigest" | "XAmzContentChecksumMismatch" | "IncompleteBody", _) => S3Fault::Damaged,
-        (_, Some(401 | 403)) => S3Fault::Denied,
-        (_, Some(408 | 409 | 429 | 500..=599)) => S3Fault::Unavailable,
-        (_, Some(_)) => S3Fault::Refused,
-        // No answer: no connection, or no credentials to ask with.
-        (_, None) => match error {
-            SdkError::ConstructionFailure(_) => S3Fault::Denied,
-            SdkError::DispatchFailure(failure) if failure.as_connector_error().is_none() => S3Fault::Denied,
-            _ => S3Fault::Unavailable,
-        },
+        (_, 401 | 403) => S3Fault::Denied,
+        (_, 408 | 409 | 429 | 500..=599) => S3Fault::Unavailable,
+        _ => S3Fault::Refused,
     }
 }
 
@@ -95,6 +119,7 @@ fn hint(fault: S3Fault) -> Option<&'static str> {
             "credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role",
         ),
         S3Fault::NoBucket => Some("create it, or name another"),
+        S3Fault::Untrusted => Some("`ca` in its s3 node names the authority to trust, as a file in PEM"),
         S3Fault::Clock => Some("set this machine's clock"),
         S3Fault::Unavailable | S3Fault::Damaged | S3Fault::Local | S3Fault::Refused => None,
     }

@@ -20,6 +20,8 @@ pub enum Fault {
     BitFlip,
     /// Half of the body comes, and then nothing for so long.
     Stall(Duration),
+    /// The server is asked so much later.
+    Late(Duration),
 }
 
 /// Spoils so many answers to requests that have this in their first line.
@@ -101,6 +103,9 @@ fn serve(
         let head = format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
         return client.write_all((head + &body).as_bytes());
     }
+    if let Some(Fault::Late(time)) = fault {
+        std::thread::sleep(time);
+    }
     let answer = ask(server, &head, &request[end..])?;
     let Some(fault) = fault else { return client.write_all(&answer) };
     let end = find_end(&answer).unwrap();
@@ -109,6 +114,7 @@ fn serve(
     let half = body.len() / 2;
     match fault {
         Fault::Status(..) => unreachable!(),
+        Fault::Late(_) => client.write_all(&answer),
         Fault::Reset => client.write_all(&[head, &body[..half]].concat()),
         Fault::Stall(time) => {
             client.write_all(&[head, &body[..half]].concat())?;

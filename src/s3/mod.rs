@@ -1,4 +1,4 @@
-//! The s3 room: a part of a bucket, in the few requests that forge makes.
+//! The s3 room: a part of a bucket, and the CDN before it, in the few requests that forge makes.
 //!
 //! Both the cache and the repositories of others go through it, so there is one place that knows
 //! credentials, endpoints, conditions, and what a service answers when it is unwell.
@@ -6,6 +6,7 @@
 mod body;
 mod bucket;
 mod client;
+mod cloudfront;
 mod download;
 mod error;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod tests;
 
 pub use body::Body;
 pub use bucket::{Bucket, Condition, Etag, Found, Listed, Put, Traffic, Written};
+pub use cloudfront::Distribution;
 pub use download::Download;
 pub use error::{S3Error, S3Fault};
 pub use location::{Location, LocationError, Service};

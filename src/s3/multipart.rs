@@ -60,6 +60,7 @@ async fn send_parts(
             .part_number(number)
             .body(put.body.part(offset, PART.min(length - offset), &url).await?);
         let sent = request.send().await.map_err(|error| S3Error::new("write a part of", url, &error))?;
+        bucket.count_sent(PART.min(length - offset));
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(sent.e_tag)

@@ -1,3 +1,5 @@
+use futures_util::future::try_join3;
+
 use super::{Body, Bucket, Condition, Etag, Put, S3Error, Written};
 
 /// What a service does of what publishing relies on.
@@ -22,23 +24,21 @@ impl Bucket {
         };
         // It may be there from an earlier time: that is as good.
         let first = self.put(put(Condition::Absent)).await?;
-        if let Written::Done(_) = self.put(put(Condition::Absent)).await? {
-            return Ok(Fitness::Unfit("it ignores If-None-Match"));
-        }
-        let foreign = Etag("\"00000000000000000000000000000000\"".to_owned());
-        if let Written::Done(_) = self.put(put(Condition::Matches(foreign))).await? {
-            return Ok(Fitness::Unfit("it ignores If-Match"));
-        }
         let etag = match first {
             Written::Done(etag) => Some(etag),
             Written::Refused => self.head(name).await?.map(|(_, etag)| etag),
         };
-        match etag {
-            Some(etag) => match self.put(put(Condition::Matches(etag))).await? {
-                Written::Done(_) => Ok(Fitness::Fit),
-                Written::Refused => Ok(Fitness::Unfit("it refuses If-Match with the right tag")),
-            },
-            None => Ok(Fitness::Unfit("it refuses to create what is not there")),
-        }
+        let Some(etag) = etag else { return Ok(Fitness::Unfit("it refuses to create what is not there")) };
+        let foreign = Etag("\"00000000000000000000000000000000\"".to_owned());
+        // Whatever is written has the same bytes, so these three do not stand in each other's way.
+        let again = self.put(put(Condition::Absent));
+        let with_foreign = self.put(put(Condition::Matches(foreign)));
+        let with_own = self.put(put(Condition::Matches(etag)));
+        Ok(match try_join3(again, with_foreign, with_own).await? {
+            (Written::Done(_), ..) => Fitness::Unfit("it ignores If-None-Match"),
+            (_, Written::Done(_), _) => Fitness::Unfit("it ignores If-Match"),
+            (.., Written::Refused) => Fitness::Unfit("it refuses If-Match with the right tag"),
+            (Written::Refused, Written::Refused, Written::Done(_)) => Fitness::Fit,
+        })
     }
 }

@@ -29,10 +29,12 @@ pub fn s3_server() -> &'static S3Server {
 pub struct S3Server {
     /// Such as `http://127.0.0.1:1234`.
     pub endpoint: String,
+    /// The same by TLS, with a certificate of an authority that nobody else knows.
+    pub tls_endpoint: String,
     places: AtomicUsize,
     /// Ends with this process, by the end of its input.
     _process: Child,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl S3Server {
@@ -47,10 +49,12 @@ impl S3Server {
                 {{"name":"anonymous","actions":["Read:{BUCKET}"]}}]}}"#
         );
         fs::write(dir.path().join("s3.json"), identities).unwrap();
+        make_certificates(dir.path());
         let ports = free_ports();
         let process = start(dir.path(), ports);
         let endpoint = format!("http://127.0.0.1:{}", ports[0]);
-        let server = Self { endpoint, places: AtomicUsize::new(0), _process: process, _dir: dir };
+        let tls_endpoint = format!("https://127.0.0.1:{}", ports[1]);
+        let server = Self { endpoint, tls_endpoint, places: AtomicUsize::new(0), _process: process, dir };
         server.wait_until_it_answers(ports[0]);
         server
     }
@@ -70,10 +74,15 @@ impl S3Server {
             if created.stdout == b"200" || created.stdout == b"409" {
                 return;
             }
-            let log = fs::read_to_string(self._dir.path().join("log")).unwrap_or_default();
+            let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             assert!(started.elapsed() < Duration::from_secs(60), "the S3 server does not start:\n{log}");
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// The certificate of the authority by which the server proves itself, in PEM.
+    pub fn ca(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
     }
 
     /// A prefix that nobody else uses, such as `test-7`.
@@ -95,7 +104,19 @@ impl S3Server {
     }
 }
 
-fn start(dir: &Path, [s3, master, volume, filer]: [u16; 4]) -> Child {
+fn make_certificates(dir: &Path) {
+    let script = "
+        new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
+        openssl req -x509 $new -subj /CN=authority -days 2 -keyout ca-key.pem -out ca.pem
+        openssl req -new $new -subj /CN=s3 -keyout key.pem -out server.csr
+        echo subjectAltName=IP:127.0.0.1 > server.ext
+        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 2 \
+            -extfile server.ext -out cert.pem";
+    let output = Command::new("sh").args(["-euc", script]).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn start(dir: &Path, [s3, tls, master, volume, filer]: [u16; 5]) -> Child {
     let weed = weed();
     // When the test process ends, however it does, its end of the pipe closes.
     let script = "\"$@\" < /dev/null & child=$!; cat > /dev/null; kill -9 $child";
@@ -108,6 +129,9 @@ fn start(dir: &Path, [s3, master, volume, filer]: [u16; 4]) -> Child {
         .arg(format!("-dir={}", dir.join("data").display()))
         .arg(format!("-s3.config={}", dir.join("s3.json").display()))
         .args([format!("-s3.port={s3}"), format!("-s3.port.grpc={}", other(s3))])
+        .args([format!("-s3.port.https={tls}"), format!("-s3.cert.file={}", dir.join("cert.pem").display())])
+        .arg(format!("-s3.key.file={}", dir.join("key.pem").display()))
+        .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
         .args([format!("-master.port={master}"), format!("-master.port.grpc={}", other(master))])
         .args([format!("-volume.port={volume}"), format!("-volume.port.grpc={}", other(volume))])
         .args([format!("-filer.port={filer}"), format!("-filer.port.grpc={}", other(filer))])
@@ -126,19 +150,19 @@ fn weed() -> PathBuf {
     path
 }
 
-/// Four free ports, each with another one that is free.
-fn free_ports() -> [u16; 4] {
+/// Free ports, each with another one that is free.
+fn free_ports<const N: usize>() -> [u16; N] {
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let mut found = Vec::new();
     let seed = std::process::id() as u16;
     let mut port = 20_000 + seed % 5_000;
-    while found.len() < 4 {
+    while found.len() < N {
         if free(port) && free(other(port)) {
             found.push(port);
         }
         port += 1;
     }
-    found.try_into().expect("there are four")
+    found.try_into().expect("there are as many")
 }
 
 /// Below the ports that the kernel gives away by itself.

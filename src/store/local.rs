@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::flush::Flushes;
 use super::{StoreError, Tree};
 use crate::digest::{Digest, Hasher};
 
@@ -23,6 +24,7 @@ pub struct LocalStore {
     root: PathBuf,
     /// Shared while this process runs, so that `gc` never takes what somebody is about to use.
     lease: File,
+    pub(super) flushes: Flushes,
 }
 
 /// This process alone uses the store, until this is dropped.
@@ -49,7 +51,7 @@ impl LocalStore {
         }
         let lease = open_lock(&root.join("locks/store"))?;
         lease.lock_shared().map_err(StoreError::io("lock", root.join("locks/store")))?;
-        Ok(Self { root, lease })
+        Ok(Self { root, lease, flushes: Flushes::default() })
     }
 
     /// Makes the shared lease exclusive; `None` while another process holds one.
@@ -264,11 +266,6 @@ pub(super) fn make_parent(path: &Path) -> Result<(), StoreError> {
         Some(parent) => fs::create_dir_all(parent).map_err(StoreError::io("create", parent)),
         None => Ok(()),
     }
-}
-
-/// Writes out all that was written to the filesystem of `path`: one flush for many files.
-pub(super) fn flush_filesystem(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|file| Ok(rustix::fs::syncfs(file)?)).map_err(StoreError::io("flush", path))
 }
 
 fn older_than_a_day(path: &Path) -> bool {

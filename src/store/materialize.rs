@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
-use super::local::flush_filesystem;
 use super::{Entry, Kind, LocalStore, StoreError, Tree};
 use crate::digest::Digest;
 
@@ -75,7 +74,7 @@ impl LocalStore {
         let made = scratch.path().join("tree");
         self.materialize(&self.tree(digest)?, &made, CHECKOUT_TIME)?;
         // Its name promises its content, also after a power cut.
-        flush_filesystem(&made)?;
+        self.flushes.flush(&made)?;
         match fs::rename(&made, &place) {
             // Another process was quicker; its tree is the same.
             Err(_) if place.exists() => Ok(place),

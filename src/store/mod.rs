@@ -18,6 +18,7 @@
 //! | `locks/` | one lock file for each key being built, one for the store |
 
 mod error;
+mod flush;
 mod gc;
 mod ingest;
 mod local;

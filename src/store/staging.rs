@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::local::{flush_filesystem, make_parent};
+use super::local::make_parent;
 use super::{LocalStore, Scratch, StoreError};
 use crate::digest::Digest;
 
@@ -47,7 +47,7 @@ impl<'a> Staging<'a> {
         if staged.is_empty() {
             return Ok(());
         }
-        flush_filesystem(self.scratch.path())?;
+        self.store.flushes.flush(self.scratch.path())?;
         staged.par_iter().try_for_each(|(digest, staged)| {
             let place = self.store.object_path(*digest);
             make_parent(&place)?;

@@ -5,6 +5,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Listener;
 use super::plain;
+use super::run_summary::transfers;
 use super::words::{human_duration, printable};
 use crate::execute::Event;
 
@@ -12,6 +13,8 @@ use crate::execute::Event;
 pub struct Live {
     screen: MultiProgress,
     total: ProgressBar,
+    /// What comes from the shared cache and goes there, once anything does.
+    traffic: Option<ProgressBar>,
     running: HashMap<String, ProgressBar>,
     started: Instant,
     estimate: Option<Duration>,
@@ -24,8 +27,8 @@ impl Default for Live {
         let screen = MultiProgress::new();
         let total = screen.add(ProgressBar::new(0));
         total.set_style(style("{wide_bar:.green/dim} {pos}/{len}{msg}"));
-        let (running, estimate) = (HashMap::new(), None);
-        Self { screen, total, running, started: Instant::now(), estimate, hits: 0, failed: 0 }
+        let (traffic, running, estimate) = (None, HashMap::new(), None);
+        Self { screen, total, traffic, running, started: Instant::now(), estimate, hits: 0, failed: 0 }
     }
 }
 
@@ -66,8 +69,10 @@ impl Listener for Live {
             Event::NodeSkipped { .. } => self.total.inc(1),
             Event::Notice { text } => self.print(text),
             Event::ResultSent { .. } => {}
+            Event::CacheTraffic { traffic, waiting } => self.tell_traffic(&transfers(traffic, *waiting)),
             Event::RunFinished { .. } => {
                 self.running.drain().for_each(|(_, bar)| bar.finish_and_clear());
+                self.traffic.take().iter().for_each(ProgressBar::finish_and_clear);
                 self.total.finish_and_clear();
             }
         }
@@ -83,6 +88,15 @@ impl Live {
         bar.set_prefix(shown.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         self.running.insert(node.to_owned(), bar);
+    }
+
+    fn tell_traffic(&mut self, text: &str) {
+        let line = || {
+            let bar = self.screen.insert_before(&self.total, ProgressBar::new_spinner());
+            bar.set_style(style("{wide_msg}"));
+            bar
+        };
+        self.traffic.get_or_insert_with(line).set_message(text.to_owned());
     }
 
     fn say(&self, node: &str, text: &str) {

@@ -53,6 +53,7 @@ impl Plain {
             | Event::NodeLine { .. }
             | Event::NodeProgress { .. }
             | Event::ResultSent { .. }
+            | Event::CacheTraffic { .. }
             | Event::RunFinished { .. } => Vec::new(),
         }
     }

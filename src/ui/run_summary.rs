@@ -45,7 +45,7 @@ pub fn idle_summary(nodes: usize, remote: Option<&RemoteTraffic>) -> String {
 
 /// What came from the shared cache and went there, and what went wrong; nothing where nothing did.
 pub fn traffic_line(traffic: &RemoteTraffic) -> Option<String> {
-    let RemoteTraffic { hits, received, results_sent, sent, faults, first_fault } = traffic;
+    let RemoteTraffic { hits, received, results_sent, sent, faults, first_fault, .. } = traffic;
     let mut parts = Vec::new();
     if *hits > 0 {
         parts.push(format!("{}, {} down", counted(*hits as usize, "hit"), human_bytes(*received)));
@@ -58,6 +58,22 @@ pub fn traffic_line(traffic: &RemoteTraffic) -> Option<String> {
         parts.push(format!("{}{others}: {first}", counted(*faults as usize, "fault")));
     }
     (!parts.is_empty()).then(|| format!("s3: {}", parts.join("; ")))
+}
+
+/// What comes from the shared cache and goes there: `s3: 12 objects, 340.0 MiB down; 5 objects, 80.0 MiB up, 3 results
+/// to go`.
+pub(super) fn transfers(traffic: &RemoteTraffic, waiting: usize) -> String {
+    let moved = |objects, bytes| format!("{}, {}", counted(objects as usize, "object"), human_bytes(bytes));
+    let mut parts = Vec::new();
+    if traffic.received > 0 {
+        parts.push(format!("{} down", moved(traffic.objects_received, traffic.received)));
+    }
+    if traffic.sent > 0 || waiting > 0 {
+        let to_go =
+            if waiting > 0 { format!(", {} to go", counted(waiting, "result")) } else { String::new() };
+        parts.push(format!("{} up{to_go}", moved(traffic.objects_sent, traffic.sent)));
+    }
+    format!("s3: {}", parts.join("; "))
 }
 
 /// What others went on without, as the Buildfile's `optional` rules allow.

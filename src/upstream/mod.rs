@@ -12,7 +12,6 @@ mod apt;
 mod archive;
 mod bootstrap;
 mod candidate;
-mod dns;
 mod fetch;
 mod first_use;
 mod flat;

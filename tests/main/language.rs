@@ -307,6 +307,14 @@ package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; co
 publish "x" to="public" { index "apt"; sign "k"; url "packages.example.org" }
 index "apt" { packages "pk"; suite "s" }
 package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    publish_to_a_directory_behind_cloudfront: r#"key "k" { file "k" }
+publish "x" to="public" { index "apt"; sign "k"; cloudfront "E2QWRUHEXAMPLE" }
+index "apt" { packages "pk"; suite "s" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
+    distribution_by_its_domain_name: r#"key "k" { file "k" }
+publish "x" to="s3://packages" { index "apt"; sign "k"; cloudfront "d111111abcdef8.cloudfront.net" }
+index "apt" { packages "pk"; suite "s" }
+package "pk" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "x" to="/" }"#;
     keep_without_anything: r#"index "x" { packages "p"; suite "s"; keep }
 package "p" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "x" to="/" }"#;
     keep_of_no_version: r#"index "x" { packages "p"; suite "s"; keep versions=0; keep days=3 }

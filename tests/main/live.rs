@@ -1,7 +1,11 @@
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
+use super::delay_proxy::DelayProxy;
+use super::s3_server::s3_server;
 use super::scratch::Scratch;
+use super::shared_cache::{CHAIN, with_cache};
 
 const COLUMNS: usize = 120;
 
@@ -10,6 +14,7 @@ fn on_a_terminal(scratch: &Scratch, words: &str) -> (Option<i32>, String) {
     let forge = format!("stty cols {COLUMNS} rows 40; {} {words}", env!("CARGO_BIN_EXE_forge"));
     let mut command = Command::new("script");
     command.args(["-q", "-e", "-c", &forge, "typescript"]).current_dir(scratch.path("."));
+    command.envs(scratch.command("").get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
     let status =
         command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).status().unwrap();
@@ -112,4 +117,19 @@ fn an_interrupt_leaves_the_terminal_clean() {
     assert_eq!(code, Some(130), "{text}");
     let left = screen(&text).join("\n");
     assert!(left.contains("interrupted after") && !left.contains("working"), "{left}");
+}
+
+#[test]
+fn what_goes_to_the_shared_cache_and_comes_from_there_is_drawn() {
+    let far = DelayProxy::new(&s3_server().endpoint, Duration::from_millis(100));
+    let scratch = with_cache(CHAIN, &far.endpoint, &s3_server().place());
+    let (code, text) = on_a_terminal(&scratch, "run --store a");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("s3: ") && text.contains(" up, ") && text.contains("results to go"), "{text}");
+    let left = screen(&text).join("\n");
+    assert!(left.contains("s3: 5 results up") && !left.contains("to go"), "no line of it is left:\n{left}");
+    scratch.edit("Buildfile.kdl", "cat b/b > $OUT/o/c", "sleep 0.5; cat < b/b > $OUT/o/c");
+    let (code, text) = on_a_terminal(&scratch, "run --store b");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(" down; "), "{text}");
 }

@@ -6,6 +6,8 @@
 mod apt;
 mod arm64;
 mod default_matrix;
+#[path = "../../src/s3/delay_proxy.rs"]
+mod delay_proxy;
 mod disk;
 #[path = "../../src/runner/tests/engine.rs"]
 mod engine;
@@ -36,6 +38,7 @@ mod s3_publish;
 mod s3_server;
 mod schedule;
 mod scratch;
+mod services;
 mod shared_cache;
 mod shared_store;
 mod upstream_git;

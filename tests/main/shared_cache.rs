@@ -1,6 +1,8 @@
 use std::process::Command;
+use std::time::Duration;
 
 use forge::store::{Kind, LocalStore};
+use rustix::process::Signal;
 
 use super::disk::Mounted;
 use super::fault_proxy::{Fault, FaultProxy};
@@ -8,7 +10,7 @@ use super::repository;
 use super::s3_server::{ACCESS_KEY, BUCKET, SECRET_KEY, s3_server};
 use super::scratch::Scratch;
 
-const CHAIN: &str = r#"
+pub const CHAIN: &str = r#"
 axis "n" {
     value "1"
     value "2"
@@ -38,7 +40,7 @@ fn cache(endpoint: &str, place: &str, properties: &str) -> String {
     )
 }
 
-fn with_cache(buildfile: &str, endpoint: &str, place: &str) -> Scratch {
+pub fn with_cache(buildfile: &str, endpoint: &str, place: &str) -> Scratch {
     let mut scratch = Scratch::new(&(cache(endpoint, place, "") + buildfile));
     scratch.write("source.txt", "one\n");
     log_in(&mut scratch, ACCESS_KEY, SECRET_KEY);
@@ -261,4 +263,99 @@ fn what_another_machine_built_is_published() {
     assert_eq!(started, ["site"]);
     assert_eq!(scratch.packages("public/apt", "trixie").len(), 2);
     scratch.forge("plan --exit-code --store c").ends_with(0);
+}
+
+#[test]
+fn a_cache_behind_tls_is_used_where_its_authority_is_named() {
+    let scratch = with_cache(CHAIN, &s3_server().tls_endpoint, &s3_server().place());
+    scratch.edit("Buildfile.kdl", "path-style=#true", "path-style=#true ca=\"ca.pem\"");
+    std::fs::copy(s3_server().ca(), scratch.path("ca.pem")).unwrap();
+    scratch.ok("run --store a --cache-access off");
+    assert!(scratch.ok("cache push --store a").stdout.starts_with("5 results sent"));
+    assert!(scratch.ok("cache pull --store b a b").stdout.starts_with("3 results fetched"));
+    assert_eq!(output_file(&scratch, "b", "a", "a"), "one\n");
+
+    scratch.edit("Buildfile.kdl", " ca=\"ca.pem\"", "");
+    let said = scratch.ok("run --store c").stderr;
+    assert!(said.contains("UnknownIssuer") && said.contains("`ca` in its s3 node"), "{said}");
+    assert!(said.contains("5 run, 0 known"), "{said}");
+    scratch.edit("Buildfile.kdl", "path-style=#true", "path-style=#true ca=\"source.txt\"");
+    let said = scratch.ok("run --store c").stderr;
+    assert!(said.contains("source.txt holds no certificate in PEM"), "{said}");
+}
+
+#[test]
+fn an_interrupt_while_results_go_up_ends_the_run_and_they_can_be_sent_later() {
+    let proxy = FaultProxy::new(&s3_server().endpoint);
+    let scratch = with_cache(CHAIN, &proxy.endpoint, &s3_server().place());
+    proxy.spoil("PUT /", Fault::Late(Duration::from_secs(60)), usize::MAX);
+    let run = scratch.start("run");
+    scratch.wait_until("the last node", || {
+        scratch.read("out").contains("sending 5 results to the shared cache")
+    });
+    run.signal(Signal::INT);
+    let (code, took) = run.end();
+    let said = scratch.read("out");
+    assert_eq!(code, Some(130), "{said}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(said.contains("5 results are not in the shared cache; `forge cache push` sends them"), "{said}");
+    proxy.heal();
+    assert!(scratch.ok("cache push").stdout.starts_with("5 results sent"));
+}
+
+/// `second` waits for both cores; meanwhile what it needs is gone, is run again, and fails.
+#[test]
+fn who_starts_after_what_it_needs_was_lost_is_not_run() {
+    let (proxy, place) = (FaultProxy::new(&s3_server().endpoint), s3_server().place());
+    let buildfile = r#"
+target "source" network=#true {
+    run "curl -sf ENDPOINT/healthz > /dev/null; mkdir $OUT/o; echo source > $OUT/o/source"
+    output "o"
+}
+target "slow" {
+    run "sleep 3; mkdir $OUT/o; echo one"
+    output "o"
+}
+target "first" {
+    use "source" into="source"
+    run "sleep 1; mkdir $OUT/o; cat source/source > $OUT/o/first; echo one"
+    output "o"
+}
+target "second" {
+    use "source" into="source"
+    resources cpu=2
+    run "mkdir $OUT/o; cat source/source > $OUT/o/second; echo one"
+    output "o"
+}
+target "third" {
+    use "second" into="second"
+    run "cp -r second $OUT/o"
+    output "o"
+}
+"#;
+    let buildfile = buildfile.replace("ENDPOINT", &proxy.endpoint);
+    let scratch = with_cache(&buildfile, &proxy.endpoint, &place);
+    scratch.ok("run --store a --jobs 2");
+    proxy.spoil(&format!("GET /{BUCKET}/{place}/packs/"), Fault::Status(404, "NoSuchKey"), usize::MAX);
+    proxy.spoil("GET /healthz", Fault::Status(503, "SlowDown"), usize::MAX);
+    scratch.edit("Buildfile.kdl", "echo one", "echo two");
+    let (done, events) = scratch.run_with_events("--store b --jobs 2 --keep-going");
+    let said = done.ends_with(3).stderr;
+    assert!(said.contains("source is run, since its result cannot be had"), "{said}");
+    assert_eq!(events.nodes("node-failed"), ["source"], "{said}");
+    let skipped: Vec<_> = events
+        .of("node-skipped")
+        .map(|line| (line["node"].as_str().unwrap(), line["because"].as_str().unwrap()))
+        .collect();
+    assert_eq!(skipped, [("first", "source"), ("second", "source"), ("third", "second")], "{said}");
+    assert!(events.place("node-finished", "slow") < events.place("node-skipped", "second"));
+    proxy.heal();
+    let (done, events) = scratch.run_with_events("--store b --failed");
+    done.ends_with(0);
+    assert_eq!(
+        events.nodes("node-started").len(),
+        3,
+        "all but the third, which is known by what the second gives"
+    );
+    assert_eq!(events.outcome("third"), Some("hit"));
 }

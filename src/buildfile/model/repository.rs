@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Dimension, Reference};
 use crate::buildfile::{Span, Template};
-use crate::s3::Location;
+use crate::s3::{Distribution, Location};
 
 /// A repository's metadata.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +102,12 @@ pub enum Site {
     /// Below a directory, relative to the Buildfile.
     Directory(PathBuf),
     /// In a part of a bucket.
-    Bucket(Location),
+    Bucket {
+        /// Which part of which one.
+        location: Location,
+        /// What clients ask in place of it.
+        distribution: Option<Distribution>,
+    },
 }
 
 impl Site {
@@ -110,10 +115,10 @@ impl Site {
     pub fn below(&self, dir: &Path) -> Self {
         match self {
             Self::Directory(path) => Self::Directory(dir.join(path)),
-            Self::Bucket(location) => {
+            Self::Bucket { location, distribution } => {
                 let mut location = location.clone();
                 location.service.ca = location.service.ca.map(|ca| dir.join(ca));
-                Self::Bucket(location)
+                Self::Bucket { location, distribution: distribution.clone() }
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::super::reader::{Reader, Text};
 use crate::buildfile::Diagnostic;
-use crate::s3::{Location, Service};
+use crate::s3::{Distribution, Location, Service};
 
 /// Whether a text means to be such a place.
 pub fn is_bucket(text: &str) -> bool {
@@ -21,6 +21,20 @@ pub fn service(mut reader: Reader<'_>) -> Service {
     };
     reader.finish();
     service
+}
+
+/// What a node `cloudfront` says. What is no ID is reported.
+pub fn distribution(mut reader: Reader<'_>) -> Option<Distribution> {
+    let id = reader.required("the ID of a distribution");
+    let distribution = id.as_ref().and_then(|id| Distribution::parse(&id.value));
+    if let (Some(id), None) = (&id, &distribution) {
+        let message = format!("'{}' is no ID of a CloudFront distribution", id.value);
+        let help = "`aws cloudfront list-distributions` tells it; it is not the distribution's domain name";
+        let label = "expected one such as \"E2QWRUHEXAMPLE\"";
+        reader.push(Diagnostic::error(&id.span, message, label).help(help));
+    }
+    reader.finish();
+    distribution
 }
 
 /// The place that `text` names. What is none is reported.

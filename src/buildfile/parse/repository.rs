@@ -6,16 +6,16 @@ use super::super::reader::{Reader, Text};
 use super::reference::{reference, references};
 use super::{bucket, constant, names, over, target};
 use crate::buildfile::{Body, Diagnostic, Publish, Reference, Site, Span, Target, Template};
-use crate::s3::Service;
+use crate::s3::{Distribution, Service};
 
-const PUBLISH: [&str; 6] = ["index", "requires", "retention", "s3", "sign", "url"];
+const PUBLISH: [&str; 7] = ["cloudfront", "index", "requires", "retention", "s3", "sign", "url"];
 
 pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
     let name = names::name(&mut reader);
     let over = over(&mut reader);
     let to = reader.required_property("to");
     let span = reader.span();
-    let mut service = None;
+    let (mut service, mut distribution) = (None, None);
     let mut publish = Publish {
         to: Site::Directory(PathBuf::new()),
         repositories: Vec::new(),
@@ -26,6 +26,7 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
     };
     for mut child in reader.children(&PUBLISH) {
         match child.name() {
+            "cloudfront" => distribution = Some((child.span(), bucket::distribution(child))),
             "index" => publish.repositories.extend(repository(child)),
             "sign" => publish.keys.extend(references(child, "the name of a key")),
             "requires" => publish.requires.extend(references(child, "names of tests")),
@@ -38,7 +39,7 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
             _ => child.unknown(&PUBLISH),
         }
     }
-    publish.to = to.and_then(|to| site(&reader, to, service)).unwrap_or(publish.to);
+    publish.to = to.and_then(|to| site(&reader, to, service, distribution)).unwrap_or(publish.to);
     let has = |name: &str| reader.node().iter_children().any(|child| child.name().value() == name);
     if !has("index") {
         let help = "add for example: index \"apt\" at=\"apt/{otp.major}\"";
@@ -53,13 +54,22 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
 }
 
 /// Where repositories go: a directory, or a place in a bucket.
-fn site(reader: &Reader<'_>, to: Text, service: Option<(Span, Service)>) -> Option<Site> {
+fn site(
+    reader: &Reader<'_>,
+    to: Text,
+    service: Option<(Span, Service)>,
+    distribution: Option<(Span, Option<Distribution>)>,
+) -> Option<Site> {
     if bucket::is_bucket(&to.value) {
         let service = service.map(|(_, service)| service).unwrap_or_default();
-        return bucket::location(reader, &to, service).map(Site::Bucket);
+        let distribution = distribution.and_then(|(_, distribution)| distribution);
+        let location = bucket::location(reader, &to, service)?;
+        return Some(Site::Bucket { location, distribution });
     }
-    if let Some((span, _)) = service {
-        let message = "a service is named, and repositories go to a directory";
+    let service = service.map(|(span, _)| (span, "a service is named, and repositories go to a directory"));
+    let distribution =
+        distribution.map(|(span, _)| (span, "a distribution is named, and repositories go to a directory"));
+    for (span, message) in service.into_iter().chain(distribution) {
         let help = "write for example: to=\"s3://bucket/prefix\", or drop the node";
         reader.push(Diagnostic::error(&span, message, "which has no use here").help(help));
     }

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use super::files::{self, copy_object, link_or_copy, replace_link, write_file};
 use crate::digest::Digest;
 use crate::index::RepositoryKind;
-use crate::keys::SigningKeys;
 use crate::publish::content::Content;
 use crate::publish::draft::{Basis, Body, Draft, Listed};
 use crate::publish::layout::Role;
-use crate::publish::{Generation, Progress, PublishError, Repository, draft};
+use crate::publish::{Edition, Generation, Progress, PublishError, Repository, draft};
 use crate::store::{LocalStore, StoreError};
 
 /// Where a generation keeps what its indices are made from, each under its digest.
@@ -138,14 +137,13 @@ impl Room {
     pub fn prepare(
         self,
         content: Content,
-        keys: Option<&SigningKeys>,
-        (now, retention): (u64, u64),
-        store: &LocalStore,
+        edition: &Edition<'_>,
+        retention: u64,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Prepared, PublishError> {
         let live = self.live.as_ref();
-        let date = Generation::next_date(live, now);
-        let basis = Basis { live, prefix: &self.place.prefix, keys, now, date, retention, store };
+        let (date, store) = (Generation::next_date(live, edition.now), edition.store);
+        let basis = Basis { live, prefix: &self.place.prefix, edition, date, retention };
         let here = live.map(Generation::records).unwrap_or_default();
         let records = |record: Digest| match here.contains(&record) {
             true => self.place.record(live.map_or("", |live| live.id.as_str()), record),

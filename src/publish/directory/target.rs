@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use super::files;
 use super::room::{Place, Prepared, Room};
-use crate::keys::SigningKeys;
 use crate::publish::content::Content;
 use crate::publish::repository::{check_prefix, check_prefixes};
-use crate::publish::{Checked, Generation, Outcome, Progress, PublishError, RETENTION, Repository};
+use crate::publish::{Checked, Edition, Generation, Outcome, Progress, PublishError, RETENTION, Repository};
 use crate::store::LocalStore;
 
 /// A directory that clients read, by `file:` or through a web server.
@@ -42,29 +41,26 @@ impl DirectoryTarget {
     /// See [`Target::publish`](crate::publish::Target::publish). Each repository is committed in one step.
     pub fn publish(
         &self,
-        repositories: &[Repository],
-        keys: Option<&SigningKeys>,
-        now: u64,
-        store: &LocalStore,
+        edition: &Edition<'_>,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Outcome>, PublishError> {
-        let mut rooms = self.enter(repositories, progress)?;
+        let mut rooms = self.enter(edition.repositories, progress)?;
         let mut steps = Vec::new();
-        for repository in repositories {
+        for repository in edition.repositories {
             let prefix = || PublishError::Prefix(repository.prefix.clone());
             let room = rooms.remove(repository.prefix.as_str()).ok_or_else(prefix)?;
-            let content = room.content(repository, now)?;
-            let current = content.current(room.live.as_ref(), keys)?.cloned();
+            let content = room.content(repository, edition.now)?;
+            let current = content.current(room.live.as_ref(), edition.keys)?.cloned();
             if current.is_none() {
                 repository.check_expected(room.live.as_ref())?;
             }
             steps.push((room, content, current));
         }
-        let times = (now, self.retention.as_secs());
+        let retention = self.retention.as_secs();
         let mut prepare = |(room, content, current): (Room, Content, _)| match current {
             Some(generation) => Ok(Step::Keep(Box::new(generation))),
             None => room
-                .prepare(content, keys, times, store, progress)
+                .prepare(content, edition, retention, progress)
                 .map(|prepared| Step::Commit(Box::new(prepared))),
         };
         let steps = steps.into_iter().map(&mut prepare).collect::<Result<Vec<_>, _>>()?;

@@ -1,6 +1,6 @@
 //! Steps 3 to 5: the decision, and what follows from it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::collect::{removable, remove};
 use super::headers::{PRIVATE, cache_control, content_type};
@@ -18,15 +18,15 @@ use crate::store::{LocalStore, StoreError};
 impl Prepared {
     /// Decides that this is the next generation, if the state is still that from which it was made.
     pub fn decide(&self) -> Result<Decided, PublishError> {
-        let previous = self.live.as_ref().map(|live| live.state.generation.clone());
-        let (condition, objects) = match &self.live {
-            Some(live) => (Condition::Matches(live.etag.clone()), live.state.objects.clone()),
+        let condition = match &self.live {
+            Some(live) => Condition::Matches(live.etag.clone()),
             None => {
                 self.check_nothing_foreign()?;
-                (Condition::Absent, BTreeMap::new())
+                Condition::Absent
             }
         };
-        let state = State::decided(&self.manifest.generation.id, previous.as_deref(), objects);
+        let previous = self.live.as_ref().map(|live| &live.state);
+        let state = State::decided(&self.manifest.generation.id, previous);
         let etag = match put_state(&self.remote, &state, condition)? {
             Written::Done(etag) => etag,
             // The answer to the first request may have been lost.
@@ -123,8 +123,8 @@ impl Decided {
         })
     }
 
-    /// Shows it to clients and removes what is past its retention, then says that all is done. Does no
-    /// harm where somebody else does the same.
+    /// Shows it to clients, removes what is past its retention and tells the CDN, then says that all is done.
+    /// Does no harm where somebody else does the same.
     pub fn finish(
         &self,
         bodies: impl Fn(&Listed) -> Result<Vec<u8>, PublishError>,
@@ -133,7 +133,8 @@ impl Decided {
         let Some(objects) = self.write_over(bodies)? else { return Ok(()) };
         progress(Progress::Committed { prefix: &self.prefix, id: &self.manifest.generation.id });
         self.collect(progress);
-        let state = self.state.finished(objects);
+        let stale = self.invalidate(&objects, progress);
+        let state = self.state.finished(objects, stale);
         // Where it is refused, somebody else has finished it.
         put_state(&self.remote, &state, Condition::Matches(self.etag.clone()))?;
         Ok(())
@@ -186,6 +187,29 @@ impl Decided {
             }
         }
         Ok(Some(objects))
+    }
+
+    /// Tells the CDN before the bucket, if there is one, what changed. Gives what it could not be told: the next
+    /// publisher does it.
+    fn invalidate(
+        &self,
+        objects: &BTreeMap<String, Known>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> BTreeSet<String> {
+        let before = &self.state.objects;
+        let is_same = |path: &String| {
+            before.get(path).map(|known| known.object) == objects.get(path).map(|known| known.object)
+        };
+        let changed = before.keys().chain(objects.keys()).filter(|path| !is_same(path)).cloned();
+        let stale: BTreeSet<String> = changed.chain(self.state.stale.iter().cloned()).collect();
+        let (id, files) = (self.manifest.generation.id.clone(), stale.clone());
+        match self.remote.ask(|remote| async move { remote.invalidate(&id, &files).await }) {
+            Ok(()) => BTreeSet::new(),
+            Err(error) => {
+                progress(Progress::Uninvalidated { error: &error });
+                stale
+            }
+        }
     }
 
     /// Removes what is past retention. The commit stands, whatever happens here.

@@ -19,9 +19,17 @@ impl Live {
     /// Reads the state object and the generation that it names; `None` where nothing was ever published.
     pub fn read(remote: &Remote) -> Result<Option<Self>, PublishError> {
         let Some((state, etag)) = read_state(remote)? else { return Ok(None) };
-        let manifest = read_manifest(remote, &state.generation)?;
-        let gone = || fault(remote, &Manifest::name(&state.generation), "it is not there".to_owned());
-        let manifest = manifest.ok_or_else(gone)?;
+        let name = Manifest::name(&state.generation);
+        let known = remote.read().get(&remote.url(&name)).cloned();
+        let manifest = match known {
+            Some(manifest) => manifest,
+            None => {
+                let gone = || fault(remote, &name, "it is not there".to_owned());
+                let manifest = read_manifest(remote, &state.generation)?.ok_or_else(gone)?;
+                remote.read().insert(remote.url(&name), manifest.clone());
+                manifest
+            }
+        };
         Ok(Some(Self { state, etag, manifest }))
     }
 

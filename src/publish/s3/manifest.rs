@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ pub(super) struct State {
     pub finished: bool,
     /// What is known of the files that change: those of the last generation that was finished.
     pub objects: BTreeMap<String, Known>,
+    /// Files that changed, and the CDN before the bucket was not told: it could not be reached.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stale: BTreeSet<String>,
 }
 
 /// An object that changes.
@@ -52,15 +55,21 @@ pub(super) struct Manifest {
 }
 
 impl State {
-    /// That `generation` is to be live after `previous`.
-    pub fn decided(generation: &str, previous: Option<&str>, objects: BTreeMap<String, Known>) -> Self {
-        let (generation, previous) = (generation.to_owned(), previous.map(str::to_owned));
-        Self { format: FORMAT, generation, previous, finished: false, objects }
+    /// That `generation` is to be live after what `previous` says.
+    pub fn decided(generation: &str, previous: Option<&Self>) -> Self {
+        Self {
+            format: FORMAT,
+            generation: generation.to_owned(),
+            previous: previous.map(|previous| previous.generation.clone()),
+            finished: false,
+            objects: previous.map(|previous| previous.objects.clone()).unwrap_or_default(),
+            stale: previous.map(|previous| previous.stale.clone()).unwrap_or_default(),
+        }
     }
 
-    /// That all clients see it.
-    pub fn finished(&self, objects: BTreeMap<String, Known>) -> Self {
-        Self { finished: true, objects, ..self.clone() }
+    /// That all clients see it, but for these files, which a CDN may hold as they were.
+    pub fn finished(&self, objects: BTreeMap<String, Known>, stale: BTreeSet<String>) -> Self {
+        Self { finished: true, objects, stale, ..self.clone() }
     }
 
     /// The error is the reason for people.

@@ -10,11 +10,10 @@ use super::manifest::{Manifest, bundle_name};
 use super::remote::Remote;
 use crate::digest::{Digest, Hasher};
 use crate::index::RepositoryKind;
-use crate::keys::SigningKeys;
 use crate::publish::content::Content;
 use crate::publish::draft::{Basis, Body, Draft, File, Listed};
 use crate::publish::layout::Role;
-use crate::publish::{Effect, Generation, Progress, PublishError};
+use crate::publish::{Edition, Effect, Generation, Progress, PublishError};
 use crate::s3::{self, Condition, Put, Written};
 use crate::store::{LocalStore, StoreError};
 
@@ -36,12 +35,9 @@ pub(super) struct Start<'a> {
     pub remote: Remote,
     pub prefix: &'a str,
     pub live: Option<Live>,
-    pub keys: Option<&'a SigningKeys>,
-    /// Seconds since 1970.
-    pub now: u64,
+    pub edition: &'a Edition<'a>,
     /// In seconds.
     pub retention: u64,
-    pub store: &'a LocalStore,
 }
 
 impl Start<'_> {
@@ -52,25 +48,22 @@ impl Start<'_> {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Prepared, PublishError> {
         if let Some(live) = &self.live {
-            fetch_records(&self.remote, &live.manifest, self.store)?;
+            fetch_records(&self.remote, &live.manifest, self.edition.store)?;
         }
         let (draft, manifest, bundles) = self.reserve(&content)?;
-        let (packages, metadata) = self.missing(&draft)?;
-        let all = || packages.iter().chain(&metadata).chain(&bundles);
-        let total = (all().count(), all().map(|upload| upload.size).sum::<u64>());
+        // Until the decision nobody looks at any of it, so it goes beside each other.
+        let uploads: Vec<Upload> = self.missing(&draft)?.into_iter().chain(bundles).collect();
+        let total = (uploads.len(), uploads.iter().map(|upload| upload.size).sum::<u64>());
         let mut done = (0, 0);
         let mut each = |size: u64| {
             done = (done.0 + 1, done.1 + size);
             progress(Progress::Objects { prefix: self.prefix, done, total });
         };
-        // What names others comes after them.
-        for uploads in [packages, metadata, bundles] {
-            self.remote.for_each(
-                uploads,
-                |remote, upload| async move { upload.create(&remote).await },
-                &mut each,
-            )?;
-        }
+        self.remote.for_each(
+            uploads,
+            |remote, upload| async move { upload.create(&remote).await },
+            &mut each,
+        )?;
         let (remote, prefix, live) = (self.remote, self.prefix.to_owned(), self.live);
         Ok(Prepared { remote, prefix, live, draft, manifest, effect: content.effect })
     }
@@ -79,11 +72,11 @@ impl Start<'_> {
     /// left another one with this id: then the next second's is taken.
     fn reserve(&self, content: &Content) -> Result<(Draft, Manifest, Vec<Upload>), PublishError> {
         let live = self.live.as_ref().map(Live::generation);
-        let mut date = Generation::next_date(live, self.now);
+        let mut date = Generation::next_date(live, self.edition.now);
         loop {
-            let Self { prefix, keys, now, retention, store, .. } = *self;
-            let basis = Basis { live, prefix, keys, now, date, retention, store };
-            let draft = Draft::new(content, &basis, &|record| Ok(store.get(record)?))?;
+            let Self { prefix, edition, retention, .. } = *self;
+            let basis = Basis { live, prefix, edition, date, retention };
+            let draft = Draft::new(content, &basis, &|record| Ok(edition.store.get(record)?))?;
             let (manifest, bundles) = self.manifest(&draft)?;
             let name = Manifest::name(&draft.generation.id);
             let bytes = manifest.to_bytes().map_err(PublishError::io("encode", &name))?;
@@ -114,28 +107,28 @@ impl Start<'_> {
         };
         let mut own = kept;
         if !new.is_empty() {
-            let read = |record: &Digest| Ok::<_, StoreError>((*record, self.store.get(*record)?));
+            let read = |record: &Digest| Ok::<_, StoreError>((*record, self.edition.store.get(*record)?));
             own.push(bundle(&new.iter().map(read).collect::<Result<Vec<_>, _>>()?)?);
         }
         let manifest = Manifest::new(draft, own, Digest::of(b""));
         let alone = |file: &&File| !file.role.is_immutable() && manifest.twin(&Listed::from(*file)).is_none();
         let mut bodies = Vec::new();
         for file in draft.files.iter().filter(alone) {
-            bodies.push((file.object, bytes_of(file, self.store)?));
+            bodies.push((file.object, bytes_of(file, self.edition.store)?));
         }
         let bodies = bundle(&bodies)?;
         Ok((Manifest { bodies, ..manifest }, uploads))
     }
 
-    /// What of the draft's immutable files is not in the bucket: packages, and metadata.
-    fn missing(&self, draft: &Draft) -> Result<(Vec<Upload>, Vec<Upload>), PublishError> {
+    /// What of the draft's immutable files is not in the bucket.
+    fn missing(&self, draft: &Draft) -> Result<Vec<Upload>, PublishError> {
         let live = self.live.as_ref().map(Live::generation);
         let pool = live.map(Generation::pool).unwrap_or_default();
         let places: HashMap<Digest, &str> = pool.iter().map(|(path, object)| (*object, *path)).collect();
-        let mut packages = Vec::new();
+        let mut missing = Vec::new();
         for file in draft.with_role(Role::Package) {
             if pool.get(file.path.as_str()) != Some(&file.object) {
-                packages.push(self.upload(file, &file.path, places.get(&file.object).copied())?);
+                missing.push(self.upload(file, &file.path, places.get(&file.object).copied())?);
             }
         }
         let kind = draft.generation.kind;
@@ -151,24 +144,22 @@ impl Start<'_> {
             .filter(|file| kind == RepositoryKind::Apt && file.role == Role::Plain)
             .map(|file| (file.object, file.path.as_str()))
             .collect();
-        let mut metadata = Vec::new();
         for file in draft.with_role(Role::Named).filter(|file| !is_live(file)) {
             let named = plain.get(&file.object).copied().unwrap_or(&file.path);
-            metadata.push(self.upload(file, named, None)?);
+            missing.push(self.upload(file, named, None)?);
         }
-        Ok((packages, metadata))
+        Ok(missing)
     }
 
     fn upload(&self, file: &File, named: &str, elsewhere: Option<&str>) -> Result<Upload, PublishError> {
         let File { path, role, object, size, .. } = file;
+        let store = self.edition.store;
         let source = match (&file.body, elsewhere) {
             (Body::Bytes(bytes), _) => Source::Bytes(bytes.clone()),
-            (Body::Object, Some(elsewhere)) if !self.store.contains(*object) => {
+            (Body::Object, Some(elsewhere)) if !store.contains(*object) => {
                 Source::Elsewhere(elsewhere.to_owned())
             }
-            (Body::Object, _) if self.store.contains(*object) => {
-                Source::Object(self.store.object_path(*object))
-            }
+            (Body::Object, _) if store.contains(*object) => Source::Object(store.object_path(*object)),
             (Body::Object, _) => Source::There,
         };
         Ok(Upload {

@@ -1,12 +1,16 @@
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use futures_util::{StreamExt, stream};
 
-use super::manifest::PROBE;
+use super::cdn::Cdn;
+use super::manifest::{Manifest, PROBE};
 use crate::digest::{Digest, Hasher};
 use crate::publish::PublishError;
-use crate::s3::{Bucket, Condition, Etag, Fitness, Found, Listed, Put, S3Error, Written, spawn, wait};
+use crate::s3::{
+    Bucket, Condition, Etag, Fitness, Found, Listed, Location, Put, S3Error, Written, spawn, wait,
+};
 
 /// How many requests are on their way at a time.
 const BESIDE: usize = 16;
@@ -16,10 +20,15 @@ const BESIDE: usize = 16;
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
     bucket: Bucket,
+    read: ReadManifests,
+    cdn: Option<Cdn>,
     rehearsal: Option<Rehearsal>,
     #[cfg(test)]
     fuse: Option<Fuse>,
 }
+
+/// Generations that were read, by their objects: they never change.
+pub(super) type ReadManifests = Arc<Mutex<HashMap<String, Manifest>>>;
 
 /// The requests that were not made.
 pub(super) type Rehearsal = Arc<Mutex<Vec<Request>>>;
@@ -27,11 +36,11 @@ pub(super) type Rehearsal = Arc<Mutex<Vec<Request>>>;
 /// A request of a publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// `GET`, `HEAD`, `PUT`, `DELETE` or `LIST`.
+    /// `GET`, `HEAD`, `PUT`, `DELETE` or `LIST`; `POST` for an invalidation.
     pub method: &'static str,
-    /// `s3://bucket/key`
+    /// `s3://bucket/key`, or what has an invalidation.
     pub object: String,
-    /// What is particular to it: length, condition, headers.
+    /// What is particular to it: length, condition, headers, paths.
     pub details: Vec<String>,
 }
 
@@ -47,9 +56,11 @@ impl fmt::Display for Request {
 }
 
 impl Remote {
-    pub fn new(bucket: Bucket, rehearsal: Option<Rehearsal>) -> Self {
+    pub fn new(bucket: Bucket, read: ReadManifests, rehearsal: Option<Rehearsal>) -> Self {
         Self {
             bucket,
+            read,
+            cdn: None,
             rehearsal,
             #[cfg(test)]
             fuse: None,
@@ -61,14 +72,24 @@ impl Remote {
         Self { bucket: self.bucket.below(name), ..self.clone() }
     }
 
+    /// The same behind a CDN.
+    pub fn behind(self, cdn: Option<Cdn>) -> Self {
+        Self { cdn, ..self }
+    }
+
+    /// Which part of which bucket it is.
+    pub fn location(&self) -> &Location {
+        self.bucket.location()
+    }
+
     /// `s3://bucket/prefix`
     pub fn place(&self) -> String {
-        self.bucket.location().to_string()
+        self.location().to_string()
     }
 
     /// `s3://bucket/prefix/name`
     pub fn url(&self, name: &str) -> String {
-        self.bucket.location().below(name).to_string()
+        self.location().below(name).to_string()
     }
 
     /// Waits for what `request` gives.
@@ -165,6 +186,22 @@ impl Remote {
         self.made(self.bucket.list(start)).await
     }
 
+    /// Has the CDN, if there is one, forget what it holds of these files, which a generation changed.
+    pub async fn invalidate(&self, generation: &str, files: &BTreeSet<String>) -> Result<(), S3Error> {
+        let Some(cdn) = self.cdn.as_ref().filter(|_| !files.is_empty()) else { return Ok(()) };
+        match &self.rehearsal {
+            Some(_) => self.note_request("POST", cdn.distribution.to_string(), cdn.paths(files)),
+            None => self.made(cdn.invalidate(generation, files)).await?,
+        }
+        Ok(())
+    }
+
+    /// The generations that were read before, whoever asked for them.
+    pub fn read(&self) -> MutexGuard<'_, HashMap<String, Manifest>> {
+        // A map is sound whoever panicked beside it.
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the service heeds conditions.
     pub async fn fitness(&self) -> Result<Fitness, S3Error> {
         if self.rehearsal.is_some() {
@@ -179,9 +216,13 @@ impl Remote {
     }
 
     fn note(&self, method: &'static str, name: &str, details: Vec<String>) {
+        self.note_request(method, self.url(name), details);
+    }
+
+    fn note_request(&self, method: &'static str, object: String, details: Vec<String>) {
         if let Some(rehearsal) = &self.rehearsal {
-            let request = Request { method, object: self.url(name), details };
-            rehearsal.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(request);
+            let request = Request { method, object, details };
+            rehearsal.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         }
     }
 

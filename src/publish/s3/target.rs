@@ -1,25 +1,27 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::cdn::Cdn;
 use super::collect::{leftovers, remove};
 use super::finish::Decided;
 use super::live::{Live, fetch_records, read_manifest, read_manifests};
 use super::prepare::{Prepared, Start};
-use super::remote::{Rehearsal, Remote, Request};
+use super::remote::{ReadManifests, Rehearsal, Remote, Request};
 use super::verify::verify;
-use crate::keys::SigningKeys;
 use crate::publish::content::Content;
 use crate::publish::repository::{check_prefix, check_prefixes};
-use crate::publish::{Checked, Generation, Outcome, Progress, PublishError, RETENTION, Repository};
-use crate::s3::{self, Bucket, Fitness, Location};
+use crate::publish::{Checked, Edition, Generation, Outcome, Progress, PublishError, RETENTION, Repository};
+use crate::s3::{self, Bucket, Distribution, Fitness, Location};
 use crate::store::LocalStore;
 
 /// A part of a bucket that clients read, by a web server or a CDN before it.
 #[derive(Clone, Debug)]
 pub struct BucketTarget {
     location: Location,
+    distribution: Option<Distribution>,
     retention: Duration,
     bucket: Arc<OnceLock<Bucket>>,
+    read: ReadManifests,
     rehearsal: Option<Rehearsal>,
     #[cfg(test)]
     fuse: Option<super::Fuse>,
@@ -30,12 +32,19 @@ impl BucketTarget {
     pub fn new(location: Location) -> Self {
         Self {
             location,
+            distribution: None,
             retention: RETENTION,
             bucket: Arc::default(),
+            read: Arc::default(),
             rehearsal: None,
             #[cfg(test)]
             fuse: None,
         }
+    }
+
+    /// Behind a distribution of CloudFront, which is told of each publish.
+    pub fn behind(self, distribution: Option<Distribution>) -> Self {
+        Self { distribution, ..self }
     }
 
     /// Keeps the indices of earlier generations for this long after they were live.
@@ -48,11 +57,23 @@ impl BucketTarget {
         Ok(self.standing(prefix)?.0)
     }
 
-    /// The same, and whether all clients see it: a publisher that was killed may have left that to the next.
-    pub fn standing(&self, prefix: &str) -> Result<(Option<Generation>, bool), PublishError> {
+    /// The same, and what the last publisher left to the next one, if anything.
+    pub fn standing(&self, prefix: &str) -> Result<(Option<Generation>, Option<String>), PublishError> {
         let live = Live::read(&self.remote(prefix)?)?;
-        let is_finished = live.as_ref().is_none_or(|live| live.state.finished);
-        Ok((live.map(|live| live.manifest.generation), is_finished))
+        let undone = live.as_ref().and_then(|live| self.undone(live, prefix));
+        Ok((live.map(|live| live.manifest.generation), undone))
+    }
+
+    /// A publisher that was killed may have left it to the next that all clients see what it decided.
+    fn undone(&self, live: &Live, prefix: &str) -> Option<String> {
+        let place = self.place_of(prefix);
+        match &self.distribution {
+            _ if !live.state.finished => Some(format!("a publish to {place} was interrupted")),
+            Some(distribution) if !live.state.stale.is_empty() => {
+                Some(format!("{distribution} was not told of the last publish to {place}"))
+            }
+            _ => None,
+        }
     }
 
     /// Where a repository is, for people.
@@ -64,25 +85,29 @@ impl BucketTarget {
     /// [`PublishError::Unfit`] where the service does not heed conditions on writes.
     pub fn publish(
         &self,
-        repositories: &[Repository],
-        keys: Option<&SigningKeys>,
-        now: u64,
-        store: &LocalStore,
+        edition: &Edition<'_>,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Outcome>, PublishError> {
-        check_prefixes(repositories)?;
+        check_prefixes(edition.repositories)?;
         let mut is_checked = false;
         let mut steps = Vec::new();
-        for repository in repositories {
+        for repository in edition.repositories {
             let remote = self.remote(&repository.prefix)?;
+            let cdn = |distribution| Cdn::new(distribution, repository.url.as_deref(), remote.location());
+            let cdn = self.distribution.as_ref().map(cdn);
+            let remote = remote.behind(cdn);
             let mut live = Live::read(&remote)?;
-            if let Some(unfinished) = live.take_if(|live| !live.state.finished) {
+            if let Some(unfinished) = live.take_if(|live| self.undone(live, &repository.prefix).is_some()) {
                 self.check_fitness(&mut is_checked)?;
                 live = self.finish(&remote, repository, unfinished, progress)?;
             }
-            let content =
-                Content::merge(live.as_ref().map(Live::generation), repository, &remote.place(), now)?;
-            let current = content.current(live.as_ref().map(Live::generation), keys)?.cloned();
+            let content = Content::merge(
+                live.as_ref().map(Live::generation),
+                repository,
+                &remote.place(),
+                edition.now,
+            )?;
+            let current = content.current(live.as_ref().map(Live::generation), edition.keys)?.cloned();
             if current.is_none() {
                 repository.check_expected(live.as_ref().map(Live::generation))?;
                 self.check_fitness(&mut is_checked)?;
@@ -95,26 +120,20 @@ impl BucketTarget {
             prepared.push(match current {
                 Some(generation) => Step::Keep(Box::new(generation)),
                 None => {
-                    let start = Start { remote, prefix, live, keys, now, retention, store };
+                    let start = Start { remote, prefix, live, edition, retention };
                     Step::Commit(Box::new(start.prepare(content, progress)?))
                 }
             });
         }
-        prepared.into_iter().map(|step| step.take(store, progress)).collect()
+        prepared.into_iter().map(|step| step.take(edition.store, progress)).collect()
     }
 
     /// The requests that publishing would make. Reads are made, and their answers are what the writes are
     /// made from; of writes it is taken that they succeed.
-    pub fn rehearse(
-        &self,
-        repositories: &[Repository],
-        keys: Option<&SigningKeys>,
-        now: u64,
-        store: &LocalStore,
-    ) -> Result<Vec<Request>, PublishError> {
+    pub fn rehearse(&self, edition: &Edition<'_>) -> Result<Vec<Request>, PublishError> {
         let rehearsal = Rehearsal::default();
         let target = Self { rehearsal: Some(rehearsal.clone()), ..self.clone() };
-        target.publish(repositories, keys, now, store, &mut |_| {})?;
+        target.publish(edition, &mut |_| {})?;
         let requests =
             std::mem::take(&mut *rehearsal.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         Ok(requests)
@@ -194,7 +213,7 @@ impl BucketTarget {
                 self.bucket.get_or_init(|| opened).clone()
             }
         };
-        let remote = Remote::new(bucket, self.rehearsal.clone()).below(prefix);
+        let remote = Remote::new(bucket, self.read.clone(), self.rehearsal.clone()).below(prefix);
         #[cfg(test)]
         let remote = remote.with_fuse(self.fuse.clone());
         Ok(remote)

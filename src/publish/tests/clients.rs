@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::support::{Apt, NOW, Server, World, check_whole, listing, load_key, new_key};
 use crate::index::apt::fixture::{alias, index, run, suite};
 use crate::index::{AptIndex, IndexCompression};
-use crate::publish::{DirectoryTarget, Effect, Outcome, PublishError, Repository};
+use crate::publish::{DirectoryTarget, Edition, Effect, Outcome, PublishError, Repository};
 
 #[test]
 fn apt_updates_downloads_and_verifies_from_a_directory() {
@@ -360,9 +360,7 @@ fn several_repositories_are_published_by_one_call() {
     let debs = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
     let repositories =
         ["apt/28", "apt/27"].map(|prefix| world.repository(prefix, &index(vec![suite("x")]), &debs));
-    let store = &world.fixture.store;
-    let publish =
-        |repositories: &[_]| world.target.publish(repositories, Some(&world.keys), NOW, store, &mut |_| {});
+    let publish = |repositories: &[_]| world.target.publish(&world.edition(repositories, NOW), &mut |_| {});
     assert_eq!(publish(&repositories).unwrap().len(), 2);
     for prefix in ["apt/27", "apt/28"] {
         let site = world.site().join(prefix);
@@ -382,7 +380,8 @@ fn without_keys_there_is_a_release_and_no_signature() {
     let debs = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
     let repository = world.repository("", &index(vec![suite("x")]), &debs);
     let target = DirectoryTarget::new(world.site()).with_retention(Duration::ZERO);
-    target.publish(&[repository], None, NOW, &world.fixture.store, &mut |_| {}).unwrap();
+    let unsigned = Edition { keys: None, ..world.edition(std::slice::from_ref(&repository), NOW) };
+    target.publish(&unsigned, &mut |_| {}).unwrap();
     let suite = world.site().join("dists/x");
     assert!(suite.join("Release").exists());
     assert!(!suite.join("InRelease").exists() && !suite.join("Release.gpg").exists());

@@ -14,7 +14,7 @@ use crate::index::apt::fixture::{alias, index, run, suite};
 use crate::index::rpm::fixture::rpm_index;
 use crate::index::{AptIndex, IndexedPackage, IndexedRpm, Settings};
 use crate::keys::SigningKeys;
-use crate::publish::{DirectoryTarget, Outcome, Progress, PublishError, Repository};
+use crate::publish::{DirectoryTarget, Edition, Outcome, Progress, PublishError, Repository};
 use crate::store::LocalStore;
 
 /// Tells the test below to be the publisher that is killed.
@@ -125,7 +125,8 @@ fn publisher_process() {
         expected: Some(expected.into()),
     };
     let target = DirectoryTarget::new(site);
-    target.publish(&[repository], Some(&keys), NOW + 100, &store, &mut |_| {}).unwrap();
+    let edition = Edition { repositories: &[repository], keys: Some(&keys), now: NOW + 100, store: &store };
+    target.publish(&edition, &mut |_| {}).unwrap();
 }
 
 fn publisher(world: &World, case: Case, site: &Path, repository: &Repository) -> Command {
@@ -197,15 +198,7 @@ fn kill_at_random_moments(case: Case) {
         let left = listing(&site);
         half_done += usize::from(left != untouched && left != wanted);
 
-        target
-            .publish(
-                std::slice::from_ref(&new),
-                Some(&world.keys),
-                NOW + 100,
-                &world.fixture.store,
-                &mut |_| {},
-            )
-            .unwrap();
+        target.publish(&world.edition(std::slice::from_ref(&new), NOW + 100), &mut |_| {}).unwrap();
         // A publisher killed while it collected leaves only what the next real publish removes.
         if live.content == old {
             assert_eq!(listing(&site), wanted, "round {round}");
@@ -272,8 +265,7 @@ fn kill_before_each_change(case: Case) {
         let state = target.state("site").unwrap().unwrap();
         let is_new = state.content == new_content;
         assert!(is_new || state.content == old);
-        let again = std::slice::from_ref(&new);
-        target.publish(again, Some(&world.keys), NOW + 100, &world.fixture.store, &mut |_| {}).unwrap();
+        target.publish(&world.edition(std::slice::from_ref(&new), NOW + 100), &mut |_| {}).unwrap();
         if !is_new {
             assert_eq!(listing(&site), wanted, "killed before {change} number {nth}");
         }
@@ -355,7 +347,7 @@ fn a_publisher_waits_for_the_one_at_work_and_says_so() {
         }
         told.push(format!("{progress:?}").split(' ').next().unwrap().to_owned());
     };
-    world.target.publish(&[repository], Some(&world.keys), NOW, &world.fixture.store, &mut listen).unwrap();
+    world.target.publish(&world.edition(&[repository], NOW), &mut listen).unwrap();
     assert_eq!(told, ["Waiting", "Package", "Committed"]);
 }
 
@@ -426,7 +418,7 @@ fn the_same_publish_gives_the_same_bytes() {
     let repository = world.repository("", &index(vec![suite("x")]), &debs);
     world.publish(&repository, NOW).unwrap();
     let elsewhere = DirectoryTarget::new(world.path("elsewhere"));
-    elsewhere.publish(&[repository], Some(&world.keys), NOW, &world.fixture.store, &mut |_| {}).unwrap();
+    elsewhere.publish(&world.edition(&[repository], NOW), &mut |_| {}).unwrap();
     assert_eq!(listing(&world.path("elsewhere")), listing(&world.site()));
 }
 

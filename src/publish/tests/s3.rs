@@ -58,9 +58,8 @@ impl Cloud {
         repository: &Repository,
         now: u64,
     ) -> Result<Outcome, PublishError> {
-        let (repositories, store) = (std::slice::from_ref(repository), &self.world.fixture.store);
-        let outcomes = target.publish(repositories, Some(&self.world.keys), now, store, &mut |_| {});
-        outcomes.map(|mut outcomes| outcomes.remove(0))
+        let edition = self.world.edition(std::slice::from_ref(repository), now);
+        target.publish(&edition, &mut |_| {}).map(|mut outcomes| outcomes.remove(0))
     }
 
     /// All objects of a repository that clients may ask for, as files.
@@ -143,9 +142,7 @@ fn a_bucket_holds_the_same_files_as_a_directory() {
             world.rpm_repository("rpm", &rpm_index(), &[rpm(version)]),
         ];
         for target in [&directory, &world.target] {
-            let now = NOW + round as u64;
-            let store = &world.fixture.store;
-            target.publish(&repositories, Some(&world.keys), now, store, &mut |_| {}).unwrap();
+            target.publish(&world.edition(&repositories, NOW + round as u64), &mut |_| {}).unwrap();
         }
     }
     for prefix in ["apt", "rpm"] {
@@ -257,8 +254,8 @@ fn a_publish_makes_as_many_requests_whatever_is_there_already() {
         let idle = cloud.bucket.traffic();
         assert_eq!(
             (idle.requests - read.requests, idle.sent - read.sent),
-            (2, 0),
-            "the state and its generation"
+            (1, 0),
+            "the state; its generation is known"
         );
         published.requests - before.requests
     });
@@ -445,9 +442,8 @@ fn a_rehearsal_names_the_requests_of_the_publish_and_writes_nothing() {
     committed(cloud.world.publish(&cloud.apt(&small(), &[cloud.deb("1.0")]), NOW));
     let next = cloud.apt(&small(), &[cloud.deb("2.0")]);
     let before = cloud.objects("");
-    let store = &cloud.world.fixture.store;
-    let requests =
-        cloud.target.rehearse(std::slice::from_ref(&next), Some(&cloud.world.keys), NOW + 1, store).unwrap();
+    let edition = cloud.world.edition(std::slice::from_ref(&next), NOW + 1);
+    let requests = cloud.target.rehearse(&edition).unwrap();
     assert_eq!(cloud.objects(""), before);
     committed(cloud.world.publish(&next, NOW + 1));
     let written: BTreeSet<String> = cloud

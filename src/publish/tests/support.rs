@@ -15,7 +15,7 @@ use crate::index::{
 };
 use crate::keys::SigningKeys;
 pub use crate::keys::testing::{NOW, gpgv, load_key, new_key, source};
-use crate::publish::{DirectoryTarget, Outcome, PublishError, Repository, Target};
+use crate::publish::{DirectoryTarget, Edition, Outcome, PublishError, Repository, Target};
 
 /// Where clients find a repository, for tests without any.
 pub const URL: &str = "https://packages.example.org/site";
@@ -74,6 +74,11 @@ impl World {
         read_catalog(&tree, &self.fixture.store).unwrap()
     }
 
+    /// These repositories at once.
+    pub fn edition<'a>(&'a self, repositories: &'a [Repository], now: u64) -> Edition<'a> {
+        Edition { repositories, keys: Some(&self.keys), now, store: &self.fixture.store }
+    }
+
     pub fn publish(&self, repository: &Repository, now: u64) -> Result<Outcome, PublishError> {
         self.publish_with(&self.keys, repository, now)
     }
@@ -84,9 +89,8 @@ impl World {
         repository: &Repository,
         now: u64,
     ) -> Result<Outcome, PublishError> {
-        let repositories = std::slice::from_ref(repository);
-        let outcomes = self.target.publish(repositories, Some(keys), now, &self.fixture.store, &mut |_| {});
-        outcomes.map(|mut outcomes| outcomes.remove(0))
+        let edition = Edition { keys: Some(keys), ..self.edition(std::slice::from_ref(repository), now) };
+        self.target.publish(&edition, &mut |_| {}).map(|mut outcomes| outcomes.remove(0))
     }
 }
 

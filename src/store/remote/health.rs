@@ -21,11 +21,15 @@ pub enum Way {
 pub struct RemoteTraffic {
     /// Results that were found there.
     pub hits: u64,
-    /// Bytes received.
+    /// Objects received.
+    pub objects_received: u64,
+    /// Bytes received, of objects that are not all here among them.
     pub received: u64,
     /// Results that were sent.
     pub results_sent: u64,
-    /// Bytes sent.
+    /// Objects sent.
+    pub objects_sent: u64,
+    /// Bytes sent, of objects that are not all there among them.
     pub sent: u64,
     /// What went wrong, how often.
     pub faults: u64,
@@ -87,7 +91,7 @@ impl Health {
         self.with(|state| {
             state.count(error.to_string());
             match error.fault {
-                S3Fault::NoBucket | S3Fault::Clock => {
+                S3Fault::NoBucket | S3Fault::Untrusted | S3Fault::Clock => {
                     [Way::Read, Way::Write].map(|way| state.close(way, error))
                 }
                 S3Fault::Denied => [state.close(way, error), ()],

@@ -114,8 +114,10 @@ impl RemoteStore {
         let (faults, first_fault) = self.0.health.faults();
         RemoteTraffic {
             hits: lock(&self.0.found).len() as u64,
+            objects_received: traffic.objects_received,
             received: traffic.received,
             results_sent: self.0.uploads.sent(),
+            objects_sent: traffic.objects_sent,
             sent: traffic.sent,
             faults,
             first_fault,
