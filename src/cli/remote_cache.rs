@@ -107,7 +107,6 @@ pub fn pull(global: &Global, words: &[String]) -> Result<u8, CommandError> {
         .filter_map(|step| Some((step.key?, step.outputs.clone()?)))
         .filter(|(_, outputs)| !outputs.values().all(|tree| workspace.store.holds_tree(*tree)))
         .collect();
-    let here = hits.len() - wanted.len();
     let puller = remote.clone();
     let brought = s3::wait(async move {
         let pulls = stream::iter(wanted).map(|(key, outputs)| {
@@ -118,7 +117,10 @@ pub fn pull(global: &Global, words: &[String]) -> Result<u8, CommandError> {
     });
     tell_said(&remote);
     let failed: Vec<&String> = brought.iter().filter_map(|brought| brought.as_ref().err()).collect();
-    println!("{} results fetched; {here} were here; {unknown} are not known", brought.len() - failed.len());
+    // Small ones came with the plan.
+    let fetched = hits.iter().filter(|step| step.key.is_some_and(|key| remote.gave(key))).count();
+    let here = hits.len() - fetched - failed.len();
+    println!("{fetched} results fetched; {here} were here; {unknown} are not known");
     if let Some(line) = traffic_line(&remote.traffic()) {
         println!("{line}");
     }

@@ -85,10 +85,12 @@ impl Task<'_> {
         let Some(_lock) = self.lock(key).await.map_err(|error| error.to_string())? else {
             return Ok(Ended::Interrupted);
         };
-        // Another forge may have built it while the lock was waited for.
-        let assessment = planner.assess(&self.node, inputs).map_err(text)?;
-        if let Some(hit) = self.hit(assessment) {
-            return Ok(hit);
+        // Another forge may have built it while the lock was waited for. Publishing looks by itself.
+        if !matches!(self.node.work, Work::Publish(_)) {
+            let assessment = planner.assess(&self.node, inputs).map_err(text)?;
+            if let Some(hit) = self.hit(assessment) {
+                return Ok(hit);
+            }
         }
         self.build(key, inputs).await.map_err(|error| error.to_string())
     }

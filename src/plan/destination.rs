@@ -43,15 +43,25 @@ impl<'a> Destination<'a> {
         catalogs: &[Digest],
         store: &LocalStore,
     ) -> Result<Vec<Repository>, PublishError> {
-        let pairs = self.work.repositories.iter().zip(catalogs);
-        pairs
-            .map(|(publication, catalog)| {
-                let catalog = store.tree(*catalog)?;
-                let (packages, updateinfo) = (read_catalog(&catalog, store)?, updateinfo_of(&catalog));
-                let expected = self.work.target.state(&publication.prefix)?.map(|generation| generation.id);
-                Ok(Repository { packages, updateinfo, expected, ..repository(publication) })
-            })
-            .collect()
+        let of_now = |wanted: Result<Repository, PublishError>| {
+            let wanted = wanted?;
+            let expected = self.work.target.state(&wanted.prefix)?.map(|generation| generation.id);
+            Ok(Repository { expected, ..wanted })
+        };
+        self.wanted(catalogs, store).map(of_now).collect()
+    }
+
+    /// The same, whatever is live.
+    fn wanted(
+        &self,
+        catalogs: &[Digest],
+        store: &LocalStore,
+    ) -> impl Iterator<Item = Result<Repository, PublishError>> {
+        self.work.repositories.iter().zip(catalogs).map(|(publication, catalog)| {
+            let catalog = store.tree(*catalog)?;
+            let (packages, updateinfo) = (read_catalog(&catalog, store)?, updateinfo_of(&catalog));
+            Ok(Repository { packages, updateinfo, ..repository(publication) })
+        })
     }
 
     /// Why there is something to publish; `None` if everything is there.
@@ -61,8 +71,8 @@ impl<'a> Destination<'a> {
         store: &LocalStore,
     ) -> Result<Option<String>, PublishError> {
         let (keys, now) = (self.keys()?, signing_time());
-        for repository in self.repositories(catalogs, store)? {
-            let difference = self.work.target.difference(&repository, Some(&keys), now)?;
+        for wanted in self.wanted(catalogs, store) {
+            let difference = self.work.target.difference(&wanted?, Some(&keys), now)?;
             if difference.is_some() {
                 return Ok(difference);
             }

@@ -83,9 +83,9 @@ impl RemoteStore {
         }
         let places = Arc::new(self.places(key).await?);
         let mut done = BTreeSet::new();
-        self.bring_all(manifests(&local, &places, &trees), &mut done).await?;
+        self.bring_all(manifests(&local, key, &places, &trees), &mut done).await?;
         let (of, named) = (local.clone(), (places.clone(), trees.clone()));
-        let files = tokio::task::spawn_blocking(move || files(&of, &named.0, &named.1)).await??;
+        let files = tokio::task::spawn_blocking(move || files(&of, key, &named.0, &named.1)).await??;
         self.bring_all(files, &mut done).await?;
         if !holds(&local, trees.values().copied().collect()).await? {
             return Err(Trouble::Gone(format!("an object of result {}", key.short())));
@@ -128,6 +128,7 @@ impl RemoteStore {
                 return Err(Trouble::Closed);
             }
             let came = match wanted {
+                Wanted::Record(key) => self.bring_record(key).await,
                 Wanted::Pack(name, size) => self.bring_pack(Packed { name, size }).await,
                 Wanted::Alone(object, size, encoding) => {
                     self.bring_alone(Alone { object, size, encoding }).await
@@ -161,6 +162,14 @@ impl RemoteStore {
             }
             return Err(trouble);
         }
+    }
+
+    /// What is wrong with it is told where it is read.
+    async fn bring_record(&self, key: Digest) -> Result<(), Trouble> {
+        let gone = || Trouble::Gone(self.url(Name::Result(key)));
+        let record = self.record(key).await.ok_or_else(gone)?;
+        self.take_in(vec![record]).await;
+        Ok(())
     }
 
     async fn bring_pack(&self, Packed { name, size }: Packed) -> Result<(), Trouble> {
@@ -236,6 +245,8 @@ impl RemoteStore {
 /// Something in the bucket that has objects which are not here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wanted {
+    /// The record of the result under this key, which has objects in it.
+    Record(Digest),
     Pack(Digest, u64),
     Alone(Digest, u64, Encoding),
 }
@@ -243,6 +254,7 @@ enum Wanted {
 impl Wanted {
     fn name(self) -> Name {
         match self {
+            Self::Record(key) => Name::Result(key),
             Self::Pack(name, _) => Name::Pack(name),
             Self::Alone(object, _, encoding) => Name::Object(object, encoding),
         }
@@ -253,18 +265,26 @@ impl Wanted {
         Some(Self::Alone(alone.object, alone.size, alone.encoding))
     }
 
-    fn packs<'p>(places: &'p Places, output: &str) -> impl Iterator<Item = Self> + use<'p> {
-        places.packs.get(output).into_iter().flatten().map(|pack| Self::Pack(pack.name, pack.size))
+    /// What has the small objects of an output of the result under `key`.
+    fn small<'p>(key: Digest, places: &'p Places, output: &str) -> impl Iterator<Item = Self> + use<'p> {
+        let packs = places.packs.get(output).into_iter().flatten();
+        let packs = packs.map(|pack| Self::Pack(pack.name, pack.size));
+        places.in_record.then_some(Self::Record(key)).into_iter().chain(packs)
     }
 }
 
 /// What has the manifests of trees that are not here. Short ones came with the result.
-fn manifests(local: &LocalStore, places: &Places, trees: &BTreeMap<String, Digest>) -> BTreeSet<Wanted> {
+fn manifests(
+    local: &LocalStore,
+    key: Digest,
+    places: &Places,
+    trees: &BTreeMap<String, Digest>,
+) -> BTreeSet<Wanted> {
     let mut wanted = BTreeSet::new();
     for (output, tree) in trees.iter().filter(|(_, tree)| !local.contains(**tree)) {
         match Wanted::alone(places, *tree) {
             Some(alone) => drop(wanted.insert(alone)),
-            None => wanted.extend(Wanted::packs(places, output)),
+            None => wanted.extend(Wanted::small(key, places, output)),
         }
     }
     wanted
@@ -273,6 +293,7 @@ fn manifests(local: &LocalStore, places: &Places, trees: &BTreeMap<String, Diges
 /// What has the files of trees that are not here.
 fn files(
     local: &LocalStore,
+    key: Digest,
     places: &Places,
     trees: &BTreeMap<String, Digest>,
 ) -> Result<BTreeSet<Wanted>, StoreError> {
@@ -281,7 +302,7 @@ fn files(
         for (object, _) in local.tree(*tree)?.files().filter(|(object, _)| !local.contains(*object)) {
             match Wanted::alone(places, object) {
                 Some(alone) => drop(wanted.insert(alone)),
-                None => wanted.extend(Wanted::packs(places, output)),
+                None => wanted.extend(Wanted::small(key, places, output)),
             }
         }
     }

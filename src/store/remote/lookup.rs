@@ -5,6 +5,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 
 use super::RemoteStore;
 use super::health::Way;
+use super::pack;
 use super::record::{LONGEST, Name, Places, Record, RemoteHistory};
 use crate::digest::Digest;
 use crate::s3::{self, S3Fault};
@@ -72,7 +73,7 @@ impl RemoteStore {
         answers
     }
 
-    async fn record(&self, key: Digest) -> Option<(Digest, Record)> {
+    pub(super) async fn record(&self, key: Digest) -> Option<(Digest, Record)> {
         let name = Name::Result(key);
         let (bytes, modified) = self.small(name).await?;
         let record = match Record::read(&bytes, key) {
@@ -176,8 +177,8 @@ impl RemoteStore {
         format!("s3://{}/{}", location.bucket, location.key(&name.to_string()))
     }
 
-    /// Manifests before the results that name them, and one flush for all.
-    async fn take_in(&self, found: Vec<(Digest, Record)>) {
+    /// Objects before the results that name them, and one flush for all.
+    pub(super) async fn take_in(&self, found: Vec<(Digest, Record)>) {
         let keys: Vec<Digest> = found.iter().map(|(key, _)| *key).collect();
         let (local, location) = (self.0.local.clone(), self.location().to_string());
         if self.locally(move || take_in(&local, &location, found)).await {
@@ -208,14 +209,25 @@ impl RemoteStore {
 pub const BYTES: &str = "application/octet-stream";
 
 fn take_in(local: &LocalStore, location: &str, found: Vec<(Digest, Record)>) -> Result<(), StoreError> {
-    let manifests = Staging::new(local)?;
-    for manifest in found.iter().flat_map(|(_, record)| &record.places.manifests) {
-        manifests.add(Digest::of(manifest.as_bytes()), manifest.as_bytes())?;
+    let staging = Staging::new(local)?;
+    for (_, record) in &found {
+        for manifest in &record.places.manifests {
+            staging.add(Digest::of(manifest.as_bytes()), manifest.as_bytes())?;
+        }
+        if record.places.in_record {
+            let objects = pack::read(&record.objects).map_err(StoreError::io("read", "a record"))?;
+            objects.into_iter().try_for_each(|(digest, bytes)| staging.add(digest, bytes))?;
+        }
     }
-    manifests.commit()?;
-    for (key, Record { result, places, .. }) in found {
-        local.put_places(key, &Located { location: location.to_owned(), places })?;
-        local.take_result(key, &result)?;
+    staging.commit()?;
+    for (key, record) in found {
+        match record.is_whole() {
+            true => local.drop_places(key),
+            false => {
+                local.put_places(key, &Located { location: location.to_owned(), places: record.places })?;
+            }
+        }
+        local.take_result(key, &record.result)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::codec;
 use super::health::Way;
 use super::lookup::{BYTES, run};
 use super::pack::{self, Members, PACK_MEMORY, SMALL};
-use super::record::{Alone, Encoding, LONGEST, Name, Packed, Places, Record, RemoteHistory};
+use super::record::{Alone, Encoding, IN_RECORD, LONGEST, Name, Packed, Places, Record, RemoteHistory};
 use super::remote_store::is_older;
 use crate::digest::Digest;
 use crate::s3::{Body, Condition, Put, S3Error, Written};
@@ -54,6 +54,8 @@ pub enum SendError {
 struct Arranged {
     places: Places,
     packs: Vec<Members>,
+    /// What goes into the record.
+    objects: Vec<u8>,
 }
 
 impl RemoteStore {
@@ -96,7 +98,8 @@ impl RemoteStore {
         while let Some(sent) = going.next().await {
             bytes += sent?;
         }
-        let record = encoded(&Record::new(result.clone(), arranged.places))?;
+        let record = Record::new(result.clone(), arranged.places, arranged.objects).to_bytes();
+        let record = record.map_err(StoreError::io("encode a record for", "the shared cache"))?;
         bytes += self.put(name, record.into(), condition).await?;
         self.add_to_history(&node, key, result).await;
         Ok(Sent { bytes, was_there: false })
@@ -252,8 +255,15 @@ fn arrange(local: &LocalStore, result: &ActionResult) -> Result<Arranged, StoreE
     {
         alone.insert(log, standing_alone(local, log, size)?);
     }
-    let places = Places { packs, alone: alone.into_values().collect(), manifests };
-    Ok(Arranged { places, packs: all })
+    let alone = alone.into_values().collect();
+    let in_record = !all.is_empty() && all.iter().map(pack::size).sum::<u64>() <= IN_RECORD;
+    if in_record {
+        let objects = pack::write(&all.concat(), local)?;
+        let places = Places { in_record, packs: BTreeMap::new(), alone, manifests };
+        return Ok(Arranged { places, packs: Vec::new(), objects });
+    }
+    let places = Places { in_record, packs, alone, manifests };
+    Ok(Arranged { places, packs: all, objects: Vec::new() })
 }
 
 fn standing_alone(local: &LocalStore, object: Digest, size: u64) -> Result<Alone, StoreError> {

@@ -3,12 +3,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::codec;
+use super::{codec, pack};
 use crate::digest::{Digest, key_of_fields};
 use crate::store::{ActionResult, Earlier};
 
 /// Raised when the form of a record changes; an older forge takes it for a miss.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Small objects of a result that have together no more bytes than this lie in its record: they come with it, by
+/// the one request that a plan makes in any case.
+pub const IN_RECORD: u64 = 16 << 10;
 /// How long a record may be, in bytes, as it lies in the bucket and unpacked.
 pub const LONGEST: u64 = 16 << 20;
 
@@ -75,17 +78,22 @@ impl fmt::Display for Name {
     }
 }
 
-/// A result as it lies in the bucket, and where its objects are.
+/// A result as it lies in the bucket, and where its objects are: a line of JSON, and after it the objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub version: u32,
     pub result: ActionResult,
     pub places: Places,
+    /// A pack, where the places say so, and else nothing.
+    #[serde(skip)]
+    pub objects: Vec<u8>,
 }
 
 /// Where the objects of a result are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
+    /// Whether all small objects, of all outputs, are in the record itself.
+    pub in_record: bool,
     /// Packs by the name of the output that they are of.
     pub packs: BTreeMap<String, Vec<Packed>>,
     /// Objects that lie alone: large ones, and the log.
@@ -126,19 +134,40 @@ impl Places {
 }
 
 impl Record {
-    pub fn new(result: ActionResult, places: Places) -> Self {
-        Self { version: VERSION, result, places }
+    pub fn new(result: ActionResult, places: Places, objects: Vec<u8>) -> Self {
+        Self { version: VERSION, result, places, objects }
+    }
+
+    /// As it lies in the bucket.
+    pub fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
+        let mut plain = serde_json::to_vec(self)?;
+        plain.push(b'\n');
+        plain.extend(&self.objects);
+        codec::compress(&plain)
+    }
+
+    /// Whether nothing that its outputs need lies elsewhere.
+    pub fn is_whole(&self) -> bool {
+        let of_log = |alone: &Alone| Some(alone.object) == self.result.log;
+        self.places.packs.values().all(Vec::is_empty) && self.places.alone.iter().all(of_log)
     }
 
     /// Reads what lies under `key`. Its own action has to be the one of that key: what was built for
     /// another cannot pass for this one. What it gave is for those to answer for who may write.
     pub fn read(bytes: &[u8], key: Digest) -> Result<Self, String> {
-        let record: Self = codec::decode(bytes, LONGEST).map_err(|error| error.to_string())?;
+        let text = |error: &dyn fmt::Display| error.to_string();
+        let plain = codec::decompress(bytes, LONGEST).map_err(|error| text(&error))?;
+        let end = plain.iter().position(|byte| *byte == b'\n').unwrap_or(plain.len());
+        let (json, objects) = (&plain[..end], plain.get(end + 1..).unwrap_or_default());
+        let record: Self = serde_json::from_slice(json).map_err(|error| text(&error))?;
         if record.version != VERSION {
             return Err(format!("it has version {}, and this forge reads {VERSION}", record.version));
         }
+        if record.places.in_record {
+            pack::read(objects).map_err(|error| text(&error))?;
+        }
         match key_of_fields(&record.result.action) == key {
-            true => Ok(record),
+            true => Ok(Self { objects: objects.to_vec(), ..record }),
             false => Err("it is the result of another action".to_owned()),
         }
     }

@@ -108,6 +108,11 @@ impl RemoteStore {
         self.is_read() && self.0.local.is_elsewhere(key) && !lock(&self.0.lost).contains(&key)
     }
 
+    /// Whether the result under `key` came from it, and whatever of its objects was asked for.
+    pub fn gave(&self, key: Digest) -> bool {
+        lock(&self.0.found).contains(&key) && !self.is_lost(key)
+    }
+
     /// What happened so far.
     pub fn traffic(&self) -> RemoteTraffic {
         let traffic = self.0.bucket.traffic();

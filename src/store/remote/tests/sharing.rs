@@ -1,3 +1,4 @@
+use super::super::codec;
 use super::super::record::{Encoding, Name};
 use super::support::{files, machine, noise};
 use crate::s3::testing::s3_server;
@@ -30,6 +31,34 @@ fn what_one_machine_sends_another_one_has() {
     b.assert_sound();
     let traffic = b.remote.traffic();
     assert_eq!((traffic.hits, traffic.faults), (1, 0), "{traffic:?}");
+}
+
+#[test]
+fn small_objects_come_with_the_record_by_one_request() {
+    let place = s3_server().place();
+    let (a, b) = (machine(&place), machine(&place));
+    let key = a.build("small", &[("x", b"x".to_vec()), ("empty", Vec::new())]);
+    a.send(key).unwrap();
+    assert!(!a.names().iter().any(|name| matches!(name, Name::Pack(_))), "{:?}", a.names());
+    assert!(b.finds(key));
+    assert_eq!(b.remote.0.bucket.traffic().requests, 1);
+    assert!(b.local.holds_tree(b.outputs(key)["o"]) && !b.local.is_elsewhere(key));
+    b.assert_sound();
+
+    let both = a.build("both", &[("x", b"y".to_vec()), ("large", noise(300_000, 5))]);
+    a.send(both).unwrap();
+    assert!(b.finds(both) && b.local.is_elsewhere(both));
+    // It may be gone again when it is needed.
+    std::fs::remove_file(b.local.object_path(crate::digest::Digest::of(b"y"))).unwrap();
+    b.bring(both).unwrap();
+    b.assert_sound();
+
+    let mut plain = codec::decompress(&a.read(Name::Result(key)), 1 << 20).unwrap();
+    *plain.last_mut().unwrap() ^= 1;
+    a.write(Name::Result(key), codec::compress(&plain).unwrap());
+    let c = machine(&place);
+    assert!(!c.finds(key) && c.notices()[0].contains("not those of that digest"), "{:?}", c.notices());
+    c.assert_sound();
 }
 
 #[test]

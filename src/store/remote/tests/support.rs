@@ -152,6 +152,8 @@ pub fn files() -> Vec<(&'static str, Vec<u8>)> {
         ("empty", Vec::new()),
         ("small", b"small".to_vec()),
         ("sub/same", b"small".to_vec()),
+        // More than goes into a record.
+        ("many", noise(20_000, 3)),
         ("text", "all work and no play ".repeat(50_000).into_bytes()),
         ("noise", noise(700_000, 1)),
     ]
