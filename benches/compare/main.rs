@@ -6,11 +6,12 @@
 
 mod pairs;
 mod report;
+mod s3;
 
 use report::Section;
 
 /// Every group: its name on the command line, and what measures it.
-const GROUPS: &[(&str, fn() -> Section)] = &[];
+const GROUPS: &[(&str, fn() -> Section)] = &[("s3", s3::measure)];
 
 fn main() {
     // `cargo bench` hands on flags of its own.
