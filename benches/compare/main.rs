@@ -10,8 +10,11 @@ mod s3;
 
 use report::Section;
 
+/// What measures a group.
+type Measure = fn() -> Section;
+
 /// Every group: its name on the command line, and what measures it.
-const GROUPS: &[(&str, fn() -> Section)] = &[("s3", s3::measure)];
+const GROUPS: &[(&str, Measure)] = &[("s3", s3::measure)];
 
 fn main() {
     // `cargo bench` hands on flags of its own.

@@ -158,7 +158,7 @@ struct Run<'a> {
     needed: HashSet<NodeId>,
     events: mpsc::UnboundedSender<Event>,
     /// What was told last of what came from the remote store and went there.
-    told_traffic: Cell<Option<(u64, u64, usize)>>,
+    told_traffic: Cell<(u64, u64, usize)>,
     report: RunReport,
 }
 
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
     fn tell_traffic(&self) {
         let Some(remote) = self.executor.remote else { return };
         let (traffic, waiting) = (remote.traffic(), remote.waiting());
-        let now = Some((traffic.sent, traffic.received, waiting));
+        let now = (traffic.sent, traffic.received, waiting);
         if self.told_traffic.replace(now) != now {
             self.tell(Event::CacheTraffic { traffic, waiting });
         }
