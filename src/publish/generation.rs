@@ -116,6 +116,13 @@ impl Generation {
         }
     }
 
+    /// The generation before this one was live until then, longer than was known when this one was made.
+    pub(super) fn prolong_previous(&mut self, until: u64) {
+        let Some(known) = self.earlier.values().max().copied() else { return };
+        let times = self.earlier.values_mut().chain(self.by_hash.values_mut().flatten());
+        times.filter(|time| **time == known).for_each(|time| *time = until.max(known));
+    }
+
     /// What clients see: the packages of each suite, also under its aliases; sorted.
     pub fn seen(&self) -> BTreeSet<Label> {
         let own = self.packages.iter().map(|package| package.label().clone()).collect();

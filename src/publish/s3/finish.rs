@@ -97,11 +97,14 @@ enum Replaced {
 }
 
 impl Decided {
-    /// Goes on where another publisher stopped: everything is in the bucket.
-    pub fn take_over(remote: &Remote, prefix: &str, live: Live) -> Result<Self, PublishError> {
+    /// Goes on at `now` where another publisher stopped: everything is in the bucket.
+    pub fn take_over(remote: &Remote, prefix: &str, live: Live, now: u64) -> Result<Self, PublishError> {
         let previous = live.state.previous.as_deref();
         let previous = previous.map(|id| read_manifest(remote, id)).transpose()?.flatten();
-        let Live { state, etag, manifest } = live;
+        let Live { mut state, etag, manifest } = live;
+        if !state.finished {
+            state.previous_until = Some(now);
+        }
         Ok(Self { remote: remote.clone(), prefix: prefix.to_owned(), state, etag, manifest, previous })
     }
 

@@ -21,7 +21,7 @@ impl Live {
         let Some((state, etag)) = read_state(remote)? else { return Ok(None) };
         let name = Manifest::name(&state.generation);
         let known = remote.read().get(&remote.url(&name)).cloned();
-        let manifest = match known {
+        let mut manifest = match known {
             Some(manifest) => manifest,
             None => {
                 let gone = || fault(remote, &name, "it is not there".to_owned());
@@ -30,6 +30,9 @@ impl Live {
                 manifest
             }
         };
+        if let Some(until) = state.previous_until {
+            manifest.generation.prolong_previous(until);
+        }
         Ok(Some(Self { state, etag, manifest }))
     }
 

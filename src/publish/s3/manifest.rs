@@ -31,6 +31,10 @@ pub(super) struct State {
     /// Files that changed, and the CDN before the bucket was not told: it could not be reached.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub stale: BTreeSet<String>,
+    /// Until when clients saw the generation before, in seconds since 1970, where that was longer than the
+    /// publisher knew: it was killed, and another one finished for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_until: Option<u64>,
 }
 
 /// An object that changes.
@@ -63,6 +67,7 @@ impl State {
             previous: previous.map(|previous| previous.generation.clone()),
             finished: false,
             objects: previous.map(|previous| previous.objects.clone()).unwrap_or_default(),
+            previous_until: None,
             stale: previous.map(|previous| previous.stale.clone()).unwrap_or_default(),
         }
     }

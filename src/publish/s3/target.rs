@@ -99,7 +99,7 @@ impl BucketTarget {
             let mut live = Live::read(&remote)?;
             if let Some(unfinished) = live.take_if(|live| self.undone(live, &repository.prefix).is_some()) {
                 self.check_fitness(&mut is_checked)?;
-                live = self.finish(&remote, repository, unfinished, progress)?;
+                live = self.finish(&remote, repository, unfinished, edition.now, progress)?;
             }
             let content = Content::merge(
                 live.as_ref().map(Live::generation),
@@ -158,10 +158,13 @@ impl BucketTarget {
         }
     }
 
-    /// Deletes what no retained generation has, packages apart. Gives what was deleted.
+    /// Deletes what no retained generation has, packages apart. Gives what was deleted: nothing as long as
+    /// clients see a generation that another publisher has yet to replace.
     pub fn gc(&self, prefix: &str, now: u64) -> Result<Vec<String>, PublishError> {
         let remote = self.remote(prefix)?;
-        let Some(live) = Live::read(&remote)? else { return Ok(Vec::new()) };
+        let Some(live) = Live::read(&remote)?.filter(|live| live.state.finished) else {
+            return Ok(Vec::new());
+        };
         let names = leftovers(&remote, &live, now, self.retention.as_secs())?;
         remove(&remote, names.clone(), &live.etag)?;
         Ok(names.iter().map(|name| remote.url(name)).collect())
@@ -179,12 +182,13 @@ impl BucketTarget {
         remote: &Remote,
         repository: &Repository,
         unfinished: Live,
+        now: u64,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<Live>, PublishError> {
         let is_rehearsal = remote.is_rehearsal().then(|| unfinished.clone());
         let id = unfinished.state.generation.clone();
         progress(Progress::Finishing { prefix: &repository.prefix, id: &id });
-        let decided = Decided::take_over(remote, &repository.prefix, unfinished)?;
+        let decided = Decided::take_over(remote, &repository.prefix, unfinished, now)?;
         decided.finish(decided.bodies()?, progress)?;
         match is_rehearsal {
             Some(live) => Ok(Some(live)),

@@ -437,6 +437,32 @@ fn what_is_past_retention_goes_with_the_next_publish_and_no_sooner() {
 }
 
 #[test]
+fn what_clients_saw_until_a_killed_publish_was_finished_is_kept_from_then_on() {
+    let cloud = Cloud::new();
+    committed(cloud.world.publish(&cloud.apt(&small(), &[cloud.deb("1.0")]), NOW));
+    let mirror = cloud.mirror("apt", "mirror");
+    let by_hash: Vec<PathBuf> = files_of(&mirror).into_keys().map(PathBuf::from).collect();
+    let by_hash: Vec<_> =
+        by_hash.into_iter().filter(|path| path.parent().unwrap().ends_with("SHA256")).collect();
+    let next = cloud.apt(&small(), &[cloud.deb("2.0")]);
+    for requests in 0.. {
+        let fuse = Fuse::after(requests, true);
+        cloud.publish_with(&cloud.target.with_fuse(fuse), &next, NOW + 10).unwrap_err();
+        if cloud.target.standing("apt").unwrap().1.is_some() {
+            break;
+        }
+    }
+    let stays = |now: u64, version: &str| {
+        committed(cloud.world.publish(&cloud.apt(&small(), &[cloud.deb(version)]), now));
+        let objects = cloud.objects("apt");
+        by_hash.iter().filter(|path| objects.contains_key(path.to_str().unwrap())).count()
+    };
+    let month = 31 * 86_400;
+    assert_eq!(stays(NOW + 10 + month, "3.0"), by_hash.len(), "clients saw it until now");
+    assert_eq!(stays(NOW + 10 + 2 * month, "4.0"), 0);
+}
+
+#[test]
 fn a_rehearsal_names_the_requests_of_the_publish_and_writes_nothing() {
     let cloud = Cloud::new();
     committed(cloud.world.publish(&cloud.apt(&small(), &[cloud.deb("1.0")]), NOW));
