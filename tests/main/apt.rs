@@ -1,5 +1,7 @@
 //! Real apt and dpkg, with a system of their own: the machine's is left alone.
 
+#![allow(dead_code, reason = "several test programs use it, each a part of it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -39,34 +41,41 @@ impl System {
 
     /// `apt-get update` in which every warning, and every question, is a failure.
     pub fn update(&self) {
-        let (is_well, said) = self.try_get(&["--error-on=any", "update"]);
-        let complaint =
-            said.lines().any(|line| line.starts_with(['W', 'E', 'N']) && line[1..].starts_with(':'));
-        assert!(is_well && !complaint, "{said}");
+        self.try_update().unwrap();
     }
 
     pub fn get(&self, arguments: &[&str]) {
-        let (is_well, said) = self.try_get(arguments);
-        assert!(is_well, "{said}");
+        self.try_get(arguments).unwrap();
     }
 
-    fn try_get(&self, arguments: &[&str]) -> (bool, String) {
+    /// The same as [`System::update`]; the error is what apt said.
+    pub fn try_update(&self) -> Result<(), String> {
+        let said = self.try_get(&["--error-on=any", "update"])?;
+        let complaint =
+            said.lines().any(|line| line.starts_with(['W', 'E', 'N']) && line[1..].starts_with(':'));
+        if complaint { Err(said) } else { Ok(()) }
+    }
+
+    /// What apt said, whether it succeeded or not.
+    pub fn try_get(&self, arguments: &[&str]) -> Result<String, String> {
         let mut apt = Command::new("apt-get");
         apt.args(["-y", "--no-install-recommends"]).args(arguments).stdin(Stdio::null());
         apt.env("APT_CONFIG", self.root.join("apt.conf"))
             .env("LC_ALL", "C.UTF-8")
             .env("no_proxy", "127.0.0.1");
         let output = apt.env("DEBIAN_FRONTEND", "noninteractive").env_remove("http_proxy").output().unwrap();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
-        )
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output.status.success() { Ok(said) } else { Err(said) }
     }
 
     /// The text of an installed file.
     pub fn read(&self, path: &str) -> String {
+        self.try_read(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// The same; an error if it is not installed.
+    pub fn try_read(&self, path: &str) -> std::io::Result<String> {
         fs::read_to_string(self.root.join("target").join(path))
-            .unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 }
 

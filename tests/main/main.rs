@@ -9,6 +9,7 @@ mod default_matrix;
 #[path = "../../src/s3/delay_proxy.rs"]
 mod delay_proxy;
 mod disk;
+mod dnf;
 #[path = "../../src/runner/tests/engine.rs"]
 mod engine;
 mod engines;

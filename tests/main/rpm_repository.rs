@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use super::dnf::Dnf;
 use super::repository::new_key;
 use super::scratch::Scratch;
 
@@ -97,29 +98,6 @@ fn scratch(url: &str) -> Scratch {
     scratch
 }
 
-/// dnf with a root of its own, and what is published to it by `url`.
-fn dnf(scratch: &Scratch, url: &str, words: &[&str]) -> String {
-    let at = scratch.path("dnf");
-    for below in ["root", "log"] {
-        fs::create_dir_all(at.join(below)).unwrap();
-    }
-    let (at, url) = (at.display(), format!("{url}/rpm/el9"));
-    let settings = format!(
-        "[main]\ncachedir={at}/cache\nlogdir={at}/log\npersistdir={at}/persist\nreposdir=/dev/null\n\
-         varsdir=/dev/null\nplugins=0\n[site]\nname=site\nmirrorlist={url}/mirrorlist\nrepo_gpgcheck=1\n\
-         gpgcheck=0\ngpgkey={url}/key.asc\n"
-    );
-    scratch.write("dnf/dnf.conf", &settings);
-    let mut dnf = Command::new("dnf");
-    dnf.args(["-y", "--refresh", "--releasever=9", "-c"]).arg(scratch.path("dnf/dnf.conf"));
-    dnf.arg(format!("--installroot={at}/root")).args(words);
-    dnf.env("LC_ALL", "C.UTF-8").env_remove("http_proxy").env("no_proxy", "127.0.0.1");
-    let Output { status, stdout, stderr } = dnf.output().expect("dnf is installed (tests/prepare)");
-    let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
-    assert!(status.success(), "dnf {words:?}: {said}");
-    said
-}
-
 #[test]
 fn dnf_installs_what_the_buildfile_says_and_upgrades_to_the_next_version() {
     let scratch = Scratch::new("");
@@ -139,9 +117,9 @@ fn dnf_installs_what_the_buildfile_says_and_upgrades_to_the_next_version() {
         assert!(plan.contains(line), "no '{line}' in:\n{plan}");
     }
     scratch.ok("run");
-    let installed =
-        |package: &str| fs::read_to_string(scratch.path(&format!("dnf/root/usr/share/{package}"))).unwrap();
-    dnf(&scratch, &server.url, &["install", "more-tools"]);
+    let dnf = Dnf::new(scratch.path("dnf"), &format!("{}/rpm/el9", server.url));
+    let installed = |file: &str| dnf.read(&format!("usr/share/{file}"));
+    dnf.run(&["--refresh", "install", "more-tools"]).unwrap();
     assert_eq!(installed("tools/text"), "a text\n");
     assert_eq!(installed("more-tools/in.txt"), "a text\n");
     // Each index took the packages of its format.
@@ -166,9 +144,9 @@ fn dnf_installs_what_the_buildfile_says_and_upgrades_to_the_next_version() {
     assert!(said.contains("is already published with other bytes"), "{said}");
     scratch.edit("Buildfile.kdl", "version \"1.0\" iteration=\"1\"", "version \"1.0\" iteration=\"2\"");
     scratch.ok("run");
-    dnf(&scratch, &server.url, &["upgrade"]);
+    dnf.run(&["--refresh", "upgrade"]).unwrap();
     assert_eq!(installed("tools/text"), "another text\n");
-    dnf(&scratch, &server.url, &["downgrade", "tools-1:1.0-1"]);
+    dnf.run(&["--refresh", "downgrade", "tools-1:1.0-1"]).unwrap();
     assert_eq!(installed("tools/text"), "a text\n");
 }
 

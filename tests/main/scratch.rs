@@ -1,3 +1,5 @@
+#![allow(dead_code, reason = "several test programs use it, each a part of it")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
