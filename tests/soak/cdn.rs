@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use super::clock::DAY;
 
-/// A cache that takes no notice of headers, neither those of the bucket nor those of clients. Each time it
+/// In how many places it has a cache of its own.
+const PLACES: usize = 2;
+
+/// Caches that take no notice of headers, neither those of the bucket nor those of clients. Each time one of them
 /// fetches an object it draws a time between nothing and a day, and gives out what it fetched until that is over.
+/// Each request comes to any of them, so that a client may see time go backwards.
 pub struct Cdn {
     /// Where clients find the bucket's objects: below it their keys.
     pub url: String,
@@ -74,6 +78,11 @@ import std;
 backend bucket {{ .host = "{host}"; .port = "{port}"; }}
 sub vcl_recv {{
     return (hash);
+}}
+sub vcl_hash {{
+    hash_data(req.url);
+    hash_data("in place " + std.integer(real = std.random(0.0, {PLACES}.0)));
+    return (lookup);
 }}
 sub vcl_backend_response {{
     if (beresp.status >= 500 && bereq.retries < 3) {{
