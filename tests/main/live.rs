@@ -104,7 +104,7 @@ target "bad" {
 
     let left: Vec<String> = screen(&text).into_iter().map(|line| line.trim_end().to_owned()).collect();
     let left = left.join("\n");
-    for line in ["done    cell[n=1] in 1.", "FAILED  bad after", "ended after"] {
+    for line in ["done    cell[n=1] in ", "FAILED  bad after", "ended after"] {
         assert!(left.contains(line), "no '{line}' on the screen:\n{left}");
     }
     assert!(!left.contains("working on") && !left.contains("/4,"), "no bar is left:\n{left}");
