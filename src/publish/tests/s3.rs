@@ -167,6 +167,8 @@ fn apt_installs_from_a_bucket_and_caches_are_told_what_they_may_hold() {
     apt.source(&cloud.uri("apt"), &key, "x");
     apt.update().unwrap();
     assert_eq!(apt.versions("hello-forge"), ["1.0-1"]);
+    // A bucket tells when an object was written in whole seconds, and apt asks for what is newer.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     cloud.world.publish(&cloud.apt(&settings, &[cloud.deb("2.0-1")]), NOW + 1).unwrap();
     apt.update().unwrap();
     assert_eq!(apt.versions("hello-forge"), ["2.0-1", "1.0-1"]);
