@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
-use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Hasher};
+use super::Digest;
 
 /// Something whose key is the digest of its description: of its fields, each with its whole path. A group
 /// therefore never has the name of a field beside it.
@@ -24,26 +23,49 @@ pub trait Visitor {
 
 /// The key: the digest of the description.
 pub fn key_of(subject: &dyn Describe) -> Digest {
-    key_of_fields(&fields_of(subject))
+    let mut encoding = Encoding::default();
+    let take = |path: &str, value: &str| encoding.add(path, value);
+    subject.describe(&mut EachField { path: Path::default(), take });
+    encoding.digest()
 }
 
-/// The key of what is described by `fields`: whoever has a description can tell whose it is. Lengths go
-/// before texts, so that no two descriptions share an encoding.
+/// The key of what is described by `fields`: whoever has a description can tell whose it is.
 pub fn key_of_fields(fields: &[Field]) -> Digest {
-    let mut hasher = Hasher::default();
-    for text in fields.iter().flat_map(|field| [&field.path, &field.value]) {
-        for part in [&(text.len() as u64).to_le_bytes(), text.as_bytes()] {
-            hasher.write_all(part).expect("a hasher takes every write");
-        }
-    }
-    hasher.digest()
+    let mut encoding = Encoding::default();
+    fields.iter().for_each(|field| encoding.add(&field.path, &field.value));
+    encoding.digest()
 }
 
 /// The description as a list, each field with its full path (`env.LANG`).
 pub fn fields_of(subject: &dyn Describe) -> Vec<Field> {
-    let mut visitor = FieldVisitor::default();
-    subject.describe(&mut visitor);
-    visitor.fields
+    let mut fields = Vec::new();
+    let take =
+        |path: &str, value: &str| fields.push(Field { path: path.to_owned(), value: value.to_owned() });
+    subject.describe(&mut EachField { path: Path::default(), take });
+    fields
+}
+
+/// What is hashed of a description. Lengths go before texts, so that no two descriptions share an encoding.
+struct Encoding(Vec<u8>);
+
+impl Default for Encoding {
+    fn default() -> Self {
+        // Most descriptions fit.
+        Self(Vec::with_capacity(1024))
+    }
+}
+
+impl Encoding {
+    fn add(&mut self, path: &str, value: &str) {
+        for text in [path, value] {
+            self.0.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            self.0.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of(&self.0)
+    }
 }
 
 /// One field of a description.
@@ -90,28 +112,44 @@ pub fn changes(before: &[Field], after: &[Field]) -> Vec<Change> {
         .collect()
 }
 
-#[derive(Default)]
-struct FieldVisitor {
-    groups: Vec<String>,
-    fields: Vec<Field>,
+/// Gives every field with its full path.
+struct EachField<F> {
+    path: Path,
+    take: F,
 }
 
-impl Visitor for FieldVisitor {
+/// The names of the groups that were entered, joined by dots.
+#[derive(Default)]
+struct Path {
+    text: String,
+    /// How long it was before each was entered.
+    lengths: Vec<usize>,
+}
+
+impl<F: FnMut(&str, &str)> Visitor for EachField<F> {
     fn field(&mut self, name: &str, value: &str) {
-        let mut path = self.groups.join(".");
-        if !path.is_empty() {
-            path.push('.');
+        let length = self.path.text.len();
+        if length > 0 {
+            self.path.text.push('.');
         }
-        path.push_str(name);
-        self.fields.push(Field { path, value: value.to_owned() });
+        self.path.text.push_str(name);
+        (self.take)(&self.path.text, value);
+        self.path.text.truncate(length);
     }
 
     fn enter(&mut self, name: &str) {
-        self.groups.push(name.to_owned());
+        let Path { text, lengths } = &mut self.path;
+        let length = text.len();
+        if !lengths.is_empty() {
+            text.push('.');
+        }
+        text.push_str(name);
+        lengths.push(length);
     }
 
     fn leave(&mut self) {
-        self.groups.pop();
+        let length = self.path.lengths.pop().unwrap_or(0);
+        self.path.text.truncate(length);
     }
 }
 
@@ -136,6 +174,26 @@ mod tests {
     fn where_a_text_ends_is_part_of_the_key() {
         assert_ne!(key_of(&Env(vec![("ab", "c")])), key_of(&Env(vec![("a", "bc")])));
         assert_ne!(key_of(&Env(vec![("a", "b")])), key_of(&Env(vec![("a", "b"), ("c", "")])));
+    }
+
+    #[test]
+    fn whoever_has_the_fields_has_the_key() {
+        struct Nested;
+        impl Describe for Nested {
+            fn describe(&self, v: &mut dyn Visitor) {
+                v.enter("");
+                v.field("a", "1");
+                v.enter("b");
+                v.field("c", "2");
+                v.leave();
+                v.leave();
+                v.field("d", "3");
+            }
+        }
+        let fields = fields_of(&Nested);
+        let paths: Vec<_> = fields.iter().map(|field| field.path.as_str()).collect();
+        assert_eq!(paths, ["a", ".b.c", "d"]);
+        assert_eq!(key_of(&Nested), key_of_fields(&fields));
     }
 
     #[test]
