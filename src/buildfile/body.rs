@@ -33,10 +33,11 @@ impl Body {
             Self::Command(command) => {
                 let images = match &command.root {
                     Root::Image(images) => images.as_slice(),
-                    Root::Host => &[],
+                    Root::Host | Root::Bare => &[],
                 };
                 let inputs = command.inputs.iter().flat_map(|input| used(&input.from));
-                inputs.chain(images).chain(&command.requires).collect()
+                let gathered = command.gathers.iter().map(|gather| &gather.target);
+                inputs.chain(gathered).chain(images).chain(&command.requires).collect()
             }
             Self::Package(package) => {
                 let contents = package.contents.iter().flat_map(|content| used(&content.from));
@@ -48,6 +49,16 @@ impl Body {
                 let indices = publish.repositories.iter().map(|(index, _)| index);
                 indices.chain(&publish.keys).chain(&publish.requires).collect()
             }
+        }
+    }
+}
+
+impl InputSource {
+    /// The globs of local files.
+    pub(super) fn globs(&self) -> &[Template] {
+        match self {
+            Self::Files(globs) => globs,
+            _ => &[],
         }
     }
 }
@@ -69,12 +80,11 @@ impl ImageSource {
 }
 
 impl Command {
-    /// All texts with holes, without the script.
+    /// All texts with holes that are of its own cell, without the script.
     pub(super) fn templates(&self) -> Vec<&Template> {
-        let places = self.inputs.iter().map(|input| match &input.place {
-            Place::Into(place) | Place::At(place) => place,
-        });
-        places.chain(self.env.iter().map(|(_, value)| value)).collect()
+        let places = self.inputs.iter().map(|input| input.place.path());
+        let globs = self.inputs.iter().flat_map(|input| input.from.globs());
+        places.chain(globs).chain(self.env.iter().map(|(_, value)| value)).collect()
     }
 }
 
@@ -92,6 +102,7 @@ impl Package {
             &self.changelog,
         ];
         let contents = self.contents.iter().flat_map(|content| [&content.path, &content.to]);
+        let globs = self.contents.iter().flat_map(|content| content.from.globs());
         fixed
             .into_iter()
             .chain(&self.iteration)
@@ -99,6 +110,7 @@ impl Package {
             .chain(&self.homepage)
             .chain(self.parts().into_iter().flat_map(PackagePart::templates))
             .chain(contents)
+            .chain(globs)
             .collect()
     }
 }

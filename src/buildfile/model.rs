@@ -4,6 +4,7 @@ mod repository;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Predicate, Reference, Span, Template, Version, VersionPolicy};
@@ -32,6 +33,8 @@ pub struct Buildfile {
     pub choice: Vec<(Predicate, Span)>,
     /// The names of all profiles.
     pub profiles: Vec<String>,
+    /// What was looked at to read all this: files, and directories in which globs of `include` were looked for.
+    pub looked_at: Vec<PathBuf>,
 }
 
 impl Buildfile {
@@ -192,8 +195,8 @@ pub enum AxisValues {
 pub struct AxisValue {
     /// Its name.
     pub name: String,
-    /// What is known of it, such as `codename`.
-    pub attributes: BTreeMap<String, String>,
+    /// What is known of it, such as `codename`; values that are declared together share it.
+    pub attributes: Arc<BTreeMap<String, String>>,
     /// Where it is declared.
     pub span: Span,
 }
@@ -344,6 +347,8 @@ pub enum Root {
     Image(Vec<Reference>),
     /// In the host's own tree, read-only.
     Host,
+    /// On the host as it is, without a sandbox.
+    Bare,
 }
 
 /// A script with its inputs and outputs.
@@ -359,6 +364,8 @@ pub struct Command {
     pub env: Vec<(String, Template)>,
     /// What the script finds there.
     pub inputs: Vec<Input>,
+    /// What it finds there of several nodes at once.
+    pub gathers: Vec<Gather>,
     /// Names below `$OUT`.
     pub outputs: Vec<String>,
     /// Targets that must have succeeded.
@@ -402,7 +409,18 @@ pub enum InputSource {
         output: Option<Reference>,
     },
     /// Files beside the Buildfile, by globs; what git ignores is left out.
-    Files(Vec<String>),
+    Files(Vec<Template>),
+}
+
+/// An output of every node of another target that agrees.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gather {
+    /// The target.
+    pub target: Reference,
+    /// Which of its outputs; its only one by default.
+    pub output: Option<Reference>,
+    /// Where each is put, filled from the cell of the node that gave it.
+    pub place: Place,
 }
 
 /// Where an input is put.
@@ -412,6 +430,15 @@ pub enum Place {
     Into(Template),
     /// Mounted read-only at an absolute path.
     At(Template),
+}
+
+impl Place {
+    /// Where it is.
+    pub fn path(&self) -> &Template {
+        match self {
+            Self::Into(path) | Self::At(path) => path,
+        }
+    }
 }
 
 /// A binary package.

@@ -46,7 +46,8 @@ pub fn load(path: &Path, profile: Option<&str>) -> Result<(Buildfile, Vec<Diagno
     files::report_nested_includes(&files, &mut report);
     report_empty(&files, &mut report);
     let known = KnownValues::of(&files);
-    let (buildfile, own) = declared(&files, dir, profile, &known);
+    let (mut buildfile, own) = declared(&files, dir, profile, &known);
+    buildfile.looked_at = files::looked_at(&files, dir);
     report.absorb(own, None);
     let others = profile_names(&files).into_iter().map(Some);
     for other in std::iter::once(None).chain(others).filter(|other| other.as_deref() != profile) {
@@ -105,6 +106,7 @@ fn empty(dir: &Path) -> Buildfile {
         cache: None,
         choice: Vec::new(),
         profiles: Vec::new(),
+        looked_at: Vec::new(),
     }
 }
 

@@ -219,6 +219,7 @@ impl Resolver<'_> {
         for input in &command.inputs {
             self.input(&input.from);
         }
+        command.gathers.iter().for_each(|gather| self.gather(gather));
         self.tests(&command.requires);
         self.templates([&command.script], over, &SCRIPT_WORDS);
         self.templates(command.templates(), over, &[]);
@@ -321,17 +322,28 @@ impl Resolver<'_> {
             InputSource::Files(_) => {}
             InputSource::Upstream(reference) => self.upstream_reference(reference),
             InputSource::Target { targets, output } => {
-                let has_outputs = |body: &Body| match body {
-                    Body::Publish(_) => false,
-                    Body::Command(command) => !command.is_test,
-                    _ => true,
-                };
-                for target in targets {
-                    if self.reference(target, "target", has_outputs) {
-                        self.output(target, output.as_ref());
-                    }
-                }
+                targets.iter().for_each(|target| self.output_of(target, output.as_ref()));
             }
+        }
+    }
+
+    /// Each of what is gathered has its place by its own cell.
+    fn gather(&mut self, gather: &Gather) {
+        self.output_of(&gather.target, gather.output.as_ref());
+        if let Some(target) = self.buildfile.target(&gather.target.name) {
+            self.templates([gather.place.path()], &target.over, &[]);
+        }
+    }
+
+    /// Whether there is a target of that name that gives that output.
+    fn output_of(&mut self, target: &Reference, output: Option<&Reference>) {
+        let has_outputs = |body: &Body| match body {
+            Body::Publish(_) => false,
+            Body::Command(command) => !command.is_test,
+            _ => true,
+        };
+        if self.reference(target, "target", has_outputs) {
+            self.output(target, output);
         }
     }
 

@@ -4,6 +4,7 @@ mod cache;
 mod error;
 mod fmt;
 mod graph;
+mod idle;
 mod key;
 mod log;
 mod lookup;

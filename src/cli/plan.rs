@@ -1,6 +1,8 @@
 use std::fs;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
+use super::idle::Question;
 use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, error, exit};
@@ -30,6 +32,12 @@ pub struct Arguments {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let words = Words::parse(&arguments.words)?;
+    let question = Question::new(global, &words)?;
+    let is_plain = !arguments.json && !arguments.update && arguments.out.is_none();
+    if is_plain && let Some(nodes) = question.answer(global) {
+        print!("{}", ui::idle_summary(nodes, None));
+        return Ok(exit::OK);
+    }
     let workspace = match arguments.update {
         true => Workspace::open_updated(global, &words)?,
         false => Workspace::open(global, &words)?,
@@ -37,7 +45,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let goals = words.nodes(&workspace.graph)?;
     workspace.require_locked(&goals)?;
     let stats = StatCache::load(&workspace.store);
-    let files = LocalTrees::new(&stats);
+    // Nobody waits for it to be taken apart.
+    let files = ManuallyDrop::new(LocalTrees::new(&stats));
     let planner = workspace.planner(&files);
     let plan = planner.plan(&goals)?;
     workspace.tell_said();
@@ -59,6 +68,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         print!("{}", ui::plan_summary(&workspace.graph, &plan, &saved.repositories, &estimates));
     }
     let is_idle = plan.is_idle();
+    if is_plain && is_idle {
+        question.keep(&workspace, &files, &plan);
+    }
     workspace.remember(stats);
     Ok(if arguments.exit_code && !is_idle { exit::SOMETHING_TO_DO } else { exit::OK })
 }

@@ -10,7 +10,7 @@ use super::words::Words;
 use super::workspace::{Workspace, read, remote, tell_said};
 use super::{CommandError, Global, exit};
 use crate::digest::Digest;
-use crate::plan::{LocalTrees, Plan, Verdict};
+use crate::plan::{LocalTrees, Plan, Step, Verdict};
 use crate::s3;
 use crate::store::{LocalStore, RemoteStore, SendError, StatCache};
 use crate::ui::{human_bytes, traffic_line};
@@ -64,7 +64,9 @@ pub fn push(global: &Global, words: &[String]) -> Result<u8, CommandError> {
     }
     let is_whole =
         |key: &Digest| workspace.store.result(*key).is_some_and(|one| workspace.store.is_complete(&one));
-    let keys: Vec<Digest> = plan.steps.iter().filter_map(|step| step.key).filter(is_whole).collect();
+    let is_shared = |step: &&Step| !workspace.graph.node(step.node).work.is_bare();
+    let shared = plan.steps.iter().filter(is_shared);
+    let keys: Vec<Digest> = shared.filter_map(|step| step.key).filter(is_whole).collect();
     let known = keys.len();
     let sender = remote.clone();
     let (mut there, mut failed) = (0, 0);
@@ -107,6 +109,7 @@ pub fn pull(global: &Global, words: &[String]) -> Result<u8, CommandError> {
         .filter_map(|step| Some((step.key?, step.outputs.clone()?)))
         .filter(|(_, outputs)| !outputs.values().all(|tree| workspace.store.holds_tree(*tree)))
         .collect();
+    let unflushed = workspace.store.flush_later()?;
     let puller = remote.clone();
     let brought = s3::wait(async move {
         let pulls = stream::iter(wanted).map(|(key, outputs)| {
@@ -115,6 +118,7 @@ pub fn pull(global: &Global, words: &[String]) -> Result<u8, CommandError> {
         });
         pulls.buffer_unordered(BESIDE).collect::<Vec<_>>().await
     });
+    drop(unflushed);
     tell_said(&remote);
     let failed: Vec<&String> = brought.iter().filter_map(|brought| brought.as_ref().err()).collect();
     // Small ones came with the plan.

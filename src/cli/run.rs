@@ -1,10 +1,12 @@
 use std::io::{self, IsTerminal};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::idle::Question;
 use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
@@ -65,6 +67,14 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     };
     let profile = saved.as_ref().map_or(global.profile.clone(), |saved| saved.profile.clone());
     let global = &Global { profile, ..global.clone() };
+    let question = Question::new(global, &words)?;
+    if is_plain(arguments)
+        && let Some(nodes) = question.answer(global)
+    {
+        tell_idle(arguments, nodes, None)?;
+        eprint!("{}", ui::idle_summary(nodes, None));
+        return Ok(exit::OK);
+    }
     let workspace = Workspace::open(global, &words)?;
     let goals = goals(&workspace, arguments, &words)?;
     workspace.require_locked(&goals)?;
@@ -72,7 +82,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         workspace.keep_additions()?;
     }
     let stats = StatCache::load(&workspace.store);
-    let files = LocalTrees::new(&stats);
+    // Nobody waits for it to be taken apart.
+    let files = ManuallyDrop::new(LocalTrees::new(&stats));
     let planner = workspace.planner(&files);
     let mut plan = planner.plan(&goals)?;
     if let Some(saved) = saved {
@@ -91,13 +102,22 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     }
     if plan.is_idle() {
         let traffic = workspace.remote.as_ref().map(RemoteStore::traffic);
-        tell_idle(arguments, &plan, traffic.as_ref())?;
+        tell_idle(arguments, plan.steps.len(), traffic.as_ref())?;
         eprint!("{}", ui::idle_summary(plan.steps.len(), traffic.as_ref()));
+        if is_plain(arguments) {
+            question.keep(&workspace, &files, &plan);
+        }
+        workspace.remember(stats);
         return Ok(exit::OK);
     }
     let code = execute(&workspace, arguments, &planner, &plan)?;
     workspace.remember(stats);
     Ok(code)
+}
+
+/// Whether it is asked for no more than that everything is done.
+fn is_plain(arguments: &Arguments) -> bool {
+    !arguments.failed && !arguments.dry_run && arguments.plan.is_none()
 }
 
 /// Tells what publishing would ask of services. It is the publish itself, with its writes noted down.
@@ -165,6 +185,7 @@ fn execute(
         }
         runners.sweep(&workspace.store).await?;
         workspace.store.sweep()?;
+        let _unflushed = workspace.store.flush_later()?;
         let supplies = Supplies {
             distdir: arguments.distdir.clone(),
             publish_retries: arguments.publish_retries,
@@ -214,8 +235,7 @@ fn settings(arguments: &Arguments) -> Settings {
 }
 
 /// Nobody must take the events of an earlier run for those of this one.
-fn tell_idle(arguments: &Arguments, plan: &Plan, remote: Option<&RemoteTraffic>) -> Result<(), CommandError> {
-    let hits = plan.steps.len();
+fn tell_idle(arguments: &Arguments, hits: usize, remote: Option<&RemoteTraffic>) -> Result<(), CommandError> {
     let Some(mut file) = events_file(arguments)? else { return Ok(()) };
     file.hear(&Event::RunStarted { nodes: hits, hits, runner: None, estimate_ms: Some(0) });
     let (built, failed, skipped, interrupted) = (0, 0, 0, false);

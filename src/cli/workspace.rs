@@ -1,3 +1,4 @@
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,12 +17,16 @@ use crate::upstream::Lock;
 pub struct Workspace {
     /// The values that are selected.
     pub axes: Axes,
-    /// All nodes of the selection.
-    pub graph: Graph,
+    /// All nodes of the selection. To take it apart at the end of the process would serve nobody.
+    pub graph: ManuallyDrop<Graph>,
     /// The local store.
     pub store: Arc<LocalStore>,
     /// The shared cache, if the Buildfile names one and it is used.
     pub remote: Option<RemoteStore>,
+    /// What was looked at to find all this out: files, and directories in which files were looked for.
+    pub looked_at: Vec<PathBuf>,
+    /// Whether anything was told beside.
+    pub has_warned: bool,
     /// Where the lock is.
     lock: PathBuf,
     /// What is selected, was not in the lock, and was found upstream.
@@ -53,7 +58,7 @@ impl Workspace {
         words: &Words,
         prepare: impl FnOnce(&Buildfile, &LocalStore, &mut Lock) -> Result<(), CommandError>,
     ) -> Result<Self, CommandError> {
-        let (buildfile, mut lock) = read(global)?;
+        let (buildfile, mut lock, mut has_warned) = read_and_warn(global)?;
         let store = Arc::new(LocalStore::open(&global.store)?);
         prepare(&buildfile, &store, &mut lock)?;
         let additions = complete(&buildfile, &store, words, &mut lock)?;
@@ -62,11 +67,19 @@ impl Workspace {
         // A rule that a narrow selection does not touch is not idle.
         if words.selection.is_empty() && buildfile.choice.is_empty() {
             warnings.iter().for_each(error::print);
+            has_warned |= !warnings.is_empty();
         }
         let lock = buildfile.dir.join(&buildfile.lock);
         let lock = lock.strip_prefix(".").map(Path::to_owned).unwrap_or(lock);
         let remote = remote(global, &buildfile, &store);
-        Ok(Self { axes, graph, store, remote, lock, additions })
+        let looked_at = buildfile.looked_at.into_iter().chain([lock.clone()]).collect();
+        let graph = ManuallyDrop::new(graph);
+        Ok(Self { axes, graph, store, remote, looked_at, has_warned, lock, additions })
+    }
+
+    /// Whether nothing was asked of anybody upstream, and the shared cache was left alone.
+    pub fn is_of_files(&self) -> bool {
+        self.additions.is_empty() && self.remote.is_none()
     }
 
     /// Writes what was looked up into the lock, which may have changed since; nothing else in it does.
@@ -119,10 +132,15 @@ impl Workspace {
 
 /// The Buildfile and its lock; warnings are told.
 pub fn read(global: &Global) -> Result<(Buildfile, Lock), CommandError> {
+    read_and_warn(global).map(|(buildfile, lock, _)| (buildfile, lock))
+}
+
+/// The same, and whether there were warnings.
+fn read_and_warn(global: &Global) -> Result<(Buildfile, Lock, bool), CommandError> {
     let (buildfile, warnings) = buildfile::load(&global.file, global.profile.as_deref())?;
     warnings.iter().for_each(error::print);
     let lock = Lock::load(&buildfile.dir.join(&buildfile.lock))?;
-    Ok((buildfile, lock))
+    Ok((buildfile, lock, !warnings.is_empty()))
 }
 
 /// The shared cache, as far as the Buildfile and this call allow. One that cannot be used at all is told, and

@@ -7,10 +7,10 @@ use super::builtin::{Builtin, Supplies};
 use super::done::{Done, Failure};
 use super::platforms::foreign_platform;
 use crate::digest::Digest;
-use crate::graph::{DockerImage, Input, LocalFiles, Node, Placement, RegistryImage, Root, Script, Work};
+use crate::graph::{DockerImage, Input, Node, Placement, RegistryImage, Root, Script, Work};
 use crate::plan::{LocalTrees, PlanError};
 use crate::runner::{self, Command, DockerfileBuild, Mount, RunnerKind, Runners, WorkCopy};
-use crate::store::{LocalStore, StatCache};
+use crate::store::LocalStore;
 use crate::upstream::PinnedImage;
 
 /// Does the work of nodes: scripts by a runner, everything else in this process.
@@ -34,16 +34,18 @@ impl Performer {
         foreign_platform(node, |platform| self.runners.is_elsewhere(platform)).is_some()
     }
 
-    /// Does the work of `node`, whose inputs are the trees `inputs`, on `cores` cores.
+    /// Does the work of `node`, whose inputs are the trees `inputs` (and those of `files`, where they are local), on
+    /// `cores` cores.
     pub async fn perform(
         &self,
         node: &Node,
         inputs: &[Digest],
+        files: &LocalTrees<'_>,
         cores: usize,
         events: &mpsc::UnboundedSender<Event>,
         cancel: watch::Receiver<bool>,
     ) -> Result<Done, Failure> {
-        self.take_local_files(node, inputs).await?;
+        self.take_local_files(node, files).await?;
         let name = node.name.clone();
         let listener = move |line: &str| {
             let _ = events.send(Event::NodeLine { node: name.clone(), line: line.to_owned() });
@@ -51,8 +53,12 @@ impl Performer {
         match &node.work {
             Work::Script(script) => {
                 let command = command(script, node, inputs, cores);
+                if script.root == Root::Bare {
+                    let outcome = runner::run_bare(&command, &self.store, listener, cancel).await?;
+                    return Ok(done(outcome, "bare"));
+                }
                 let (outcome, kind) = self.runners.run(&command, &self.store, listener, cancel).await?;
-                Ok(done(outcome, kind))
+                Ok(done(outcome, kind.name()))
             }
             Work::Dockerfile(image) => self.build(dockerfile(image, inputs)?, listener, cancel).await,
             Work::Registry(image) => self.pull(image, listener, cancel).await,
@@ -88,7 +94,7 @@ impl Performer {
         cancel: watch::Receiver<bool>,
     ) -> Result<Done, Failure> {
         let outcome = self.runners.build(&build, &self.store, listener, cancel).await?;
-        Ok(done(outcome, RunnerKind::Docker))
+        Ok(done(outcome, RunnerKind::Docker.name()))
     }
 
     /// Builtin work waits for disks and networks: it has a thread of its own. Nobody waits for
@@ -118,48 +124,36 @@ impl Performer {
         }
     }
 
-    /// Local files become objects before anything sees them.
-    async fn take_local_files(&self, node: &Node, inputs: &[Digest]) -> Result<(), Failure> {
-        let pairs = node.inputs.iter().zip(inputs.iter().copied());
-        let local: Vec<(LocalFiles, Digest)> = pairs
-            .filter_map(|(input, digest)| match input {
-                Input::Files(files) => Some((files.clone(), digest)),
-                Input::Node { .. } => None,
-            })
-            .collect();
+    /// Local files become objects before anything sees them, if they still are what was planned with.
+    async fn take_local_files(&self, node: &Node, files: &LocalTrees<'_>) -> Result<(), Failure> {
+        let local = node.inputs.iter().filter_map(Input::files).map(|local| files.get(local));
+        let local: Vec<_> = local.collect::<Result<_, _>>().map_err(unreadable)?;
         if local.is_empty() {
             return Ok(());
         }
         let store = self.store.clone();
-        let work = move || local.iter().try_for_each(|(files, planned)| take(&store, files, *planned));
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(panicked)
+        let take = move || {
+            let missing = local.iter().filter(|tree| !store.holds_tree(tree.digest));
+            missing.into_iter().try_for_each(|tree| tree.store(&store).map(drop))
+        };
+        let taken = tokio::task::spawn_blocking(take).await.map_err(panicked::<()>);
+        match taken {
+            Ok(taken) => Ok(taken?),
+            Err(panicked) => panicked,
+        }
     }
 }
 
-/// Puts local files into the store, if they still are what was planned with.
-fn take(store: &LocalStore, files: &LocalFiles, planned: Digest) -> Result<(), Failure> {
-    if store.holds_tree(planned) {
-        return Ok(());
-    }
-    let stats = StatCache::load(store);
-    let tree = LocalTrees::new(&stats)
-        .get(files)
-        .map_err(|error: PlanError| Failure::Surroundings(error.to_string()))?;
-    match tree.store(store)? == planned {
-        true => Ok(()),
-        false => Err(Failure::Surroundings(format!(
-            "a file below {} was edited since the plan was made; run again",
-            files.base.display()
-        ))),
-    }
+fn unreadable(error: PlanError) -> Failure {
+    Failure::Surroundings(error.to_string())
 }
 
 fn panicked<T>(panic: tokio::task::JoinError) -> Result<T, Failure> {
     Err(Failure::action(format!("forge itself failed: {panic}")))
 }
 
-fn done(outcome: runner::Outcome, kind: RunnerKind) -> Done {
-    Done { outputs: outcome.outputs, log: Some(outcome.log), runner: kind.name(), is_kept: true }
+fn done(outcome: runner::Outcome, runner: &'static str) -> Done {
+    Done { outputs: outcome.outputs, log: Some(outcome.log), runner, is_kept: true }
 }
 
 fn dockerfile(image: &DockerImage, inputs: &[Digest]) -> Result<DockerfileBuild, Failure> {
@@ -184,7 +178,7 @@ fn pinned(image: &RegistryImage) -> Result<PinnedImage, Failure> {
 fn command(script: &Script, node: &Node, inputs: &[Digest], cores: usize) -> Command {
     let mut command = Command {
         root: match script.root {
-            Root::Host => runner::Root::Host,
+            Root::Host | Root::Bare => runner::Root::Host,
             Root::Input(input) => runner::Root::Tree(inputs[input]),
         },
         script: script.text.clone(),

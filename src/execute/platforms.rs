@@ -12,7 +12,7 @@ pub fn foreign_platform(node: &Node, is_elsewhere: impl Fn(&str) -> bool) -> Opt
     let may_be_elsewhere = match &node.work {
         // forge makes these itself, by their packages' own scripts.
         Work::Bootstrap(_) => false,
-        Work::Script(script) => script.root != Root::Host,
+        Work::Script(script) => matches!(script.root, Root::Input(_)),
         Work::Dockerfile(_) => true,
         // No program of these runs.
         _ => return None,

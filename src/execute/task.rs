@@ -99,6 +99,7 @@ impl Task<'_> {
     async fn look_up(&self, key: Digest) {
         if let Some(remote) = self.executor.remote.filter(|remote| remote.is_read())
             && !matches!(self.node.work, Work::Publish(_))
+            && !self.node.work.is_bare()
             && self.executor.store.result(key).is_none()
         {
             remote.look_up(vec![key]).await;
@@ -185,8 +186,9 @@ impl Task<'_> {
         loop {
             let performer = self.executor.performer;
             let mut cancel = self.executor.cancel.clone();
-            let result =
-                performer.perform(&self.node, inputs, self.cores, &self.events, cancel.clone()).await;
+            let files = self.executor.planner.files;
+            let done = performer.perform(&self.node, inputs, files, self.cores, &self.events, cancel.clone());
+            let result = done.await;
             match result {
                 Err(Failure::Infrastructure(error)) if attempt < ATTEMPTS => {
                     self.tell(Event::NodeRetried { node: self.name().to_owned(), error });
@@ -225,7 +227,8 @@ impl Task<'_> {
                 runner: done.runner.to_owned(),
             };
             self.executor.store.put_result(key, &result)?;
-            self.executor.remote.iter().for_each(|remote| remote.send_later(key));
+            let remote = self.executor.remote.filter(|_| !node.work.is_bare());
+            remote.iter().for_each(|remote| remote.send_later(key));
         }
         self.tell(Event::NodeFinished { node: node.name.clone(), outcome, key, duration_ms });
         Ok(Ended::Well { key, outputs: done.outputs, outcome })

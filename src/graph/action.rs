@@ -83,6 +83,7 @@ impl Describe for Action<'_> {
                 v.field("platform", &script.platform);
                 match script.root {
                     Root::Host => v.field("image", "host"),
+                    Root::Bare => v.field("image", "bare"),
                     Root::Input(input) => self.input(v, "image", input),
                 }
                 v.field("run", &script.text);

@@ -7,7 +7,9 @@ use super::fault;
 use super::fill::Filler;
 use super::joins::{Joins, Lack};
 use super::*;
-use crate::buildfile::{Body, Buildfile, Command, Diagnostic, Faults, InputSource, Place, Report, Target};
+use crate::buildfile::{
+    Body, Buildfile, Command, Diagnostic, Faults, InputSource, Place, Reference, Report, Target,
+};
 use crate::matrix::{Axes, Cell, Expander};
 use crate::upstream::Lock;
 
@@ -116,6 +118,7 @@ impl<'a> Builder<'a> {
         let mut dates = Dates::default();
         let root = match &command.root {
             crate::buildfile::Root::Host => Root::Host,
+            crate::buildfile::Root::Bare => Root::Bare,
             crate::buildfile::Root::Image(images) => match self.one(images, &cell, joins) {
                 Some(node) => {
                     inputs.push(Input::Node { node, output: "root".to_owned() });
@@ -130,12 +133,22 @@ impl<'a> Builder<'a> {
             dates.add(&input.from, self.date_of_input(&found));
             let at = inputs.len();
             inputs.push(found);
-            placements.push(match &input.place {
-                Place::Into(path) => Placement::Into { input: at, path: filler.text(path) },
-                Place::At(path) => Placement::At { input: at, path: filler.text(path) },
-            });
+            placements.push(placement(&input.place, at, &filler));
         }
-        let platform = self.platform(inputs.first().filter(|_| root != Root::Host));
+        for gather in &command.gathers {
+            let nodes = self.gathered(std::slice::from_ref(&gather.target), &cell, joins);
+            if nodes.is_empty() {
+                self.lacks(std::slice::from_ref(&gather.target), &name);
+            }
+            for node in nodes {
+                let Some(output) = self.output(node, gather.output.as_ref()) else { continue };
+                dates.add_used(self.date_of_node(node));
+                let at = inputs.len();
+                inputs.push(Input::Node { node, output });
+                placements.push(placement(&gather.place, at, &self.filler(&self.graph.node(node).cell)));
+            }
+        }
+        let platform = self.platform(inputs.first().filter(|_| matches!(root, Root::Input(_))));
         let env = command.env.iter().map(|(name, value)| (name.clone(), filler.text(value))).collect();
         let script = Script {
             text: filler.script(&command.script),
@@ -168,24 +181,27 @@ impl<'a> Builder<'a> {
     pub fn input(&mut self, from: &InputSource, name: &str, cell: &Cell, joins: &Joins<'a>) -> Option<Input> {
         let (used, node, output) = match from {
             InputSource::Files(globs) => {
-                let base = self.buildfile.dir.clone();
-                return Some(Input::Files(LocalFiles { base, globs: globs.clone() }));
+                let globs = self.filler(cell).texts(globs);
+                return Some(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs }));
             }
             InputSource::Upstream(upstream) => {
                 (std::slice::from_ref(upstream), self.source(&upstream.name, cell, joins), None)
             }
             InputSource::Target { targets, output } => {
-                let output = output.as_ref().map(|output| output.name.clone());
-                (targets.as_slice(), self.one(targets, cell, joins), output)
+                (targets.as_slice(), self.one(targets, cell, joins), output.as_ref())
             }
         };
         let Some(node) = node else {
             self.lacks(used, name);
             return None;
         };
-        let output =
-            output.or_else(|| self.graph.node(node).work.outputs().first().map(|o| (*o).to_owned()))?;
-        Some(Input::Node { node, output })
+        Some(Input::Node { node, output: self.output(node, output)? })
+    }
+
+    /// The output of a node that is meant: the one that is named, or its only one.
+    fn output(&self, node: NodeId, named: Option<&Reference>) -> Option<String> {
+        let only = || self.graph.node(node).work.outputs().first().map(|output| (*output).to_owned());
+        named.map(|output| output.name.clone()).or_else(only)
     }
 
     /// The date that an input carries: that of the newest source behind it.
@@ -226,6 +242,13 @@ impl<'a> Builder<'a> {
         'a: 'c,
     {
         Filler { axes: self.axes, cell, missing: self.missing.clone() }
+    }
+}
+
+fn placement(place: &Place, input: usize, filler: &Filler<'_>) -> Placement {
+    match place {
+        Place::Into(path) => Placement::Into { input, path: filler.text(path) },
+        Place::At(path) => Placement::At { input, path: filler.text(path) },
     }
 }
 

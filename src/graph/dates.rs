@@ -12,11 +12,15 @@ pub(super) struct Dates {
 impl Dates {
     /// Adds the date of an input, if it has one.
     pub fn add(&mut self, from: &InputSource, date: Option<u64>) {
-        let newest = match from {
-            InputSource::Upstream(_) => &mut self.own,
-            InputSource::Target { .. } | InputSource::Files(_) => &mut self.used,
-        };
-        *newest = date.max(*newest);
+        match from {
+            InputSource::Upstream(_) => self.own = date.max(self.own),
+            InputSource::Target { .. } | InputSource::Files(_) => self.add_used(date),
+        }
+    }
+
+    /// Adds the date of what another target made, if it has one.
+    pub fn add_used(&mut self, date: Option<u64>) {
+        self.used = date.max(self.used);
     }
 
     /// That of its newest source; of what it uses, if it has no source. So a program that is compiled again by a

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use petgraph::graph::DiGraph;
@@ -88,15 +90,37 @@ impl Input {
             Self::Files(_) => None,
         }
     }
+
+    /// The files, if it is local.
+    pub fn files(&self) -> Option<&LocalFiles> {
+        match self {
+            Self::Node { .. } => None,
+            Self::Files(files) => Some(files),
+        }
+    }
 }
 
 /// Files by globs; what git ignores is left out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub struct LocalFiles {
     /// The directory that the globs and the resulting tree start from.
     pub base: PathBuf,
     /// Which files.
     pub globs: Vec<String>,
+}
+
+/// Bases are compared as they are written: nobody writes one in two ways, and there are many to compare.
+impl PartialEq for LocalFiles {
+    fn eq(&self, other: &Self) -> bool {
+        self.globs == other.globs && self.base.as_os_str() == other.base.as_os_str()
+    }
+}
+
+impl Hash for LocalFiles {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.base.as_os_str().hash(state);
+        self.globs.hash(state);
+    }
 }
 
 /// The versions that may stand on an axis, also those that are not selected now.
@@ -125,7 +149,8 @@ impl Lineage {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     graph: DiGraph<Node, ()>,
-    by_name: HashMap<String, NodeId>,
+    /// Made when the first node is asked for by its name.
+    by_name: OnceLock<HashMap<String, NodeId>>,
     by_target: HashMap<String, Vec<NodeId>>,
     lineages: Vec<Lineage>,
 }
@@ -148,10 +173,12 @@ impl Graph {
 
     /// Adds a node whose inputs are in the graph already.
     pub fn add(&mut self, node: Node) -> NodeId {
-        let target = node.target.clone();
-        let id = self.add_beyond(node);
-        self.by_target.entry(target).or_default().push(id);
-        id
+        let id = NodeId::new(self.graph.node_count());
+        match self.by_target.get_mut(&node.target) {
+            Some(nodes) => nodes.push(id),
+            None => drop(self.by_target.insert(node.target.clone(), vec![id])),
+        }
+        self.add_beyond(node)
     }
 
     /// Adds one that is not selected: it is there because another needs it, and none of those
@@ -161,12 +188,13 @@ impl Graph {
         let mut needs: Vec<NodeId> = of_inputs.chain(node.requires.iter().copied()).collect();
         needs.sort();
         needs.dedup();
-        let name = node.name.clone();
+        if let Some(by_name) = self.by_name.get_mut() {
+            by_name.insert(node.name.clone(), NodeId::new(self.graph.node_count()));
+        }
         let id = self.graph.add_node(node);
         for need in needs {
             self.graph.add_edge(need, id, ());
         }
-        self.by_name.insert(name, id);
         id
     }
 
@@ -187,7 +215,8 @@ impl Graph {
 
     /// The node called `name`.
     pub fn by_name(&self, name: &str) -> Option<NodeId> {
-        self.by_name.get(name).copied()
+        let all = || self.ids().map(|id| (self.node(id).name.clone(), id)).collect();
+        self.by_name.get_or_init(all).get(name).copied()
     }
 
     /// The selected nodes of a target.

@@ -63,6 +63,11 @@ impl Work {
 }
 
 impl Work {
+    /// Whether anything but what is declared may be in its result: other machines do not get it.
+    pub fn is_bare(&self) -> bool {
+        matches!(self, Self::Script(script) if script.root == Root::Bare)
+    }
+
     /// The platform of the programs that it runs, or makes an image of: `linux/amd64`.
     pub fn platform(&self) -> Option<String> {
         match self {
@@ -147,6 +152,8 @@ pub enum Root {
     Input(usize),
     /// The host's own.
     Host,
+    /// The host's own, without a sandbox.
+    Bare,
 }
 
 /// A script with its surroundings.

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::buildfile::{
     Axis, AxisValues, Buildfile, Diagnostic, Faults, Origin, Predicate, Report, Selection, Version,
@@ -30,7 +31,7 @@ pub struct Point {
     /// The value.
     pub name: String,
     /// What is known of it.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Arc<BTreeMap<String, String>>,
 }
 
 impl Point {
@@ -150,8 +151,8 @@ fn selected(axis: &Axis, buildfile: &Buildfile, all: &[Point], selection: &Selec
 }
 
 fn version_point(version: &Version) -> Point {
-    let attributes = [("major".to_owned(), version.major()), ("minor".to_owned(), version.minor())].into();
-    Point { name: version.to_string(), attributes }
+    let attributes = [("major".to_owned(), version.major()), ("minor".to_owned(), version.minor())];
+    Point { name: version.to_string(), attributes: Arc::new(attributes.into()) }
 }
 
 fn report_unknown_axis(predicate: &Predicate, buildfile: &Buildfile, report: &mut Report) {

@@ -8,7 +8,7 @@ use super::Axes;
 /// One value on each of some dimensions, in the declared order of their axes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cell {
-    coordinates: Vec<Coordinate>,
+    coordinates: Arc<[Coordinate]>,
 }
 
 /// A value on one dimension.
@@ -28,7 +28,7 @@ pub struct Coordinate {
 impl Cell {
     /// A cell of the given coordinates, in the declared order of their axes.
     pub fn new(coordinates: Vec<Coordinate>) -> Self {
-        Self { coordinates }
+        Self { coordinates: coordinates.into() }
     }
 
     /// The coordinates.
@@ -38,9 +38,9 @@ impl Cell {
 
     /// The same cell with another value at one place of its coordinates.
     pub fn with_value(&self, place: usize, value: &str) -> Self {
-        let mut coordinates = self.coordinates.clone();
+        let mut coordinates = self.coordinates.to_vec();
         coordinates[place].value = value.into();
-        Self { coordinates }
+        Self::new(coordinates)
     }
 
     /// Whether it meets all conditions, where they are of axes that it has. A group of values
@@ -78,7 +78,15 @@ impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, coordinate) in self.coordinates.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
-            write!(f, "{comma}{}={}", coordinate.dimension.text(), coordinate.value)?;
+            for text in [comma, &coordinate.dimension.axis] {
+                f.write_str(text)?;
+            }
+            if let Some(attribute) = &coordinate.dimension.attribute {
+                f.write_str(".")?;
+                f.write_str(attribute)?;
+            }
+            f.write_str("=")?;
+            f.write_str(&coordinate.value)?;
         }
         Ok(())
     }

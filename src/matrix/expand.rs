@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Axes, Cell, Coordinate, Point, ResolvedAxis};
@@ -60,21 +60,25 @@ impl<'a> Expander<'a> {
         places: impl Fn(usize, &ResolvedAxis) -> Vec<usize>,
     ) -> Vec<Cell> {
         let dimensions = self.dimensions(over);
-        let mut axes: Vec<usize> = dimensions.iter().map(|(axis, _)| *axis).collect();
+        let mut axes: Vec<usize> = dimensions.iter().map(|dimension| dimension.axis).collect();
         axes.dedup();
         let filter: Vec<Test> = filter.iter().filter_map(|p| Test::new(self.axes, p)).collect();
         let rules = self.applicable_rules(&axes);
         let places: Vec<Vec<usize>> = axes.iter().map(|axis| places(*axis, self.axes.at(*axis))).collect();
-        let mut cells = BTreeSet::new();
-        for turn in Product::new(places.iter().map(Vec::len).collect()) {
-            let points: Vec<usize> = turn.iter().zip(&places).map(|(at, places)| places[*at]).collect();
+        let mut cells = Vec::new();
+        each_turn(&places, |points| {
             let point_on = |axis: usize| axes.iter().position(|a| *a == axis).map(|at| points[at]);
             let met = |tests: &[Test]| tests.iter().all(|t| point_on(t.axis).is_some_and(|p| t.meets[p]));
             if met(&filter) && self.is_included(&rules, met) {
-                cells.extend(self.cell(&dimensions, point_on));
+                cells.extend(cell(&dimensions, point_on));
             }
+        });
+        // Values on whole axes come in their order, and once.
+        if dimensions.iter().any(|one| one.dimension.attribute.is_some()) {
+            cells.sort_unstable();
+            cells.dedup();
         }
-        cells.into_iter().collect()
+        cells
     }
 
     /// Rules that took nothing out of any target's cells.
@@ -114,14 +118,15 @@ impl<'a> Expander<'a> {
         }
     }
 
-    /// The dimensions with the places of their axes, in declared order.
-    fn dimensions(&self, over: &[Dimension]) -> Vec<(usize, Arc<Dimension>)> {
-        let mut dimensions: Vec<_> = over
-            .iter()
-            .filter_map(|dimension| Some((self.axes.get(&dimension.axis)?.0, Arc::new(dimension.clone()))))
-            .collect();
-        dimensions.sort();
-        dimensions.dedup();
+    /// The dimensions in the declared order of their axes.
+    fn dimensions(&self, over: &[Dimension]) -> Vec<Spanned> {
+        let found = |dimension: &Dimension| {
+            let (axis, resolved) = self.axes.get(&dimension.axis)?;
+            Some(Spanned::new(axis, resolved, dimension))
+        };
+        let mut dimensions: Vec<Spanned> = over.iter().filter_map(found).collect();
+        dimensions.sort_by(|a, b| (a.axis, &a.dimension).cmp(&(b.axis, &b.dimension)));
+        dimensions.dedup_by(|a, b| a.dimension == b.dimension);
         dimensions
     }
 
@@ -133,25 +138,36 @@ impl<'a> Expander<'a> {
         };
         (0..self.rules.len()).filter(is_met).collect()
     }
+}
 
+/// A dimension with the coordinate of each point of its axis, made once for all cells.
+struct Spanned {
+    axis: usize,
+    dimension: Arc<Dimension>,
     /// None if a value has not the attribute that its axis is grouped by.
-    fn cell(
-        &self,
-        dimensions: &[(usize, Arc<Dimension>)],
-        point_on: impl Fn(usize) -> Option<usize>,
-    ) -> Option<Cell> {
-        let coordinates = dimensions.iter().map(|(axis, dimension)| {
-            let resolved = self.axes.at(*axis);
-            let point = point_on(*axis)?;
-            let value = resolved.points[point].get(dimension.attribute.as_deref())?;
-            let first = match &dimension.attribute {
-                None => point,
-                own => resolved.points.iter().position(|point| point.get(own.as_deref()) == Some(value))?,
-            };
-            Some(Coordinate { axis: *axis, dimension: dimension.clone(), point: first, value: value.into() })
-        });
-        Some(Cell::new(coordinates.collect::<Option<_>>()?))
+    coordinates: Vec<Option<Coordinate>>,
+}
+
+impl Spanned {
+    fn new(axis: usize, resolved: &ResolvedAxis, dimension: &Dimension) -> Self {
+        let dimension = Arc::new(dimension.clone());
+        // Points that have the same value share the coordinate of the first one.
+        let mut firsts: HashMap<&str, Coordinate> = HashMap::new();
+        let mut coordinates = Vec::with_capacity(resolved.points.len());
+        for (point, at) in resolved.points.iter().enumerate() {
+            coordinates.push(at.get(dimension.attribute.as_deref()).map(|value| {
+                let dimension = &dimension;
+                let first = || Coordinate { axis, dimension: dimension.clone(), point, value: value.into() };
+                firsts.entry(value).or_insert_with(first).clone()
+            }));
+        }
+        Self { axis, dimension, coordinates }
     }
+}
+
+fn cell(dimensions: &[Spanned], point_on: impl Fn(usize) -> Option<usize>) -> Option<Cell> {
+    let on = |spanned: &Spanned| spanned.coordinates[point_on(spanned.axis)?].clone();
+    Some(Cell::new(dimensions.iter().map(on).collect::<Option<_>>()?))
 }
 
 impl Test {
@@ -162,33 +178,18 @@ impl Test {
     }
 }
 
-/// All combinations of `0..length` for each length, the last one turning fastest.
-struct Product {
-    lengths: Vec<usize>,
-    next: Option<Vec<usize>>,
-}
-
-impl Product {
-    fn new(lengths: Vec<usize>) -> Self {
-        let next = (!lengths.contains(&0)).then(|| vec![0; lengths.len()]);
-        Self { lengths, next }
+/// Calls `visit` with every combination of one place on each axis, those on the last one turning fastest.
+fn each_turn(places: &[Vec<usize>], mut visit: impl FnMut(&[usize])) {
+    if places.iter().any(Vec::is_empty) {
+        return;
     }
-}
-
-impl Iterator for Product {
-    type Item = Vec<usize>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let current = self.next.take()?;
-        let mut following = current.clone();
-        for at in (0..following.len()).rev() {
-            following[at] += 1;
-            if following[at] < self.lengths[at] {
-                self.next = Some(following);
-                break;
-            }
-            following[at] = 0;
-        }
-        Some(current)
+    let mut turn = vec![0; places.len()];
+    let mut points: Vec<usize> = places.iter().map(|places| places[0]).collect();
+    loop {
+        visit(&points);
+        let Some(at) = (0..places.len()).rev().find(|at| turn[*at] + 1 < places[*at].len()) else { return };
+        turn[at] += 1;
+        turn[at + 1..].fill(0);
+        (at..places.len()).for_each(|at| points[at] = places[at][turn[at]]);
     }
 }

@@ -11,7 +11,7 @@ pub struct Join<'a, T> {
     axes: &'a Axes,
     shared: Vec<Dimension>,
     fixed: &'a [Predicate],
-    groups: HashMap<Vec<String>, Vec<(Cell, T)>>,
+    groups: HashMap<Vec<u8>, Vec<(Cell, T)>>,
 }
 
 impl<'a, T: Copy> Join<'a, T> {
@@ -96,7 +96,13 @@ fn shared_dimensions(a: &[Dimension], b: &[Dimension]) -> Vec<Dimension> {
     shared
 }
 
-fn values(axes: &Axes, cell: &Cell, shared: &[Dimension]) -> Vec<String> {
-    let value = |dimension: &Dimension| cell.get(axes, &dimension.axis, dimension.attribute.as_deref());
-    shared.iter().map(|dimension| value(dimension).unwrap_or_default().to_owned()).collect()
+/// The values of a cell on these dimensions, each after its length: an attribute may be any text.
+fn values(axes: &Axes, cell: &Cell, shared: &[Dimension]) -> Vec<u8> {
+    let mut values = Vec::new();
+    for dimension in shared {
+        let value = cell.get(axes, &dimension.axis, dimension.attribute.as_deref()).unwrap_or_default();
+        values.extend_from_slice(&value.len().to_le_bytes());
+        values.extend_from_slice(value.as_bytes());
+    }
+    values
 }

@@ -22,9 +22,6 @@ pub enum PlanError {
         /// For what.
         globs: String,
     },
-    /// A directory cannot be listed.
-    #[error("cannot list local files: {0}")]
-    Walk(#[from] ignore::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,11 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rayon::prelude::*;
 
 use super::explain::{difference, nearest_earlier};
 use super::{Cause, Destination, LocalTrees, Place, Plan, PlanError, Step, Verdict};
 use crate::digest::{Digest, fields_of, key_of};
-use crate::graph::{Action, Graph, Input, Node, NodeId, Work};
+use crate::graph::{Action, Graph, Input, LocalFiles, Node, NodeId, Work};
 use crate::s3;
-use crate::store::{LocalStore, RemoteStore};
+use crate::store::{LocalStore, RemoteStore, ResultIndex};
 
 /// Outputs of a node by name.
 pub type Outputs = BTreeMap<String, Digest>;
@@ -40,19 +42,36 @@ impl Planner<'_> {
     pub fn plan(&self, goals: &[NodeId]) -> Result<Plan, PlanError> {
         let mut steps: Vec<Option<Step>> = vec![None; self.graph.len()];
         let mut outputs: Vec<Option<Outputs>> = vec![None; self.graph.len()];
-        for layer in self.graph.layers(goals) {
+        let layers = self.graph.layers(goals);
+        self.read_local_files(&layers);
+        let mut results = ResultIndex::load(self.store);
+        for layer in layers {
             self.ask(&layer, &outputs)?;
-            for node in layer {
-                self.bring_catalogs(node, &mut steps, &mut outputs);
-                let step = self.step(node, &outputs)?;
-                outputs[node.index()].clone_from(&step.outputs);
-                steps[node.index()] = Some(step);
+            layer.iter().for_each(|node| self.bring_catalogs(*node, &mut steps, &mut outputs));
+            // Nothing in a layer needs another of it. Whether to publish may be asked of a network: not where files are read.
+            let is_of_files = |node: &&NodeId| !matches!(self.graph.node(**node).work, Work::Publish(_));
+            let step = |node: &NodeId| self.step(*node, &outputs, &results);
+            let found = layer.par_iter().filter(is_of_files).map(step).collect::<Result<Vec<_>, _>>()?;
+            let asked = layer.iter().filter(|node| !is_of_files(node)).map(step);
+            for step in found.into_iter().chain(asked.collect::<Result<Vec<_>, _>>()?) {
+                let at = step.node.index();
+                outputs[at].clone_from(&step.outputs);
+                steps[at] = Some(step);
             }
         }
         let mut plan = Plan { goals: goals.to_vec(), steps: steps.into_iter().flatten().collect() };
         while self.demote_incomplete(&mut plan) {}
         self.ask_for_durations(&plan);
+        results.touch(&plan.known_keys());
+        // The next plan looks at more directories without it.
+        let _ = results.save();
         Ok(plan)
+    }
+
+    fn read_local_files(&self, layers: &[Vec<NodeId>]) {
+        let inputs = layers.iter().flatten().flat_map(|id| &self.graph.node(*id).inputs);
+        let files: HashSet<&LocalFiles> = inputs.filter_map(Input::files).collect();
+        self.files.prepare(&files.into_iter().collect::<Vec<_>>());
     }
 
     /// How long a node takes is told by its history, also while it waits for others.
@@ -74,8 +93,8 @@ impl Planner<'_> {
         for id in nodes {
             let node = self.graph.node(*id);
             let mut inputs = node.inputs.iter().filter_map(Input::node);
-            let is_kept = !matches!(node.work, Work::Publish(_));
-            if is_kept && inputs.all(|need| outputs[need.index()].is_some()) {
+            let is_shared = !matches!(node.work, Work::Publish(_)) && !node.work.is_bare();
+            if is_shared && inputs.all(|need| outputs[need.index()].is_some()) {
                 let known = |need: NodeId| outputs[need.index()].as_ref();
                 let key = key_of(&Action::new(node, &input_digests(node, self.files, known)?));
                 if self.store.result(key).is_none() {
@@ -161,7 +180,12 @@ impl Planner<'_> {
         all
     }
 
-    fn step(&self, node: NodeId, outputs: &[Option<Outputs>]) -> Result<Step, PlanError> {
+    fn step(
+        &self,
+        node: NodeId,
+        outputs: &[Option<Outputs>],
+        results: &ResultIndex<'_>,
+    ) -> Result<Step, PlanError> {
         // A required test only has to come first; what a node is made of are its inputs.
         let inputs = self.graph.node(node).inputs.iter().filter_map(Input::node);
         if let Some(need) = inputs.filter(|need| outputs[need.index()].is_none()).min() {
@@ -172,7 +196,8 @@ impl Planner<'_> {
         }
         let known = |need: NodeId| outputs[need.index()].as_ref();
         let inputs = input_digests(self.graph.node(node), self.files, known)?;
-        let Assessment { key, verdict, outputs } = self.assess(self.graph.node(node), &inputs)?;
+        let known = |key| results.outputs(key).cloned().or_else(|| self.taken(key));
+        let Assessment { key, verdict, outputs } = self.assess_by(self.graph.node(node), &inputs, known)?;
         let place = (verdict == Verdict::Hit).then(|| self.place(key));
         Ok(Step { node, key: Some(key), outline: key, verdict, outputs, place })
     }
@@ -209,8 +234,27 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// What a result gives that came from the remote store for this plan.
+    fn taken(&self, key: Digest) -> Option<Outputs> {
+        self.remote.and_then(|_| self.store.result(key)).map(|result| result.outputs)
+    }
+
     /// The key of a node and what the store knows under it.
     pub fn assess(&self, node: &Node, inputs: &[Digest]) -> Result<Assessment, PlanError> {
+        let known = |key| {
+            let result = self.store.result(key)?;
+            self.store.touch_result(key);
+            Some(result.outputs)
+        };
+        self.assess_by(node, inputs, known)
+    }
+
+    fn assess_by(
+        &self,
+        node: &Node,
+        inputs: &[Digest],
+        known: impl Fn(Digest) -> Option<Outputs>,
+    ) -> Result<Assessment, PlanError> {
         let key = key_of(&Action::new(node, inputs));
         let miss = |verdict| Ok(Assessment { key, verdict, outputs: None });
         if let Work::Publish(publish) = &node.work {
@@ -220,12 +264,9 @@ impl Planner<'_> {
                 Some(difference) => miss(Verdict::Run(Cause::Destination(difference))),
             };
         }
-        match self.store.result(key) {
+        match known(key) {
             // Whether its objects are here too matters only to those who need them.
-            Some(result) => {
-                self.store.touch_result(key);
-                Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(result.outputs) })
-            }
+            Some(outputs) => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(outputs) }),
             None => match self.store.failure(key) {
                 Some(failure) => miss(Verdict::FailedBefore(failure.error)),
                 None => miss(Verdict::Run(self.cause(node, inputs))),
@@ -280,11 +321,18 @@ impl Planner<'_> {
         let mut needed = vec![false; self.graph.len()];
         plan.goals.iter().for_each(|goal| needed[goal.index()] = true);
         let (mut demoted, mut asked) = (Vec::new(), Vec::new());
+        let incomplete = |step: &Step| {
+            let outputs = step.outputs.as_ref().filter(|_| step.verdict == Verdict::Hit);
+            outputs.is_some_and(|outputs| outputs.values().any(|tree| !self.store.holds_tree(*tree)))
+        };
+        // What is needed for certain is looked at at the same time.
+        let of_goals = plan.goals.par_iter().filter_map(|goal| Some((*goal, incomplete(plan.step(*goal)?))));
+        let of_goals: HashMap<NodeId, bool> = of_goals.collect();
         for at in (0..plan.steps.len()).rev() {
             let step = &plan.steps[at];
             let is_needed = needed[step.node.index()];
-            let incomplete = |outputs: &Outputs| outputs.values().any(|tree| !self.store.holds_tree(*tree));
-            if step.verdict == Verdict::Hit && is_needed && step.outputs.as_ref().is_some_and(incomplete) {
+            let is_incomplete = || of_goals.get(&step.node).copied().unwrap_or_else(|| incomplete(step));
+            if is_needed && is_incomplete() {
                 let (Some(key), remote) = (step.key, self.remote.filter(|remote| remote.is_read())) else {
                     continue;
                 };

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::Cause;
 use crate::digest::Digest;
-use crate::graph::NodeId;
+use crate::graph::{Graph, NodeId, Work};
 
 /// What is to be done about every node that the goals need.
 #[derive(Clone, Debug)]
@@ -69,6 +69,24 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
         self.steps.iter().all(|step| step.verdict == Verdict::Hit)
+    }
+
+    /// The keys of all results that are known.
+    pub fn known_keys(&self) -> Vec<Digest> {
+        let known = self.steps.iter().filter(|step| step.verdict == Verdict::Hit);
+        known.filter_map(|step| step.key).collect()
+    }
+
+    /// Whether what it says follows from files on this machine alone: nothing of it is in the shared cache, and
+    /// neither a repository nor a signing key was asked.
+    pub fn is_of_files(&self, graph: &Graph) -> bool {
+        let is_of_files = |work: &Work| match work {
+            Work::Publish(_) | Work::Key(_) => false,
+            Work::Package(package) => package.signer.is_none(),
+            _ => true,
+        };
+        let is_local = |step: &Step| step.place == Some(Place::Local);
+        self.steps.iter().all(|step| is_local(step) && is_of_files(&graph.node(step.node).work))
     }
 
     /// The step of a node.

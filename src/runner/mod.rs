@@ -3,6 +3,7 @@
 //! Two kinds of runners show a command the same world: `sandbox` (bubblewrap, no daemon) and `docker`
 //! (engines with API 1.41 or later). What each guarantees is told in `docs/runners.md`.
 
+mod bare;
 mod choose;
 mod collect;
 mod command;
@@ -17,6 +18,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+pub use bare::run_bare;
 pub use choose::{Runner, RunnerKind};
 pub use command::{Command, Mount, Root, WorkCopy};
 pub use docker::{Docker, DockerfileBuild, EngineAddress, PlatformEngine, Published};

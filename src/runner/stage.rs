@@ -1,5 +1,5 @@
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::collect::{Outcome, collect};
+use super::paths::join_plain;
 use super::{Command, Exit, RunError};
 use crate::store::{LocalStore, Scratch, StoreError};
 
@@ -40,6 +41,34 @@ impl Stage {
         stage.write("etc/hosts", b"127.0.0.1\tlocalhost forge\n::1\tlocalhost\n")?;
         stage.write("etc/hostname", b"forge\n")?;
         Ok(stage)
+    }
+
+    /// The directories alone, for what runs without mounts. Blocks.
+    pub(super) fn bare(store: Arc<LocalStore>) -> Result<Self, RunError> {
+        let scratch = store.scratch()?;
+        let stage = Self { store, scratch, mounts: Vec::new() };
+        ["forge", "forge/work", "forge/out", "forge/home"].iter().try_for_each(|dir| stage.make_dir(dir))?;
+        Ok(stage)
+    }
+
+    /// Copies into the working directory what belongs there. Blocks.
+    pub(super) fn copy_in(&self, command: &Command) -> Result<(), RunError> {
+        for copy in &command.copies {
+            let through_link = |_| {
+                RunError::Setup(format!(
+                    "copied into '{}': a tree copied before has no directory there",
+                    copy.into
+                ))
+            };
+            let to =
+                join_plain(&self.path("forge/work"), &format!("{}/.", copy.into)).map_err(through_link)?;
+            if fs::symlink_metadata(&to).is_ok_and(|metadata| !metadata.is_dir()) {
+                return Err(through_link(io::ErrorKind::NotADirectory.into()));
+            }
+            let tree = self.store.tree(copy.tree)?;
+            self.store.materialize(&tree, &to, command.source_date_epoch)?;
+        }
+        Ok(())
     }
 
     pub(super) fn store(&self) -> &Arc<LocalStore> {
@@ -79,8 +108,13 @@ impl Stage {
 
     /// Gives all it wrote to the store: what every end of a command has in common.
     pub(super) async fn finish(self, command: &Command, failed: Option<Exit>) -> Result<Outcome, RunError> {
-        let outputs = command.outputs.clone();
-        blocking(move || collect(&self.store, self.scratch.path(), &outputs, failed)).await
+        let command = command.clone();
+        blocking(move || self.collect(&command, failed)).await
+    }
+
+    /// The same, for whoever may block.
+    pub(super) fn collect(self, command: &Command, failed: Option<Exit>) -> Result<Outcome, RunError> {
+        collect(&self.store, self.scratch.path(), &command.outputs, failed)
     }
 
     /// The last lines of the log.

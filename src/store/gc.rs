@@ -104,7 +104,7 @@ impl LocalStore {
         Ok(dropped)
     }
 
-    fn is_checkout_whole(&self, path: &Path) -> bool {
+    pub(super) fn is_checkout_whole(&self, path: &Path) -> bool {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let Ok(tree) = name.parse().map_err(drop).and_then(|digest| self.tree(digest).map_err(drop)) else {
             return false;
@@ -135,7 +135,7 @@ impl LocalStore {
         };
         let mut report = GcReport::default();
         let mut kept = self.drop_old_results(age, &mut report)?;
-        for room in ["failures", "history", "facts", "places", "earlier"] {
+        for room in ["failures", "history", "facts", "places", "earlier", "idle"] {
             self.drop_old_records(room, age)?;
         }
         let failures = self.records("failures").filter_map(|(key, _)| self.failure(key)?.log);
@@ -216,7 +216,7 @@ impl LocalStore {
     }
 
     /// Every file of a sharded room, by the digest that is its name.
-    fn records(&self, room: &str) -> impl Iterator<Item = (Digest, fs::Metadata)> + use<> {
+    pub(super) fn records(&self, room: &str) -> impl Iterator<Item = (Digest, fs::Metadata)> + use<> {
         WalkDir::new(self.root().join(room)).min_depth(2).max_depth(2).into_iter().flatten().filter_map(
             |entry| {
                 let shard = entry.path().parent()?.file_name()?.to_str()?.to_owned();

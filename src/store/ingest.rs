@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
+use super::local::FEW;
 use super::staging::Staging;
 use super::{Entry, Kind, LocalStore, StoreError, Tree};
 use crate::digest::{Digest, Hasher};
@@ -34,7 +35,11 @@ impl LocalStore {
     /// The same for chosen paths below `dir`; directories are not walked into.
     pub fn ingest_paths(&self, dir: &Path, paths: Vec<PathBuf>, how: Ingest) -> Result<Tree, StoreError> {
         let batch = Batch { staging: Staging::new(self)?, how };
-        let entries = paths.par_iter().map(|path| batch.entry(dir, path)).collect::<Result<Vec<_>, _>>()?;
+        let entry = |path: &PathBuf| batch.entry(dir, path);
+        let entries: Vec<Entry> = match paths.len() < FEW {
+            true => paths.iter().map(entry).collect::<Result<_, _>>()?,
+            false => paths.par_iter().map(entry).collect::<Result<_, _>>()?,
+        };
         batch.staging.commit()?;
         Ok(Tree::new(entries))
     }

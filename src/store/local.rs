@@ -2,11 +2,11 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::flush::Flushes;
 use super::{StoreError, Tree};
 use crate::digest::{Digest, Hasher};
 
@@ -15,8 +15,20 @@ const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This directory holds a store of forge; everything in it can be made again.\n";
 
 /// The directories of a store.
-const ROOMS: [&str; 10] =
-    ["objects", "results", "failures", "history", "facts", "places", "earlier", "trees", "scratch", "locks"];
+const ROOMS: [&str; 12] = [
+    "objects",
+    "results",
+    "failures",
+    "history",
+    "facts",
+    "places",
+    "earlier",
+    "idle",
+    "trees",
+    "scratch",
+    "locks",
+    "unflushed",
+];
 
 /// The store on this machine. Several processes may use one at the same time.
 #[derive(Debug)]
@@ -24,7 +36,8 @@ pub struct LocalStore {
     root: PathBuf,
     /// Shared while this process runs, so that `gc` never takes what somebody is about to use.
     lease: File,
-    pub(super) flushes: Flushes,
+    /// How many runs of this process flush for all at their end.
+    pub(super) unflushed: AtomicUsize,
 }
 
 /// This process alone uses the store, until this is dropped.
@@ -39,6 +52,12 @@ impl Drop for Exclusive<'_> {
 impl LocalStore {
     /// Opens the store below `root`, making it where it is absent.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let store = Self::open_unsettled(root)?;
+        store.settle()?;
+        Ok(store)
+    }
+
+    pub(super) fn open_unsettled(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         for room in ROOMS {
             let path = root.join(room);
@@ -51,7 +70,7 @@ impl LocalStore {
         }
         let lease = open_lock(&root.join("locks/store"))?;
         lease.lock_shared().map_err(StoreError::io("lock", root.join("locks/store")))?;
-        Ok(Self { root, lease, flushes: Flushes::default() })
+        Ok(Self { root, lease, unflushed: AtomicUsize::new(0) })
     }
 
     /// Makes the shared lease exclusive; `None` while another process holds one.
@@ -204,7 +223,16 @@ impl LocalStore {
     /// Writes `bytes` to `path` so that a reader, or the next process after a crash, sees the
     /// whole of them or nothing.
     pub(super) fn write_atomically(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
-        persist(self.temporary(bytes)?, path, mode)
+        self.persist(self.temporary(bytes)?, path, mode)
+    }
+
+    fn persist(&self, temp: tempfile::NamedTempFile, path: &Path, mode: u32) -> Result<(), StoreError> {
+        let file = temp.as_file();
+        let flush = || if self.is_flushed() { file.sync_data() } else { Ok(()) };
+        file.set_permissions(Permissions::from_mode(mode))
+            .and_then(|()| flush())
+            .map_err(StoreError::io("write", temp.path()))?;
+        put_in_place(temp, path)
     }
 
     fn temporary(&self, bytes: &[u8]) -> Result<tempfile::NamedTempFile, StoreError> {
@@ -233,9 +261,28 @@ impl LocalStore {
     pub(super) fn write_lightly<T: Serialize>(&self, path: &Path, record: &T) -> Result<(), StoreError> {
         let bytes =
             serde_json::to_vec(record).map_err(|error| StoreError::io("encode", path)(error.into()))?;
-        put_in_place(self.temporary(&bytes)?, path)
+        self.write_unflushed(path, &bytes)
+    }
+
+    /// Writes what can be made again: a reader sees all of it or nothing, but after a power cut.
+    pub(super) fn write_unflushed(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        put_in_place(self.temporary(bytes)?, path)
     }
 }
+
+/// Bytes after their digest, so that a torn file is told from a whole one.
+pub(super) fn sealed(bytes: &[u8]) -> Vec<u8> {
+    [Digest::of(bytes).as_bytes().as_slice(), bytes].concat()
+}
+
+/// The bytes that were [`sealed`], if they are whole.
+pub(super) fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (digest, bytes) = bytes.split_at_checked(32)?;
+    (Digest::of(bytes).as_bytes() == digest).then_some(bytes)
+}
+
+/// Fewer files than this are not worth to be shared between threads.
+pub(super) const FEW: usize = 16;
 
 pub(super) fn open_lock(path: &Path) -> Result<File, StoreError> {
     OpenOptions::new()
@@ -247,18 +294,27 @@ pub(super) fn open_lock(path: &Path) -> Result<File, StoreError> {
         .map_err(StoreError::io("open", path))
 }
 
-fn persist(temp: tempfile::NamedTempFile, path: &Path, mode: u32) -> Result<(), StoreError> {
-    let file = temp.as_file();
-    file.set_permissions(Permissions::from_mode(mode))
-        .and_then(|()| file.sync_data())
-        .map_err(StoreError::io("write", temp.path()))?;
-    put_in_place(temp, path)
+fn put_in_place(temp: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {
+    let refused = |error: tempfile::PersistError| StoreError::io("write", path)(error.error);
+    match temp.persist(path) {
+        // Its directory is there nearly always.
+        Err(error) if error.error.kind() == io::ErrorKind::NotFound => {
+            make_parent(path)?;
+            error.file.persist(path).map(drop).map_err(refused)
+        }
+        done => done.map(drop).map_err(refused),
+    }
 }
 
-fn put_in_place(temp: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {
-    make_parent(path)?;
-    temp.persist(path).map_err(|error| StoreError::io("write", path)(error.error))?;
-    Ok(())
+/// Moves a file to its place, the same way.
+pub(super) fn move_in_place(from: &Path, path: &Path) -> Result<(), StoreError> {
+    match fs::rename(from, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_parent(path)?;
+            fs::rename(from, path).map_err(StoreError::io("store", path))
+        }
+        done => done.map_err(StoreError::io("store", path)),
+    }
 }
 
 pub(super) fn make_parent(path: &Path) -> Result<(), StoreError> {
@@ -322,7 +378,7 @@ impl ObjectWriter<'_> {
     pub fn finish(self) -> Result<Digest, StoreError> {
         let digest = self.hasher.digest();
         if !self.store.contains(digest) {
-            persist(self.temp, &self.store.object_path(digest), 0o444)?;
+            self.store.persist(self.temp, &self.store.object_path(digest), 0o444)?;
         }
         Ok(digest)
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
+use super::local::FEW;
 use super::{Entry, Kind, LocalStore, StoreError, Tree};
 use crate::digest::Digest;
 
@@ -27,7 +28,11 @@ impl LocalStore {
             }
         }
         let times = file_times(time);
-        tree.entries().par_iter().try_for_each(|entry| self.materialize_entry(entry, to, times))?;
+        let write = |entry: &Entry| self.materialize_entry(entry, to, times);
+        match tree.entries().len() < FEW {
+            true => tree.entries().iter().try_for_each(write)?,
+            false => tree.entries().par_iter().try_for_each(write)?,
+        }
         // Last and from the bottom up: a read-only directory takes no files.
         for entry in tree.entries().iter().rev().filter(|entry| entry.kind == Kind::Dir) {
             let path = to.join(&entry.path);
@@ -74,7 +79,7 @@ impl LocalStore {
         let made = scratch.path().join("tree");
         self.materialize(&self.tree(digest)?, &made, CHECKOUT_TIME)?;
         // Its name promises its content, also after a power cut.
-        self.flushes.flush(&made)?;
+        self.flush()?;
         match fs::rename(&made, &place) {
             // Another process was quicker; its tree is the same.
             Err(_) if place.exists() => Ok(place),

@@ -13,29 +13,38 @@
 //! | `facts/ab/<rest>` | what was found out of an object, such as what a package says of itself |
 //! | `places/ab/<rest>` | where the objects of a result are that a remote store told, by its key |
 //! | `earlier/ab/<rest>` | what a remote store told of a node's latest results, by the digest of its name |
+//! | `idle/ab/<rest>` | that there was nothing to do, by the digest of what was asked, and what has to look as it did |
 //! | `trees/<digest>/` | trees checked out for runners to mount read-only |
 //! | `scratch/<name>/` | working directories of actions under way |
+//! | `unflushed/` | markers of runs that flush what they write at their end |
 //! | `locks/` | one lock file for each key being built, one for the store |
 
 mod error;
 mod flush;
 mod gc;
+mod idle;
 mod ingest;
 mod local;
 mod materialize;
 mod record;
 mod remote;
+mod result_index;
+mod sighting;
 mod staging;
 mod stat_cache;
 mod tree;
 
 pub use error::StoreError;
+pub use flush::Unflushed;
 pub use gc::{GcReport, StoreStats, VerifyReport};
+pub use idle::Idle;
 pub use ingest::Ingest;
 pub use local::{LocalStore, ObjectWriter, Scratch};
 pub use record::{ActionResult, Earlier, Failure, History, HistoryEntry};
 pub use remote::{
     Access, RemoteGc, RemoteStats, RemoteStore, RemoteTraffic, RemoteVerify, Said, SendError, Sent,
 };
+pub use result_index::ResultIndex;
+pub use sighting::{Moment, Sighting, Sightings};
 pub use stat_cache::StatCache;
 pub use tree::{Entry, Kind, Tree, TreeParseError};

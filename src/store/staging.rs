@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::local::make_parent;
+use super::local::{FEW, move_in_place};
 use super::{LocalStore, Scratch, StoreError};
 use crate::digest::Digest;
 
@@ -47,11 +47,12 @@ impl<'a> Staging<'a> {
         if staged.is_empty() {
             return Ok(());
         }
-        self.store.flushes.flush(self.scratch.path())?;
-        staged.par_iter().try_for_each(|(digest, staged)| {
-            let place = self.store.object_path(*digest);
-            make_parent(&place)?;
-            fs::rename(staged, &place).map_err(StoreError::io("store", place))
-        })
+        self.store.flush()?;
+        let put =
+            |(digest, staged): (&Digest, &PathBuf)| move_in_place(staged, &self.store.object_path(*digest));
+        match staged.len() < FEW {
+            true => staged.iter().try_for_each(put),
+            false => staged.par_iter().try_for_each(put),
+        }
     }
 }

@@ -1,141 +1,158 @@
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, PoisonError};
 
 use super::ingest::hash_file;
-use super::{LocalStore, StoreError};
+use super::local::{sealed, unsealed};
+use super::sighting::{Seen, parts, path_of};
+use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
 
 /// Digests of local source files, so that an unchanged file is not read again.
 ///
-/// A digest is trusted only if size, mtime, ctime and inode agree *and* the file's times are
-/// older than the cache's own write: a file edited within the same tick as that write would
-/// look unchanged (git's "racy" rule).
+/// A digest is trusted only if the file looks as it did *and* its times are older than the look at which it was read:
+/// a file edited within the same tick as that would look unchanged (git's "racy" rule).
 #[derive(Debug)]
 pub struct StatCache {
     path: PathBuf,
-    known: HashMap<PathBuf, Stat>,
-    /// When `known` was written, in nanoseconds since 1970.
-    written: i128,
-    seen: Mutex<HashMap<PathBuf, Stat>>,
+    known: HashMap<Box<[u8]>, OfDir>,
+    /// Before anything was looked at.
+    started: Moment,
+    /// What was read now.
+    read: Mutex<Vec<(PathBuf, Sighting, Digest)>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Stat {
-    size: u64,
-    mtime: i128,
-    ctime: i128,
-    inode: u64,
-    digest: Digest,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct Saved {
-    written: i128,
-    files: Vec<(PathBuf, Stat)>,
-}
+/// What is known of the files of one directory, by name.
+type OfDir = HashMap<Box<[u8]>, (Sighting, Digest)>;
 
 impl StatCache {
     /// Reads the cache of `store`; an unreadable one is an empty one.
     pub fn load(store: &LocalStore) -> Self {
-        let path = store.root().join("stat-cache.json");
-        let saved: Saved = store.read_record(&path).unwrap_or_default();
-        Self {
-            path,
-            known: saved.files.into_iter().collect(),
-            written: saved.written,
-            seen: Mutex::default(),
-        }
+        let path = store.root().join("stat-cache");
+        let started = Moment::now();
+        let known = fs::read(&path).ok().and_then(|bytes| Self::known_of(&bytes)).unwrap_or_default();
+        Self { path, known, started, read: Mutex::default() }
     }
 
-    /// The digest of the file at `path`, and its size in bytes.
-    pub fn digest(&self, path: &Path) -> Result<(Digest, u64), StoreError> {
-        let before = fs::metadata(path).map_err(StoreError::io("read", path))?;
-        let stat = match self.known.get(path) {
-            Some(stat) if stat.agrees(&before) && stat.mtime.max(stat.ctime) < self.written => *stat,
-            _ => Stat::new(&before, hash_file(path)?),
-        };
-        if let Ok(mut seen) = self.seen.lock() {
-            seen.insert(path.to_owned(), stat);
+    fn known_of(bytes: &[u8]) -> Option<HashMap<Box<[u8]>, OfDir>> {
+        let mut known: HashMap<_, OfDir> = HashMap::new();
+        for (dir, seen) in Sightings::read(unsealed(bytes)?).ok()? {
+            let seen =
+                seen.into_iter().map(|(name, sighting, digest): Seen<Digest>| (name, (sighting, digest)));
+            known.entry(dir.as_os_str().as_bytes().into()).or_default().extend(seen);
         }
-        Ok((stat.digest, stat.size))
+        Some(known)
     }
 
-    /// Writes what this process saw, beside what was known of other files.
+    /// The digest of the file at `path`, absolute, which looked like this before.
+    pub fn digest(&self, path: &Path, sighting: Sighting) -> Result<Digest, StoreError> {
+        if let Some((then, digest)) = self.known(path)
+            && *then == sighting
+        {
+            return Ok(*digest);
+        }
+        let digest = hash_file(path)?;
+        // What is younger may look the same after another edit.
+        if sighting.is_before(self.started) {
+            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            read.push((path.to_owned(), sighting, digest));
+        }
+        Ok(digest)
+    }
+
+    fn known(&self, path: &Path) -> Option<&(Sighting, Digest)> {
+        let (dir, name) = parts(path);
+        self.known.get(dir)?.get(name)
+    }
+
+    /// Writes what this process read, beside what was known of other files.
     pub fn save(self, store: &LocalStore) -> Result<(), StoreError> {
-        let seen = self.seen.into_inner().unwrap_or_default();
-        if seen.iter().all(|(path, stat)| self.known.get(path) == Some(stat)) {
+        let read = self.read.into_inner().unwrap_or_default();
+        if read.is_empty() {
             return Ok(());
         }
-        let mut files = self.known;
-        files.extend(seen);
-        let written = nanoseconds(SystemTime::now());
-        let saved = Saved { written, files: files.into_iter().collect() };
-        store.write_record(&self.path, &saved)
-    }
-}
-
-impl Stat {
-    fn new(metadata: &fs::Metadata, digest: Digest) -> Self {
-        Self {
-            size: metadata.len(),
-            mtime: at(metadata.mtime(), metadata.mtime_nsec()),
-            ctime: at(metadata.ctime(), metadata.ctime_nsec()),
-            inode: metadata.ino(),
-            digest,
+        let mut known = self.known;
+        for (path, sighting, digest) in read {
+            let (dir, name) = parts(&path);
+            known.entry(dir.into()).or_default().insert(name.into(), (sighting, digest));
         }
+        let paths: Vec<(PathBuf, Sighting, Digest)> = known
+            .iter()
+            .flat_map(|(dir, seen)| {
+                let path = |name: &[u8]| path_of(dir).join(path_of(name));
+                seen.iter().map(move |(name, (sighting, digest))| (path(name), *sighting, *digest))
+            })
+            .collect();
+        let seen =
+            paths.iter().map(|(path, sighting, digest)| (path.as_path(), *sighting, *digest)).collect();
+        // A torn one is as good as none.
+        store.write_unflushed(&self.path, &sealed(&Sightings::write(seen)))
     }
-
-    fn agrees(&self, metadata: &fs::Metadata) -> bool {
-        *self == Self::new(metadata, self.digest)
-    }
-}
-
-fn at(seconds: i64, nanoseconds: i64) -> i128 {
-    i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
-}
-
-fn nanoseconds(time: SystemTime) -> i128 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as i128)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_edit_that_keeps_size_and_mtime_is_noticed() {
+    fn store() -> (tempfile::TempDir, LocalStore, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(dir.path().join("cache")).unwrap();
         let path = dir.path().join("file");
-        fs::write(&path, "one").unwrap();
-        let time = fs::metadata(&path).unwrap().modified().unwrap();
-        let cache = StatCache::load(&store);
-        assert_eq!(cache.digest(&path).unwrap().0, Digest::of(b"one"));
-        cache.save(&store).unwrap();
+        (dir, store, path)
+    }
 
-        fs::write(&path, "two").unwrap();
-        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-        assert_eq!(StatCache::load(&store).digest(&path).unwrap().0, Digest::of(b"two"));
+    fn digest(cache: &StatCache, path: &Path) -> Digest {
+        cache.digest(path, Sighting::at(path).unwrap()).unwrap()
+    }
+
+    /// The clock of files has ticks.
+    fn wait_for_tick() {
+        let now = Moment::now();
+        while Moment::now() == now {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
-    fn a_file_as_young_as_the_cache_is_read_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = LocalStore::open(dir.path().join("cache")).unwrap();
-        let path = dir.path().join("file");
+    fn an_edit_that_keeps_size_and_mtime_is_noticed() {
+        let (_dir, store, path) = store();
         fs::write(&path, "one").unwrap();
-        let mut cache = StatCache::load(&store);
-        let racy = Stat::new(&fs::metadata(&path).unwrap(), Digest::of(b"stale"));
-        cache.known.insert(path.clone(), racy);
-        cache.written = racy.mtime;
-        assert_eq!(cache.digest(&path).unwrap().0, Digest::of(b"one"));
-        cache.written = i128::MAX;
-        assert_eq!(cache.digest(&path).unwrap().0, Digest::of(b"stale"));
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        wait_for_tick();
+        let cache = StatCache::load(&store);
+        assert_eq!(digest(&cache, &path), Digest::of(b"one"));
+        cache.save(&store).unwrap();
+        assert!(StatCache::load(&store).known(&path).is_some(), "it is remembered");
+
+        fs::write(&path, "two").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        assert_eq!(digest(&StatCache::load(&store), &path), Digest::of(b"two"));
+    }
+
+    #[test]
+    fn a_file_as_young_as_the_look_at_it_is_read_again() {
+        let (_dir, store, path) = store();
+        let cache = StatCache::load(&store);
+        fs::write(&path, "one").unwrap();
+        assert_eq!(digest(&cache, &path), Digest::of(b"one"));
+        cache.save(&store).unwrap();
+        assert!(StatCache::load(&store).known(&path).is_none());
+    }
+
+    #[test]
+    fn a_torn_cache_is_an_empty_one() {
+        let (_dir, store, path) = store();
+        fs::write(&path, "one").unwrap();
+        wait_for_tick();
+        let cache = StatCache::load(&store);
+        digest(&cache, &path);
+        let file = cache.path.clone();
+        cache.save(&store).unwrap();
+        let mut bytes = fs::read(&file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&file, bytes).unwrap();
+        assert!(StatCache::load(&store).known(&path).is_none());
     }
 }

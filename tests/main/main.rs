@@ -5,6 +5,7 @@
 
 mod apt;
 mod arm64;
+mod bare;
 mod default_matrix;
 #[path = "../../src/s3/delay_proxy.rs"]
 mod delay_proxy;
@@ -19,6 +20,7 @@ mod failures;
 mod fault_proxy;
 mod formats;
 mod git_daemon;
+mod idle;
 mod images;
 mod interrupt;
 mod keys;

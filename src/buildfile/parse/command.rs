@@ -1,15 +1,17 @@
 //! Targets, tests and images.
 
 use super::super::reader::{Reader, Text, bytes, duration};
-use super::reference::{alternatives, arguments, named, references};
+use super::reference::{alternatives, arguments, named, reference, references};
 use super::{constant, filter, names, over, second, single, strings, target, templates};
 use crate::buildfile::{
-    Body, Command, Diagnostic, ImageSource, Input, InputSource, Place, Resources, Root, Target, Template,
+    Body, Command, Diagnostic, Gather, ImageSource, Input, InputSource, Place, Resources, Root, Target,
+    Template,
 };
 
-const COMMAND: [&str; 10] =
-    ["env", "files", "output", "requires", "resources", "run", "source", "timeout", "use", "where"];
-const TEST: [&str; 9] = ["env", "files", "requires", "resources", "run", "source", "timeout", "use", "where"];
+const COMMAND: [&str; 11] =
+    ["env", "files", "gather", "output", "requires", "resources", "run", "source", "timeout", "use", "where"];
+const TEST: [&str; 10] =
+    ["env", "files", "gather", "requires", "resources", "run", "source", "timeout", "use", "where"];
 const IMAGE: [&str; 4] = ["bootstrap", "dockerfile", "registry", "where"];
 const DOCKERFILE: [&str; 3] = ["arg", "base", "context"];
 
@@ -25,11 +27,13 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
         is_test,
         root: image.map_or(Root::Host, |image| match image.value.as_str() {
             "host" => Root::Host,
+            "bare" => Root::Bare,
             _ => Root::Image(alternatives(&image, &reader)),
         }),
         script: constant("", &reader),
         env: Vec::new(),
         inputs: Vec::new(),
+        gathers: Vec::new(),
         outputs: Vec::new(),
         requires: Vec::new(),
         network,
@@ -48,6 +52,7 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
             "source" => command.inputs.extend(source(child)),
             "files" => command.inputs.extend(files(child)),
             "use" => command.inputs.extend(uses(child)),
+            "gather" => command.gathers.extend(gather(child)),
             "output" if !is_test => command.outputs.extend(strings(child, "a name below $OUT")),
             "output" => test_output(child),
             "requires" => command.requires.extend(references(child, "the name of a test")),
@@ -74,8 +79,23 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
         let help = "name what the script leaves below $OUT: output \"root\"; what only checks is a test";
         reader.push(Diagnostic::error(&span, "a target needs an output", "has none").help(help));
     }
+    if command.root == Root::Bare {
+        report_mounts(&command, &reader);
+    }
     reader.finish();
     target(name?, (over, over_span), filters, Body::Command(Box::new(command)))
+}
+
+/// Without a sandbox nothing can be mounted.
+fn report_mounts(command: &Command, reader: &Reader<'_>) {
+    let places = command.inputs.iter().map(|input| &input.place);
+    for place in places.chain(command.gathers.iter().map(|gather| &gather.place)) {
+        if let Place::At(path) = place {
+            let message = "nothing is mounted where there is no sandbox";
+            let help = "put it below the working directory by into=\"…\", or drop image=\"bare\"";
+            reader.push(Diagnostic::error(&path.span, message, "needs one").help(help));
+        }
+    }
 }
 
 fn test_output(reader: Reader<'_>) {
@@ -99,7 +119,7 @@ fn source(mut reader: Reader<'_>) -> Option<Input> {
 
 fn files(mut reader: Reader<'_>) -> Option<Input> {
     let place = place(&mut reader);
-    let globs = reader.arguments("globs").into_iter().map(|glob| glob.value).collect();
+    let globs = reader.arguments("globs").iter().map(Text::template).collect();
     reader.finish();
     Some(Input { from: InputSource::Files(globs), place: place? })
 }
@@ -111,6 +131,14 @@ fn uses(mut reader: Reader<'_>) -> Option<Input> {
     reader.finish();
     let place = place.filter(|_| !targets.is_empty())?;
     Some(Input { from: InputSource::Target { targets, output }, place })
+}
+
+fn gather(mut reader: Reader<'_>) -> Option<Gather> {
+    let target = reader.required("the name of a target").map(|text| reference(&text, &reader));
+    let output = reader.property("output").map(named);
+    let place = place(&mut reader);
+    reader.finish();
+    Some(Gather { target: target?, output, place: place? })
 }
 
 fn place(reader: &mut Reader<'_>) -> Option<Place> {
@@ -172,9 +200,15 @@ pub fn image(mut reader: Reader<'_>) -> Option<Target> {
                     or registry \"name:tag\" platform=\"…\"";
         reader.push(Diagnostic::error(&reader.span(), message, label).help(help));
     }
-    if let Some(name) = name.as_ref().filter(|name| name.value == "host") {
-        let help = "image=\"host\" stands for the tree of the machine itself";
-        reader.push(Diagnostic::error(&name.span, "no image is called 'host'", "rename it").help(help));
+    let taken = [
+        ("host", "image=\"host\" stands for the tree of the machine itself"),
+        ("bare", "image=\"bare\" stands for the machine itself, without a sandbox"),
+    ];
+    for (taken, help) in taken {
+        if let Some(name) = name.as_ref().filter(|name| name.value == taken) {
+            let message = format!("no image is called '{taken}'");
+            reader.push(Diagnostic::error(&name.span, message, "rename it").help(help));
+        }
     }
     reader.finish();
     target(name?, (over, over_span), filters, Body::Image(sources.pop()?))

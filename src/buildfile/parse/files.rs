@@ -9,8 +9,12 @@ use crate::buildfile::reader::{Context, Reader, Text};
 use crate::buildfile::syntax::syntax_faults;
 use crate::buildfile::{Diagnostic, Faults, Report, Source, Span, nearest, read_source};
 
+/// What may stand for other characters in a glob.
+const WILD: [char; 5] = ['*', '?', '[', '{', '\\'];
+
 /// A parsed file and its text.
 pub struct ParsedFile {
+    pub path: PathBuf,
     pub source: Source,
     pub document: KdlDocument,
 }
@@ -57,7 +61,7 @@ fn read(path: &Path, dir: &Path, report: &RefCell<Report>) -> Result<ParsedFile,
         syntax_faults(&source, error).into_iter().for_each(|fault| report.borrow_mut().push(fault));
         KdlDocument::new()
     });
-    Ok(ParsedFile { source, document })
+    Ok(ParsedFile { path: path.to_owned(), source, document })
 }
 
 /// The files that `include "glob"` names, sorted, without the Buildfile itself.
@@ -105,16 +109,30 @@ fn matching_files(dir: &Path, main: &Path, glob: &Text, context: &Context<'_>) -
     found
 }
 
+fn files_below(dir: &Path, glob: &str) -> Vec<PathBuf> {
+    let files = walk_below(dir, glob).filter(|entry| entry.file_type().is_file());
+    files.map(walkdir::DirEntry::into_path).collect()
+}
+
+/// All files, and the directories in which a glob of an `include` could find another one.
+pub fn looked_at(files: &[ParsedFile], dir: &Path) -> Vec<PathBuf> {
+    let includes = files.iter().flat_map(|file| file.document.nodes()).filter(|node| is_file_include(node));
+    let globs = includes.flat_map(|node| node.entries()).filter_map(|entry| entry.value().as_string());
+    let wild = globs.filter(|glob| glob.contains(WILD));
+    let walks = wild.flat_map(|glob| walk_below(dir, glob));
+    let dirs = walks.filter(|entry| entry.file_type().is_dir()).map(walkdir::DirEntry::into_path);
+    files.iter().map(|file| file.path.clone()).chain(dirs).collect()
+}
+
 /// Only as deep as the glob, and only where it leads: a Buildfile may stand above a store with
 /// millions of files.
-fn files_below(dir: &Path, glob: &str) -> Vec<PathBuf> {
-    let is_plain = |part: &&str| !part.contains(['*', '?', '[', '{', '\\']);
+fn walk_below(dir: &Path, glob: &str) -> impl Iterator<Item = walkdir::DirEntry> + use<> {
+    let is_plain = |part: &&str| !part.contains(WILD);
     let parts: Vec<&str> = glob.split('/').collect();
     let plain = parts[..parts.len() - 1].iter().take_while(|part| is_plain(part)).count();
     let depth = if glob.contains("**") { usize::MAX } else { parts.len() - plain };
     let walk = walkdir::WalkDir::new(dir.join(parts[..plain].join("/"))).max_depth(depth).follow_links(true);
-    let files = walk.into_iter().flatten().filter(|entry| entry.file_type().is_file());
-    files.map(walkdir::DirEntry::into_path).collect()
+    walk.into_iter().flatten()
 }
 
 fn matches_nothing(dir: &Path, glob: &Text, candidates: &[PathBuf]) -> Diagnostic {

@@ -1,6 +1,7 @@
 //! Axes and rules.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::reader::{Reader, Text};
 use super::names;
@@ -12,7 +13,7 @@ pub fn axis(mut reader: Reader<'_>) -> Option<Axis> {
     let mut values = Vec::new();
     for child in reader.children(&["value"]) {
         match child.name() {
-            "value" => values.extend(axis_value(child)),
+            "value" => values.extend(axis_values(child)),
             _ => child.unknown(&["value"]),
         }
     }
@@ -39,8 +40,9 @@ pub fn axis(mut reader: Reader<'_>) -> Option<Axis> {
     Some(Axis { name: name.value, span: name.span, values, values_span })
 }
 
-fn axis_value(mut reader: Reader<'_>) -> Option<AxisValue> {
-    let name = names::value_name(&mut reader);
+/// One value, or several that are alike.
+fn axis_values(mut reader: Reader<'_>) -> Vec<AxisValue> {
+    let names = names::value_names(&mut reader);
     let mut attributes = BTreeMap::new();
     for (attribute, text, _) in reader.properties() {
         names::check_attribute(&attribute, &reader);
@@ -51,8 +53,9 @@ fn axis_value(mut reader: Reader<'_>) -> Option<AxisValue> {
         }
     }
     reader.finish();
-    let name = name?;
-    Some(AxisValue { name: name.value, attributes, span: name.span })
+    let attributes = Arc::new(attributes);
+    let value = |name: Text| AxisValue { name: name.value, attributes: attributes.clone(), span: name.span };
+    names.into_iter().map(value).collect()
 }
 
 pub fn rule(mut reader: Reader<'_>, kind: RuleKind) -> Option<Rule> {

@@ -12,17 +12,18 @@ pub fn name(reader: &mut Reader<'_>) -> Option<Text> {
     checked(reader, is_fit, "a name is of letters, digits and + - . _, and starts with a letter or digit")
 }
 
-/// The name of a value on an axis.
-pub fn value_name(reader: &mut Reader<'_>) -> Option<Text> {
+/// The names of values on an axis.
+pub fn value_names(reader: &mut Reader<'_>) -> Vec<Text> {
     let is_fit = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_alphanumeric())
             && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._~:".contains(c))
     };
-    checked(
-        reader,
-        is_fit,
-        "a value is of letters, digits and + - . _ ~ :, and starts with a letter or digit",
-    )
+    let names = reader.arguments("a name");
+    for name in names.iter().filter(|name| !is_fit(&name.value)) {
+        let rule = "a value is of letters, digits and + - . _ ~ :, and starts with a letter or digit";
+        report(name, rule, reader);
+    }
+    names
 }
 
 /// The name of an axis.

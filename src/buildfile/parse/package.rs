@@ -245,9 +245,10 @@ fn content(mut reader: Reader<'_>) -> Option<Content> {
     let to = reader.required_property("to");
     let from = match targets {
         Some(targets) => InputSource::Target { targets, output },
-        None => InputSource::Files(
-            reader.arguments("globs, or from=\"a target\"").into_iter().map(|g| g.value).collect(),
-        ),
+        None => {
+            let globs = reader.arguments("globs, or from=\"a target\"");
+            InputSource::Files(globs.iter().map(Text::template).collect())
+        }
     };
     reader.finish();
     Some(Content { from, path, to: to?.template() })

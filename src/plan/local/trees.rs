@@ -1,30 +1,37 @@
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use ignore::WalkBuilder;
 use rayon::prelude::*;
 
-use super::PlanError;
+use super::dirs::{LocalDir, LocalDirs};
 use crate::digest::Digest;
 use crate::graph::LocalFiles;
-use crate::store::{Entry, Ingest, Kind, LocalStore, StatCache, StoreError, Tree};
+use crate::plan::PlanError;
+use crate::store::{Entry, Ingest, Kind, LocalStore, Sighting, StatCache, StoreError, Tree};
 
-/// Local files as trees, each set of globs read once per run.
+/// Local files as trees, each set of globs, each directory and each file looked at once per run.
 pub struct LocalTrees<'a> {
     stats: &'a StatCache,
-    known: RefCell<HashMap<LocalFiles, Rc<LocalTree>>>,
+    dirs: LocalDirs,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    by_files: HashMap<LocalFiles, Arc<LocalTree>>,
+    by_digest: HashMap<Digest, Arc<LocalTree>>,
 }
 
 /// What globs matched, and the tree it makes.
 pub struct LocalTree {
     base: PathBuf,
     paths: Vec<PathBuf>,
+    /// Of each path, before it was read.
+    sightings: Vec<Sighting>,
     tree: Tree,
     /// The digest of the tree; it is not in the store until [`LocalTree::store`].
     pub digest: Digest,
@@ -33,34 +40,131 @@ pub struct LocalTree {
 impl<'a> LocalTrees<'a> {
     /// Digests come from `stats` where it knows them.
     pub fn new(stats: &'a StatCache) -> Self {
-        Self { stats, known: RefCell::default() }
+        Self { stats, dirs: LocalDirs::default(), known: Mutex::default() }
     }
 
     /// The tree of `files` as they are now.
-    pub fn get(&self, files: &LocalFiles) -> Result<Rc<LocalTree>, PlanError> {
-        if let Some(tree) = self.known.borrow().get(files) {
+    pub fn get(&self, files: &LocalFiles) -> Result<Arc<LocalTree>, PlanError> {
+        if let Some(tree) = self.known().by_files.get(files) {
             return Ok(tree.clone());
         }
-        let tree = Rc::new(self.read(files)?);
-        self.known.borrow_mut().insert(files.clone(), tree.clone());
+        let tree = Arc::new(self.read(files)?);
+        self.add(files, &tree);
         Ok(tree)
     }
 
+    /// Reads all these at the same time. What is wrong with one is told to whoever gets it.
+    pub fn prepare(&self, all: &[&LocalFiles]) {
+        let read = all.par_iter().map(|files| Some((*files, Arc::new(self.read(files).ok()?))));
+        let read: Vec<_> = read.collect();
+        read.iter().flatten().for_each(|(files, tree)| self.add(files, tree));
+    }
+
+    fn add(&self, files: &LocalFiles, tree: &Arc<LocalTree>) {
+        let mut known = self.known();
+        known.by_files.insert(files.clone(), tree.clone());
+        known.by_digest.insert(tree.digest, tree.clone());
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self, files: &LocalFiles) -> Result<LocalTree, PlanError> {
-        let paths = matching(files)?;
+        let base = self.dirs.base(&files.base)?;
+        let paths = self.matching(&base, files)?;
+        let look = |(name, path): (String, PathBuf)| {
+            let seen = self.entry(name, &path)?;
+            Ok(seen.map(|(sighting, entry)| (path, sighting, entry)))
+        };
+        let entries = paths.into_par_iter().map(look).collect::<Result<Vec<_>, StoreError>>()?;
+        let (mut paths, mut sightings, mut tree) = (Vec::new(), Vec::new(), Vec::new());
+        for (path, sighting, entry) in entries.into_iter().flatten() {
+            paths.push(path);
+            sightings.push(sighting);
+            tree.push(entry);
+        }
         if paths.is_empty() {
             return Err(PlanError::NoFiles { base: files.base.clone(), globs: files.globs.join(" ") });
         }
-        let entries =
-            paths.par_iter().map(|path| entry(&files.base, path, self.stats)).collect::<Result<_, _>>()?;
-        let tree = Tree::new(entries);
+        let tree = Tree::new(tree);
         let digest = tree.digest();
-        Ok(LocalTree { base: files.base.clone(), paths, tree, digest })
+        Ok(LocalTree { base: base.path().to_owned(), paths, sightings, tree, digest })
+    }
+
+    /// The names of files and links that match, and where they may be. A glob without wildcards needs no search.
+    fn matching(
+        &self,
+        base: &Arc<LocalDir>,
+        files: &LocalFiles,
+    ) -> Result<Vec<(String, PathBuf)>, PlanError> {
+        let (plain, globs): (Vec<&String>, Vec<&String>) = files.globs.iter().partition(|glob| is_path(glob));
+        let mut paths = Vec::new();
+        for name in plain {
+            match self.dirs.file(base, name)? {
+                Some(path) => paths.push((name.clone(), path)),
+                None => self.dirs.missed(base.path().join(name)),
+            }
+        }
+        if !globs.is_empty() {
+            let set = glob_set(&globs)?;
+            let prefixes: Vec<PathBuf> = globs.iter().map(|glob| plain_prefix(glob)).collect();
+            let may_hold = |dir: &str| {
+                let dir = Path::new(dir);
+                prefixes.iter().any(|prefix| dir.starts_with(prefix) || prefix.starts_with(dir))
+            };
+            let found = |name: &str, path| {
+                if set.is_match(name) {
+                    paths.push((name.to_owned(), path));
+                }
+            };
+            self.dirs.walk(base, may_hold, found)?;
+        }
+        paths.sort_by(|(a, _), (b, _)| a.cmp(b));
+        paths.dedup_by(|(a, _), (b, _)| a == b);
+        Ok(paths)
+    }
+
+    /// What is at a path; `None` where nothing is, or a directory.
+    fn entry(&self, name: String, path: &Path) -> Result<Option<(Sighting, Entry)>, StoreError> {
+        let unsupported = |reason| StoreError::Unsupported { path: path.to_owned(), reason };
+        let metadata = match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => return Ok(None),
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.dirs.missed(path.to_owned());
+                return Ok(None);
+            }
+            Err(error) => return Err(StoreError::io("read", path)(error)),
+        };
+        path.to_str().ok_or_else(|| unsupported("the name is not UTF-8"))?;
+        let sighting = Sighting::of(&metadata);
+        let (mode, kind) = if metadata.is_symlink() {
+            let target = fs::read_link(path).map_err(StoreError::io("read", path))?;
+            let target = target.to_str().ok_or_else(|| unsupported("the link's target is not UTF-8"))?;
+            (0o777, Kind::Symlink { target: target.to_owned() })
+        } else {
+            let object = self.stats.digest(path, sighting)?;
+            (normal_mode(metadata.permissions().mode()), Kind::File { object, size: metadata.len() })
+        };
+        Ok(Some((sighting, Entry { path: name, mode, kind })))
     }
 
     /// The tree `digest`, if it was read here.
     pub fn tree(&self, digest: Digest) -> Option<Tree> {
-        self.known.borrow().values().find(|local| local.digest == digest).map(|local| local.tree.clone())
+        self.known().by_digest.get(&digest).map(|local| local.tree.clone())
+    }
+
+    /// All files and links that were read, as they were then.
+    pub fn sightings(&self) -> HashMap<PathBuf, Sighting> {
+        let known = self.known();
+        let seen = known.by_files.values().flat_map(|local| local.paths.iter().zip(&local.sightings));
+        seen.map(|(path, sighting)| (path.clone(), *sighting)).collect()
+    }
+
+    /// What decided, beside the files themselves, which of them were read, and whether it was there.
+    pub fn witnesses(&self) -> Vec<(PathBuf, bool)> {
+        self.dirs.witnesses()
     }
 }
 
@@ -80,78 +184,29 @@ impl LocalTree {
     }
 }
 
-/// Files and links that match, sorted. Nothing in a directory that is marked as a cache does.
-fn matching(files: &LocalFiles) -> Result<Vec<PathBuf>, PlanError> {
-    let globs = glob_set(&files.globs)?;
-    let prefixes: Vec<PathBuf> = files.globs.iter().map(|glob| plain_prefix(glob)).collect();
-    let base = files.base.clone();
-    let mut paths = Vec::new();
-    // Only git's own rules count: neither hidden files nor the user's global settings decide
-    // what is built.
-    let walk = WalkBuilder::new(&files.base)
-        .hidden(false)
-        .ignore(false)
-        .git_global(false)
-        .git_exclude(false)
-        .require_git(false)
-        .filter_entry(move |entry| {
-            let relative = entry.path().strip_prefix(&base).unwrap_or(entry.path());
-            let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
-            let may_match = |prefix: &PathBuf| relative.starts_with(prefix) || prefix.starts_with(relative);
-            entry.file_name() != ".git"
-                && (!is_dir || prefixes.iter().any(may_match))
-                && !(is_dir && entry.depth() > 0 && is_cache(entry.path()))
-        })
-        .build();
-    for entry in walk {
-        let entry = entry?;
-        let relative = entry.path().strip_prefix(&files.base).unwrap_or(entry.path());
-        let is_dir = entry.file_type().is_none_or(|kind| kind.is_dir());
-        if !is_dir && globs.is_match(relative) {
-            paths.push(entry.into_path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
+/// Whether a glob is the path of one file.
+fn is_path(glob: &str) -> bool {
+    glob.split('/').all(|part| is_plain(part) && !matches!(part, "" | "." | ".."))
+}
+
+fn is_plain(part: &str) -> bool {
+    !part.contains(['*', '?', '[', ']', '{', '}', '\\', '!'])
 }
 
 /// The directories that a glob names before its first wildcard: nothing beside them can match.
 fn plain_prefix(glob: &str) -> PathBuf {
-    let is_plain = |part: &&str| !part.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
-    glob.split('/').take_while(is_plain).collect()
+    glob.split('/').take_while(|part| is_plain(part)).collect()
 }
 
-/// A cache, such as forge's own store, is nobody's source (<https://bford.info/cachedir/>).
-fn is_cache(dir: &Path) -> bool {
-    const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
-    let mut start = [0; SIGNATURE.len()];
-    let read = fs::File::open(dir.join("CACHEDIR.TAG")).and_then(|mut tag| tag.read_exact(&mut start));
-    read.is_ok() && start == SIGNATURE
-}
-
-fn glob_set(globs: &[String]) -> Result<GlobSet, PlanError> {
+fn glob_set(globs: &[&String]) -> Result<GlobSet, PlanError> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
         let invalid =
-            |error: globset::Error| PlanError::Glob { glob: glob.clone(), reason: error.to_string() };
+            |error: globset::Error| PlanError::Glob { glob: (*glob).clone(), reason: error.to_string() };
         set.add(GlobBuilder::new(glob).literal_separator(true).build().map_err(invalid)?);
     }
-    set.build().map_err(|error| PlanError::Glob { glob: globs.join(" "), reason: error.to_string() })
-}
-
-fn entry(base: &Path, path: &Path, stats: &StatCache) -> Result<Entry, StoreError> {
-    let unsupported = |reason| StoreError::Unsupported { path: path.to_owned(), reason };
-    let relative = path.strip_prefix(base).unwrap_or(path);
-    let name = relative.to_str().ok_or_else(|| unsupported("the name is not UTF-8"))?.to_owned();
-    let metadata = fs::symlink_metadata(path).map_err(StoreError::io("read", path))?;
-    if metadata.is_symlink() {
-        let target = fs::read_link(path).map_err(StoreError::io("read", path))?;
-        let target = target.to_str().ok_or_else(|| unsupported("the link's target is not UTF-8"))?.to_owned();
-        return Ok(Entry { path: name, mode: 0o777, kind: Kind::Symlink { target } });
-    }
-    let (object, size) = stats.digest(path)?;
-    let mode = normal_mode(metadata.permissions().mode());
-    Ok(Entry { path: name, mode, kind: Kind::File { object, size } })
+    let all = || globs.iter().map(|glob| glob.as_str()).collect::<Vec<_>>().join(" ");
+    set.build().map_err(|error| PlanError::Glob { glob: all(), reason: error.to_string() })
 }
 
 /// Of a checkout's modes only the executable bit is meant; the rest is the user's umask.

@@ -13,7 +13,6 @@ use tokio::process::{Child, ChildStdout};
 use tokio::sync::watch;
 
 use super::super::log::Log;
-use super::super::paths::join_plain;
 use super::super::stage::{Stage, Stop, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError};
 use super::arguments::Arguments;
@@ -210,20 +209,7 @@ fn lay_out(command: &Command, store: Arc<LocalStore>) -> Result<(Stage, PathBuf)
     let stage = Stage::prepare(command, store)?;
     stage.write("forge/script", command.script.as_bytes())?;
     stage.write("etc/resolv.conf", &resolvers(command.network))?;
-    for copy in &command.copies {
-        let through_link = |_| {
-            RunError::Setup(format!(
-                "copied into '{}': a tree copied before has no directory there",
-                copy.into
-            ))
-        };
-        let to = join_plain(&stage.path("forge/work"), &format!("{}/.", copy.into)).map_err(through_link)?;
-        if std::fs::symlink_metadata(&to).is_ok_and(|metadata| !metadata.is_dir()) {
-            return Err(through_link(io::ErrorKind::NotADirectory.into()));
-        }
-        let tree = stage.store().tree(copy.tree)?;
-        stage.store().materialize(&tree, &to, command.source_date_epoch)?;
-    }
+    stage.copy_in(command)?;
     if command.root != Root::Host {
         for dir in ["root", "upper", "overlay"] {
             stage.make_dir(dir)?;

@@ -1,0 +1,130 @@
+//! Runs a command on this machine as it is: without a sandbox, which is why it has to be asked for in the Buildfile.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tokio::sync::watch;
+
+use super::stage::{Stage, Stop, blocking, stopped};
+use super::{Command, Exit, Outcome, RunError};
+use crate::store::{LocalStore, StoreError};
+
+/// Runs `command` in a directory of its own, with the environment that every action has, its places being those of
+/// this machine. What else is on the machine it sees and may write; its limits of memory and processors are not enforced.
+/// What it prints is told when it ends.
+pub async fn run_bare(
+    command: &Command,
+    store: &Arc<LocalStore>,
+    mut listener: impl FnMut(&str),
+    cancel: watch::Receiver<bool>,
+) -> Result<Outcome, RunError> {
+    command.check()?;
+    let group = Group::default();
+    let work = {
+        let (command, store, group) = (command.clone(), store.clone(), group.clone());
+        blocking(move || perform(&command, store, &group))
+    };
+    let mut work = std::pin::pin!(work);
+    let stop = tokio::select! {
+        biased;
+        done = &mut work => return tell(done, &mut listener),
+        stop = stopped(command.timeout, cancel) => stop,
+    };
+    group.end();
+    match (stop, tell(work.await, &mut listener)) {
+        (Stop::Cancelled, _) => Err(RunError::Cancelled),
+        (Stop::TimedOut(after), Err(RunError::Failed { log, .. })) => {
+            Err(RunError::Failed { exit: Exit::TimedOut(after), log })
+        }
+        // It was over before it could be ended.
+        (Stop::TimedOut(_), done) => done,
+    }
+}
+
+/// What a command printed, and what came of it.
+type Done = Result<(String, Result<Outcome, RunError>), RunError>;
+
+fn tell(done: Done, listener: &mut impl FnMut(&str)) -> Result<Outcome, RunError> {
+    let (said, outcome) = done?;
+    said.lines().for_each(listener);
+    outcome
+}
+
+/// The processes of a command, which can be ended from another thread.
+#[derive(Clone, Default)]
+struct Group(Arc<Mutex<Leader>>);
+
+#[derive(Default)]
+enum Leader {
+    #[default]
+    NotStarted,
+    Alive(Pid),
+    /// Nobody is left, or none shall be started.
+    Over,
+}
+
+impl Group {
+    fn leader(&self) -> std::sync::MutexGuard<'_, Leader> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the first process, unless the end came first.
+    fn start(&self, command: &mut std::process::Command) -> io::Result<Child> {
+        let mut leader = self.leader();
+        if matches!(*leader, Leader::Over) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let child = command.process_group(0).spawn()?;
+        *leader = Leader::Alive(Pid::from_child(&child));
+        Ok(child)
+    }
+
+    /// Ends all that is left.
+    fn end(&self) {
+        let mut leader = self.leader();
+        if let Leader::Alive(pid) = *leader {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        *leader = Leader::Over;
+    }
+
+    /// Waits for the first process. What it left behind ends with it: its number is not given to others before that.
+    fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
+        let first = WaitId::Pid(Pid::from_child(child));
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while matches!(waitid(first.clone(), options), Err(rustix::io::Errno::INTR)) {}
+        self.end();
+        child.wait()
+    }
+}
+
+/// Lays out, runs and collects. Blocks.
+fn perform(command: &Command, store: Arc<LocalStore>, group: &Group) -> Done {
+    let stage = Stage::bare(store)?;
+    stage.copy_in(command)?;
+    let log = stage.path("log");
+    let output = File::create(&log).map_err(StoreError::io("create", &log))?;
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-eu", "-c", &format!("umask 022; {}", command.script)]);
+    shell.env_clear().envs(command.environment()).current_dir(stage.path("forge/work"));
+    for (name, place) in [("OUT", "forge/out"), ("HOME", "forge/home"), ("PWD", "forge/work")] {
+        shell.env(name, stage.path(place));
+    }
+    shell.stdin(Stdio::null()).stdout(output.try_clone().map_err(lost)?).stderr(output);
+    let mut child = group.start(&mut shell).map_err(lost)?;
+    let status = group.wait(&mut child).map_err(lost)?;
+    let failed = match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::from_code(code),
+        (None, signal) => Some(Exit::Signal(signal.unwrap_or_default())),
+    };
+    let said = fs::read(&log).map_err(StoreError::io("read", &log))?;
+    Ok((String::from_utf8_lossy(&said).into_owned(), stage.collect(command, failed)))
+}
+
+fn lost(error: io::Error) -> RunError {
+    RunError::Infrastructure(format!("cannot run the command: {error}"))
+}

@@ -1,0 +1,316 @@
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rayon::prelude::*;
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::digest::Digest;
+
+/// What a look at a path tells of its content: as long as it stays the same, so does the content, if it is
+/// [older](Sighting::is_before) than that look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    size: u64,
+    /// Nanoseconds since 1970.
+    mtime: i64,
+    /// Nanoseconds since 1970.
+    ctime: i64,
+    inode: u64,
+}
+
+/// A time of the clock that filesystems take times from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(
+    /// Nanoseconds since 1970.
+    i64,
+);
+
+impl Moment {
+    /// The time of a file that is written now: it may be some milliseconds behind other clocks.
+    pub fn now() -> Self {
+        let time = clock_gettime(ClockId::RealtimeCoarse);
+        Self(at(time.tv_sec, time.tv_nsec))
+    }
+
+    /// So much earlier.
+    pub fn before(self, age: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
+    /// So much later.
+    #[cfg(test)]
+    pub fn after(self, age: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl Sighting {
+    /// Of what was looked at.
+    pub fn of(metadata: &Metadata) -> Self {
+        Self {
+            size: metadata.size(),
+            mtime: at(metadata.mtime(), metadata.mtime_nsec()),
+            ctime: at(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+        }
+    }
+
+    /// Of what is at `path`, or of the link that is there; `None` if nothing is.
+    pub fn at(path: &Path) -> Option<Self> {
+        std::fs::symlink_metadata(path).ok().map(|metadata| Self::of(&metadata))
+    }
+
+    fn of_stat(stat: &Stat) -> Self {
+        #[expect(clippy::unnecessary_cast, reason = "the types differ between architectures")]
+        Self {
+            size: stat.st_size as u64,
+            mtime: at(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            ctime: at(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            inode: stat.st_ino as u64,
+        }
+    }
+
+    /// Whether it was changed for the last time before `moment`: whatever changed it since would show. A file that is
+    /// edited twice within one tick of the clock looks the same after both (git's "racy" rule).
+    /// One on a filesystem that seems to count whole seconds, or two at a time, has long ticks.
+    pub fn is_before(&self, moment: Moment) -> bool {
+        const SECOND: i64 = 1_000_000_000;
+        let is_coarse = self.mtime % SECOND == 0 && self.ctime % SECOND == 0;
+        let tick = if is_coarse { 2 * SECOND } else { 0 };
+        self.mtime.max(self.ctime).saturating_add(tick) < moment.0
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        for part in [self.size, self.mtime as u64, self.ctime as u64, self.inode] {
+            bytes.extend_from_slice(&part.to_le_bytes());
+        }
+    }
+
+    fn read(bytes: &mut Reader<'_>) -> Option<Self> {
+        let mut part = || bytes.number();
+        Some(Self { size: part()?, mtime: part()? as i64, ctime: part()? as i64, inode: part()? })
+    }
+}
+
+fn at(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+/// Sightings with what was noted of each, as bytes: directory by directory, so that a look at all of them finds each
+/// directory once.
+pub struct Sightings;
+
+/// Notes of no more than this share one block, so that a large directory is looked at by several threads.
+const BLOCK: usize = 512;
+
+/// What was written is not what is read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SightingsError;
+
+/// What may be noted beside a sighting.
+pub trait Note: Sized + Send {
+    /// Adds its bytes.
+    fn write(&self, bytes: &mut Vec<u8>);
+    /// Takes them.
+    fn read(bytes: &mut Reader<'_>) -> Option<Self>;
+}
+
+impl Note for () {
+    fn write(&self, _: &mut Vec<u8>) {}
+
+    fn read(_: &mut Reader<'_>) -> Option<Self> {
+        Some(())
+    }
+}
+
+impl Note for Digest {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(self.as_bytes());
+    }
+
+    fn read(bytes: &mut Reader<'_>) -> Option<Self> {
+        bytes.take(32)?.try_into().ok().map(Self::from_bytes)
+    }
+}
+
+/// Takes bytes piece by piece.
+pub struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// All that was not taken.
+    pub(super) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(super) fn number(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// Bytes after their length.
+    pub(super) fn text(&mut self) -> Option<&'a [u8]> {
+        let length = self.take(4)?.try_into().ok().map(u32::from_le_bytes)?;
+        self.take(length as usize)
+    }
+}
+
+pub(super) fn write_text(text: &[u8], bytes: &mut Vec<u8>) {
+    // No path is longer than a page.
+    bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(text);
+}
+
+impl Sightings {
+    /// `seen` as bytes. Paths are absolute and have no `..`.
+    pub fn write<N: Note>(mut seen: Vec<(&Path, Sighting, N)>) -> Vec<u8> {
+        seen.sort_by(|(a, ..), (b, ..)| parts(a).cmp(&parts(b)));
+        let mut bytes = Vec::with_capacity(seen.len() * 96);
+        for of_dir in seen.chunk_by(|(a, ..), (b, ..)| parts(a).0 == parts(b).0) {
+            for block in of_dir.chunks(BLOCK) {
+                let mut inside = Vec::with_capacity(block.len() * 96);
+                write_text(parts(block[0].0).0, &mut inside);
+                for (path, sighting, note) in block {
+                    write_text(parts(path).1, &mut inside);
+                    sighting.write(&mut inside);
+                    note.write(&mut inside);
+                }
+                write_text(&inside, &mut bytes);
+            }
+        }
+        bytes
+    }
+
+    fn blocks(bytes: &[u8]) -> Result<Vec<&[u8]>, SightingsError> {
+        let mut reader = Reader(bytes);
+        let mut blocks = Vec::new();
+        while !reader.0.is_empty() {
+            blocks.push(reader.text().ok_or(SightingsError)?);
+        }
+        Ok(blocks)
+    }
+
+    /// What [`Sightings::write`] wrote: the notes by name of each directory; one may come several times.
+    pub fn read<N: Note>(bytes: &[u8]) -> Result<Vec<SeenIn<N>>, SightingsError> {
+        let block = |block: &&[u8]| {
+            let mut reader = Reader(block);
+            let dir = path_of(reader.text()?);
+            let mut seen = Vec::new();
+            while !reader.0.is_empty() {
+                let name = reader.text()?.into();
+                seen.push((name, Sighting::read(&mut reader)?, N::read(&mut reader)?));
+            }
+            Some((dir, seen))
+        };
+        let blocks = Self::blocks(bytes)?;
+        blocks.par_iter().map(|bytes| block(bytes).ok_or(SightingsError)).collect()
+    }
+
+    /// Whether every path in `bytes`, which have no notes, looks as it did.
+    pub fn hold(bytes: &[u8]) -> bool {
+        Self::blocks(bytes).is_ok_and(|blocks| blocks.par_iter().all(|block| holds(block).is_some()))
+    }
+}
+
+/// What was seen in a directory.
+pub type SeenIn<N> = (PathBuf, Vec<Seen<N>>);
+
+/// A name, how it looked, and what was noted.
+pub type Seen<N> = (Box<[u8]>, Sighting, N);
+
+/// Whether every path of a block looks as it did.
+fn holds(block: &[u8]) -> Option<()> {
+    let mut reader = Reader(block);
+    let dir =
+        rustix::fs::open(reader.text()?, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .ok()?;
+    while !reader.0.is_empty() {
+        let name = reader.text()?;
+        let then = Sighting::read(&mut reader)?;
+        let now = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if Sighting::of_stat(&now) != then {
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// The directory and the name of an absolute path, as bytes. The root is its own name.
+pub(super) fn parts(path: &Path) -> (&[u8], &[u8]) {
+    let bytes = path.as_os_str().as_bytes();
+    match bytes.iter().rposition(|byte| *byte == b'/') {
+        Some(0) if bytes.len() == 1 => (b"/", b"."),
+        Some(0) => (b"/", &bytes[1..]),
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (b".", bytes),
+    }
+}
+
+pub(super) fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_tick_of_whole_seconds_is_waited_for() {
+        let seen = |mtime, ctime| Sighting { size: 1, mtime, ctime, inode: 1 };
+        let moment = Moment(10_500_000_000);
+        assert!(seen(10_400_000_000, 10_400_000_001).is_before(moment));
+        assert!(!seen(10_500_000_000, 10_400_000_001).is_before(moment));
+        assert!(!seen(10_000_000_000, 10_000_000_000).is_before(moment));
+        assert!(seen(8_000_000_000, 8_000_000_000).is_before(moment));
+    }
+
+    #[test]
+    fn sightings_round_trip_and_hold_until_something_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        fs::create_dir(dir.join("sub")).unwrap();
+        let paths: Vec<PathBuf> = (0..2 * BLOCK)
+            .map(|at| dir.join(format!("sub/{at}")))
+            .chain([dir.join("one"), dir.clone()])
+            .collect();
+        paths.iter().filter(|path| !path.exists()).for_each(|path| fs::write(path, "x").unwrap());
+        let seen = |digest| {
+            paths.iter().map(move |path| (path.as_path(), Sighting::at(path).unwrap(), digest)).collect()
+        };
+        let bytes = Sightings::write::<Digest>(seen(Digest::of(b"x")));
+        let read = Sightings::read::<Digest>(&bytes).unwrap();
+        assert_eq!(read.iter().map(|(_, seen)| seen.len()).sum::<usize>(), paths.len());
+        assert!(read.iter().all(|(dir, seen)| seen.iter().all(|(name, then, digest)| {
+            Sighting::at(&dir.join(OsStr::from_bytes(name))) == Some(*then) && *digest == Digest::of(b"x")
+        })));
+        assert_eq!(Sightings::read::<Digest>(&bytes[..bytes.len() - 1]).unwrap_err(), SightingsError);
+
+        let plain = || {
+            Sightings::write(
+                paths.iter().map(|path| (path.as_path(), Sighting::at(path).unwrap(), ())).collect(),
+            )
+        };
+        let bytes = plain();
+        assert!(Sightings::hold(&bytes));
+        fs::set_permissions(dir.join("sub/7"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        assert!(!Sightings::hold(&bytes));
+        let bytes = plain();
+        fs::remove_file(dir.join("sub/7")).unwrap();
+        assert!(!Sightings::hold(&bytes));
+    }
+}
