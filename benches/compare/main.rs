@@ -4,6 +4,7 @@
 //!
 //! installs the peers, measures every group or those named, and writes each one's section of `docs/benchmarks.md`.
 
+mod graph;
 mod pairs;
 mod report;
 mod s3;
@@ -14,7 +15,8 @@ use report::Section;
 type Measure = fn() -> Section;
 
 /// Every group: its name on the command line, and what measures it.
-const GROUPS: &[(&str, Measure)] = &[("s3", s3::publishing), ("s3-cache", s3::restoring)];
+const GROUPS: &[(&str, Measure)] =
+    &[("graph", graph::measure), ("s3", s3::publishing), ("s3-cache", s3::restoring)];
 
 fn main() {
     // `cargo bench` hands on flags of its own.

@@ -44,6 +44,11 @@ pub fn compare<T, U>(
 }
 
 impl Pairs {
+    /// What was measured while both sides were [compared](compare), the warm-up first.
+    pub fn of(ours: Vec<Duration>, theirs: Vec<Duration>) -> Self {
+        Self { ours: ours[1..].to_vec(), theirs: theirs[1..].to_vec() }
+    }
+
     pub fn ours(&self) -> Duration {
         median(self.ours.clone())
     }

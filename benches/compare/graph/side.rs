@@ -1,0 +1,74 @@
+//! How each side is called.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+/// A directory in which all sides work on the same graph.
+pub struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { dir: tempfile::Builder::new().prefix("forge-bench-").tempdir().unwrap() }
+    }
+
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.dir.path().join(relative)
+    }
+
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// forge with these words; it has to end well, and to say `said`.
+    pub fn forge(&self, words: &[&str], said: &str) {
+        self.run(Command::new(env!("CARGO_BIN_EXE_forge")).args(words), said);
+    }
+
+    /// Another tool, likewise.
+    pub fn tool(&self, words: &[&str], said: &str) {
+        self.run(Command::new(words[0]).args(&words[1..]), said);
+    }
+
+    /// Peak memory in bytes of a command that has to end well.
+    pub fn memory(&self, words: &[&str]) -> u64 {
+        let report = self.path("memory");
+        let mut command = Command::new("/usr/bin/time");
+        command.args(["-f", "%M", "-o", report.to_str().unwrap()]).args(words);
+        self.run(&mut command, "");
+        fs::read_to_string(report).unwrap().trim().parse::<u64>().unwrap() << 10
+    }
+
+    fn run(&self, command: &mut Command, said: &str) {
+        // A pipe would take its time; what is said is read from a file.
+        let told = self.path("told");
+        let file = File::create(&told).unwrap();
+        command.current_dir(self.root()).stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        for name in ["FORGE_STORE", "FORGE_PROFILE", "FORGE_CACHE_ACCESS", "FORGE_RUNNER", "FORGE_ENGINES"] {
+            command.env_remove(name);
+        }
+        let status = command.status().unwrap_or_else(|error| panic!("{command:?}, see benches/run: {error}"));
+        let text = || fs::read_to_string(&told).unwrap_or_default();
+        assert!(status.success(), "{command:?}: {}", text());
+        assert!(said.is_empty() || text().contains(said), "{command:?} did not say '{said}': {}", text());
+    }
+
+    pub fn remove(&self, relative: &str) {
+        let path = self.path(relative);
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        assert!(removed.is_ok() || !path.exists(), "{}", path.display());
+    }
+}
+
+/// The path of forge.
+pub const FORGE: &str = env!("CARGO_BIN_EXE_forge");
+
+/// How long after `started` a file was written.
+pub fn written_after(file: &Path, started: SystemTime) -> Duration {
+    let written = fs::metadata(file).and_then(|metadata| metadata.modified()).unwrap();
+    // The clock of files has ticks.
+    written.duration_since(started).unwrap_or_default()
+}
