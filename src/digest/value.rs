@@ -9,6 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// How many bytes one has.
+    pub const LENGTH: usize = 32;
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; Self::LENGTH] {
+        &self.0
+    }
+
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
@@ -76,6 +84,11 @@ impl<'de> Deserialize<'de> for Digest {
 pub struct Hasher(blake3::Hasher);
 
 impl Hasher {
+    /// Takes bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
     /// The digest of all that was written so far.
     pub fn digest(&self) -> Digest {
         Digest(*self.0.finalize().as_bytes())

@@ -1,11 +1,12 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::IndexError;
+use super::{IndexError, Member};
 use crate::digest::Digest;
-use crate::store::{Entry, Kind, LocalStore, StoreError, Tree};
+use crate::store::{Entry, Kind, LocalStore, Tree};
 
 /// The name of the list in a catalog's tree.
 const LIST: &str = "packages.json";
@@ -27,6 +28,24 @@ pub struct CatalogEntry {
     pub object: Digest,
     /// The digest of its record.
     pub record: Digest,
+}
+
+/// A package whose record is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Indexed {
+    /// What it is.
+    pub entry: CatalogEntry,
+    /// The length of its record in bytes.
+    pub record_size: u64,
+    /// Where it comes from (a node, a file), for messages; nothing of it is written.
+    pub origin: String,
+}
+
+impl Indexed {
+    /// As an index takes it.
+    pub fn member(&self) -> Member<'_> {
+        Member { entry: &self.entry, origin: Some(&self.origin) }
+    }
 }
 
 /// What names a package to clients: there is one content for each.
@@ -53,46 +72,33 @@ impl fmt::Display for Label {
     }
 }
 
-/// What an index is made of, in the making: `packages.json`, a list of [`CatalogEntry`], and
-/// `records/<digest>`. With it, the index can be made again together with other packages, and
-/// no package file is read.
-pub(super) struct Catalog<'a> {
-    store: &'a LocalStore,
-    entries: Vec<CatalogEntry>,
-    files: Vec<Entry>,
+/// What an index is made of, as a tree: `packages.json`, a list of [`CatalogEntry`], and `records/<digest>`. With it,
+/// the index can be made again together with other packages, and no package file is read.
+pub fn catalog(
+    packages: &[Indexed],
+    updateinfo: Option<&[u8]>,
+    store: &LocalStore,
+) -> Result<Tree, IndexError> {
+    let mut entries: Vec<&CatalogEntry> = packages.iter().map(|package| &package.entry).collect();
+    entries.sort_by(|a, b| a.label.cmp(&b.label));
+    entries.dedup();
+    let list = serde_json::to_vec(&entries).map_err(|error| unreadable(&error))?;
+    let records: BTreeMap<Digest, u64> =
+        packages.iter().map(|package| (package.entry.record, package.record_size)).collect();
+    let mut files: Vec<Entry> =
+        records.into_iter().map(|(record, size)| file(format!("records/{record}"), record, size)).collect();
+    for (name, bytes) in [(LIST, Some(&list[..])), (UPDATEINFO, updateinfo)] {
+        if let Some(bytes) = bytes {
+            files.push(file(name.to_owned(), store.put(bytes)?, bytes.len() as u64));
+        }
+    }
+    Ok(Tree::new(files))
 }
 
-impl<'a> Catalog<'a> {
-    pub fn new(store: &'a LocalStore) -> Self {
-        Self { store, entries: Vec::new(), files: Vec::new() }
-    }
-
-    pub fn add(&mut self, entry: CatalogEntry) {
-        self.entries.push(entry);
-    }
-
-    /// Stores what the writing of an index asks for: as JSON, compressed by Zstandard.
-    pub fn record(&mut self, record: &impl Serialize) -> Result<Digest, IndexError> {
-        let json = serde_json::to_vec(record).map_err(|error| unreadable(&error))?;
-        let bytes =
-            zstd::encode_all(&json[..], 3).map_err(StoreError::io("compress", "the record of a package"))?;
-        let digest = self.store.put(&bytes)?;
-        self.files.push(file(format!("records/{digest}"), digest, bytes.len()));
-        Ok(digest)
-    }
-
-    pub fn updateinfo(&mut self, text: &[u8]) -> Result<(), IndexError> {
-        self.files.push(file(UPDATEINFO.to_owned(), self.store.put(text)?, text.len()));
-        Ok(())
-    }
-
-    pub fn finish(mut self) -> Result<Tree, IndexError> {
-        self.entries.sort_by(|a, b| a.label.cmp(&b.label));
-        self.entries.dedup();
-        let list = serde_json::to_vec(&self.entries).map_err(|error| unreadable(&error))?;
-        self.files.push(file(LIST.to_owned(), self.store.put(&list)?, list.len()));
-        Ok(Tree::new(self.files))
-    }
+/// What the writing of an index asks of a package, beside its entry: JSON. It is small; where many are kept, they are compressed
+/// together.
+pub(super) fn record(of: &impl Serialize) -> Result<Vec<u8>, IndexError> {
+    serde_json::to_vec(of).map_err(|error| unreadable(&error))
 }
 
 /// The packages of a catalog, sorted.
@@ -108,10 +114,9 @@ pub fn updateinfo_of(tree: &Tree) -> Option<Digest> {
     object_of(tree, UPDATEINFO)
 }
 
-/// What [`Catalog::record`] stored.
+/// What [`record`] holds.
 pub(super) fn read_record<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, IndexError> {
-    let json = zstd::decode_all(bytes).map_err(|error| unreadable(&error))?;
-    serde_json::from_slice(&json).map_err(|error| unreadable(&error))
+    serde_json::from_slice(bytes).map_err(|error| unreadable(&error))
 }
 
 fn object_of(tree: &Tree, path: &str) -> Option<Digest> {
@@ -121,10 +126,10 @@ fn object_of(tree: &Tree, path: &str) -> Option<Digest> {
     }
 }
 
-fn file(path: String, object: Digest, length: usize) -> Entry {
-    Entry { path, mode: 0o644, kind: Kind::File { object, size: length as u64 } }
+fn file(path: String, object: Digest, size: u64) -> Entry {
+    Entry { path, mode: 0o644, kind: Kind::File { object, size } }
 }
 
-fn unreadable(reason: &dyn fmt::Display) -> IndexError {
+pub(super) fn unreadable(reason: &dyn fmt::Display) -> IndexError {
     IndexError::Catalog { reason: reason.to_string() }
 }

@@ -1,13 +1,20 @@
 use std::io::{self, Write};
 
+use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
+
+use super::xz;
+
+/// The smallest and the largest dictionary of xz that a piece is given, in bytes: the least that there is, and that of preset 6.
+const XZ_DICTIONARY: (usize, usize) = (4 << 10, 8 << 20);
+
 /// How a file of an index is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IndexCompression {
     /// One stream of xz.
     Xz,
-    /// One member of gzip, without name and time.
+    /// Members of gzip, without name and time.
     Gz,
-    /// One frame of Zstandard; apt reads it since 1.5, dnf since RHEL 8.4.
+    /// Frames of Zstandard; apt reads it since 1.5, dnf since RHEL 8.4.
     Zst,
 }
 
@@ -21,12 +28,20 @@ impl IndexCompression {
         }
     }
 
-    /// Same bytes in, same bytes out: no name, no time, no number of threads.
+    /// What pieces are remembered under. Raised whenever the same bytes would be compressed otherwise.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Xz => "xz 1",
+            Self::Gz => "gz 1",
+            Self::Zst => "zst 1",
+        }
+    }
+
+    /// A piece of a file. Same bytes in, same bytes out: no name, no time, no number of threads.
     pub(super) fn compress(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
-            // One stream: apt reads no further than the first.
             Self::Xz => {
-                let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 6);
+                let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), xz_stream(bytes.len())?);
                 encoder.write_all(bytes)?;
                 encoder.finish()
             }
@@ -38,4 +53,24 @@ impl IndexCompression {
             Self::Zst => zstd::bulk::compress(bytes, 19),
         }
     }
+
+    /// The file made of compressed pieces, of which there is at least one.
+    pub(super) fn join<'a>(self, pieces: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Xz => xz::join(pieces),
+            // Members and frames may follow each other (RFC 1952, RFC 8878).
+            Self::Gz | Self::Zst => Ok(pieces.collect::<Vec<_>>().concat()),
+        }
+    }
+}
+
+/// Preset 6, with no more of a dictionary than there is to look back to: what a larger one holds stays empty, and has to be
+/// made first.
+fn xz_stream(length: usize) -> io::Result<Stream> {
+    let (least, most) = XZ_DICTIONARY;
+    let mut options = LzmaOptions::new_preset(6)?;
+    options.dict_size(length.next_power_of_two().clamp(least, most) as u32);
+    let mut filters = Filters::new();
+    filters.lzma2(&options);
+    Ok(Stream::new_stream_encoder(&filters, Check::Crc64)?)
 }

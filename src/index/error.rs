@@ -1,3 +1,4 @@
+use crate::package::PackageError;
 use crate::store::StoreError;
 
 /// Why no index can be made of the packages and settings.
@@ -6,6 +7,14 @@ pub enum IndexError {
     /// The store could not take or give an object.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A file is no whole package.
+    #[error("{origin}: {source}")]
+    Package {
+        /// Where the file comes from.
+        origin: String,
+        /// What is wrong with it.
+        source: PackageError,
+    },
     /// What an index is made of cannot be read.
     #[error("the catalog of the index cannot be read: {reason}")]
     Catalog {

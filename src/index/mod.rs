@@ -9,12 +9,18 @@ mod compress;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod member;
+mod pieces;
+mod read;
 pub mod rpm;
 mod settings;
+mod xz;
 
 pub use apt::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite};
-pub use catalog::{CatalogEntry, Label, read_catalog, updateinfo_of};
+pub use catalog::{CatalogEntry, Indexed, Label, catalog, read_catalog, updateinfo_of};
 pub use compress::IndexCompression;
 pub use error::IndexError;
+pub use member::Member;
+pub use read::{PackageFile, read_packages};
 pub use rpm::{IndexedRpm, RpmIndex};
-pub use settings::{Recorded, RepositoryKind, Settings, VersionOrder};
+pub use settings::{Records, RepositoryKind, Settings, VersionOrder};

@@ -2,8 +2,8 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AptIndex, CatalogEntry, IndexError, IndexedPackage, IndexedRpm, Label, RpmIndex, apt, rpm};
-use crate::digest::{Describe, Visitor};
+use super::{AptIndex, IndexError, Label, Member, RpmIndex, apt, rpm};
+use crate::digest::{Describe, Digest, Visitor};
 use crate::store::{LocalStore, Tree};
 
 /// The settings of a repository, by which clients it is for.
@@ -28,8 +28,8 @@ pub enum RepositoryKind {
 /// How versions are ordered.
 pub type VersionOrder = fn(&str, &str) -> Ordering;
 
-/// A package of a catalog with the bytes of its record.
-pub type Recorded<'a> = (&'a CatalogEntry, Vec<u8>);
+/// Gives the bytes of a record by its digest.
+pub type Records<'a, E> = dyn Fn(Digest) -> Result<Vec<u8>, E> + Sync + 'a;
 
 impl Settings {
     /// Which clients it is for.
@@ -53,32 +53,21 @@ impl Settings {
         }
     }
 
-    /// The whole unsigned repository, made from the records of its packages. `updateinfo` is for
-    /// rpm alone; `date` is in seconds since 1970.
-    pub fn build(
+    /// The whole unsigned repository. `record` gives the record of a package, and is asked for those about which the store
+    /// remembers nothing. `updateinfo` is for rpm alone; `date` is in seconds since 1970.
+    ///
+    /// Same packages and settings, in whatever order and whatever is remembered, give the same bytes.
+    pub fn build<E: From<IndexError> + Send>(
         &self,
-        packages: &[Recorded<'_>],
+        packages: &[Member<'_>],
         updateinfo: Option<&[u8]>,
         date: u64,
         store: &LocalStore,
-    ) -> Result<Tree, IndexError> {
+        record: &Records<'_, E>,
+    ) -> Result<Tree, E> {
         match self {
-            Self::Apt(index) => {
-                let indexed = |(entry, record): &Recorded<'_>| {
-                    let mut package = IndexedPackage::from_catalog(entry, record)?;
-                    if !index.contents {
-                        package.paths = Vec::new();
-                    }
-                    Ok(package)
-                };
-                let packages = packages.iter().map(indexed).collect::<Result<Vec<_>, IndexError>>()?;
-                apt::build(index, &packages, date, store)
-            }
-            Self::Rpm(index) => {
-                let indexed = |(entry, record): &Recorded<'_>| IndexedRpm::from_catalog(entry, record);
-                let packages = packages.iter().map(indexed).collect::<Result<Vec<_>, _>>()?;
-                rpm::build(index, &packages, updateinfo, date, store)
-            }
+            Self::Apt(index) => apt::build(index, packages, date, store, record),
+            Self::Rpm(index) => rpm::build(index, packages, updateinfo, date, store, record),
         }
     }
 }

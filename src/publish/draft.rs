@@ -3,9 +3,9 @@ use serde::{Deserialize, Serialize};
 use super::content::Content;
 use super::layout::Role;
 use super::subscription::subscriptions;
-use super::{Edition, Generation, PublishError, PublishedPackage};
+use super::{Edition, Generation, PublishError};
 use crate::digest::Digest;
-use crate::index::RepositoryKind;
+use crate::index::{Member, RepositoryKind};
 use crate::keys::SigningKeys;
 use crate::store::{Kind, Tree};
 
@@ -69,7 +69,7 @@ pub(super) struct Basis<'a> {
 }
 
 /// The bytes of a package's record, or of advisories.
-pub(super) type Records<'a> = dyn Fn(Digest) -> Result<Vec<u8>, PublishError> + 'a;
+pub(super) type Records<'a> = crate::index::Records<'a, PublishError>;
 
 impl Draft {
     /// The index of all packages, made anew from their records, and everything beside it.
@@ -104,12 +104,10 @@ impl Draft {
 }
 
 fn indices(content: &Content, basis: &Basis<'_>, records: &Records<'_>) -> Result<Tree, PublishError> {
-    let mut packages = Vec::with_capacity(content.packages.len());
-    for PublishedPackage { entry, .. } in &content.packages {
-        packages.push((entry, records(entry.record)?));
-    }
+    let packages: Vec<Member<'_>> =
+        content.packages.iter().map(|package| Member { entry: &package.entry, origin: None }).collect();
     let updateinfo = content.updateinfo.map(records).transpose()?;
-    Ok(content.index.build(&packages, updateinfo.as_deref(), basis.date, basis.edition.store)?)
+    content.index.build(&packages, updateinfo.as_deref(), basis.date, basis.edition.store, records)
 }
 
 /// Files as they come together.

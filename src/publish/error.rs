@@ -12,6 +12,10 @@ pub(super) const INSIDE: [&str; 5] = ["dists", "gen", "packages", "pool", "repod
 /// Why nothing was published, or not all of it. What clients see is whole in any case.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
+    /// What the indices of a generation are made from cannot be read.
+    #[error("{} is damaged: its bytes are not those that its name promises; bring it back, or go back to an earlier \
+             generation with `forge publish rollback`", .0.display())]
+    Bundle(PathBuf),
     /// The filesystem refused.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::index::{CatalogEntry, Label, RepositoryKind, Settings};
 
 /// The version of the state file's format.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// One published state of a repository: what is in its `state.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,9 +224,9 @@ mod tests {
     fn a_state_of_another_format_is_refused() {
         let state = serde_json::to_string(&next(None, "1", 1)).unwrap();
         assert!(Generation::from_json(state.as_bytes()).is_ok());
-        let foreign = state.replace("\"format\":2", "\"format\":3");
+        let foreign = state.replace("\"format\":3", "\"format\":4");
         assert!(Generation::from_json(foreign.as_bytes()).unwrap_err().contains("newer forge"));
-        let foreign = state.replace("\"format\":2", "\"format\":1");
+        let foreign = state.replace("\"format\":3", "\"format\":1");
         assert!(Generation::from_json(foreign.as_bytes()).unwrap_err().contains("earlier forge"));
     }
 }

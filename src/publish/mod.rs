@@ -12,7 +12,7 @@
 //! | `dists` | symbolic link to `.generations/<id>/dists`; replacing it is the commit |
 //! | `*.sources`, `*.repo` | what subscribes a machine to it, likewise |
 //! | `key.asc`, `key.gpg` | the public keys, through `dists`, so they change with it |
-//! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json`, `files.json`, and `records/`, from which indices are made again |
+//! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json`, `files.json`, and `records/`, bundles of what indices are made from |
 //! | `.generations/lock` | held by whoever publishes |
 //!
 //! An rpm repository has `packages/` for `pool/` and `repodata` for `dists`, which leads to
@@ -29,6 +29,7 @@
 //! | `.forge/bundles/<digest>.tar.zst` | what indices are made from, and files that a generation signed; never changed |
 //! | `.forge/probe` | shows whether the service heeds conditions |
 
+mod bundle;
 mod content;
 mod directory;
 mod draft;

@@ -135,7 +135,7 @@ impl LocalStore {
         };
         let mut report = GcReport::default();
         let mut kept = self.drop_old_results(age, &mut report)?;
-        for room in ["failures", "history", "facts", "places", "earlier", "idle"] {
+        for room in ["failures", "history", "facts", "pieces", "places", "earlier", "idle"] {
             self.drop_old_records(room, age)?;
         }
         let failures = self.records("failures").filter_map(|(key, _)| self.failure(key)?.log);

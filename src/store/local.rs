@@ -15,12 +15,13 @@ const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This directory holds a store of forge; everything in it can be made again.\n";
 
 /// The directories of a store.
-const ROOMS: [&str; 12] = [
+const ROOMS: [&str; 13] = [
     "objects",
     "results",
     "failures",
     "history",
     "facts",
+    "pieces",
     "places",
     "earlier",
     "idle",

@@ -11,6 +11,7 @@
 //! | `failures/ab/<rest>` | the last failure of an action by its key, JSON |
 //! | `history/ab/<rest>` | the latest keys of a node, by the digest of its name |
 //! | `facts/ab/<rest>` | what was found out of an object, such as what a package says of itself |
+//! | `pieces/ab/<rest>` | what was made of something and can be made again, such as parts of an index, with its digest |
 //! | `places/ab/<rest>` | where the objects of a result are that a remote store told, by its key |
 //! | `earlier/ab/<rest>` | what a remote store told of a node's latest results, by the digest of its name |
 //! | `idle/ab/<rest>` | that there was nothing to do, by the digest of what was asked, and what has to look as it did |
@@ -46,5 +47,6 @@ pub use remote::{
 };
 pub use result_index::ResultIndex;
 pub use sighting::{Moment, Sighting, Sightings};
+pub use staging::Staging;
 pub use stat_cache::StatCache;
 pub use tree::{Entry, Kind, Tree, TreeParseError};

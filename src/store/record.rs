@@ -157,9 +157,28 @@ impl LocalStore {
         self.read_record(&self.fact_path(kind, object))
     }
 
-    /// Remembers what was found out of an object.
+    /// Remembers what was found out of an object. It can be found out again, so it is not flushed.
     pub fn put_fact<T: Serialize>(&self, kind: &str, object: Digest, fact: &T) -> Result<(), StoreError> {
-        self.write_record(&self.fact_path(kind, object), fact)
+        self.write_lightly(&self.fact_path(kind, object), fact)
+    }
+
+    fn piece_path(&self, kind: &str, of: Digest) -> PathBuf {
+        self.sharded("pieces", Digest::of(format!("{kind} of {of}").as_bytes()))
+    }
+
+    /// Bytes that were made of something before, such as a compressed part of an index. `kind` has to change whenever
+    /// the same would give other bytes.
+    pub fn piece(&self, kind: &str, of: Digest) -> Option<Vec<u8>> {
+        let mut bytes = std::fs::read(self.piece_path(kind, of)).ok()?;
+        // A torn or damaged piece is as good as none.
+        let sum = bytes.split_off(bytes.len().checked_sub(Digest::LENGTH)?);
+        (Digest::of(&bytes).as_bytes() == &sum[..]).then_some(bytes)
+    }
+
+    /// Remembers bytes that can be made again. They are not flushed.
+    pub fn put_piece(&self, kind: &str, of: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        let sum = Digest::of(bytes);
+        self.write_unflushed(&self.piece_path(kind, of), &[bytes, sum.as_bytes()].concat())
     }
 
     fn history(&self, node: &str) -> History {

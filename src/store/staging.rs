@@ -11,20 +11,28 @@ use super::{LocalStore, Scratch, StoreError};
 use crate::digest::Digest;
 
 /// Objects that wait for one flush of the filesystem instead of one each.
-pub(super) struct Staging<'a> {
+pub struct Staging<'a> {
     store: &'a LocalStore,
     scratch: Scratch,
     staged: Mutex<HashMap<Digest, PathBuf>>,
 }
 
 impl<'a> Staging<'a> {
+    /// None so far.
     pub fn new(store: &'a LocalStore) -> Result<Self, StoreError> {
         Ok(Self { store, scratch: store.scratch()?, staged: Mutex::default() })
     }
 
+    /// Stages bytes; they are an object once this is committed.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        self.add(digest, bytes)?;
+        Ok(digest)
+    }
+
     /// Where the caller is to put the bytes of `digest`, read-only; `None` where they are stored, or somebody
     /// was told before.
-    pub fn place(&self, digest: Digest) -> Option<PathBuf> {
+    pub(super) fn place(&self, digest: Digest) -> Option<PathBuf> {
         if self.store.contains(digest) {
             return None;
         }
@@ -34,7 +42,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Stages bytes whose digest is known to be this.
-    pub fn add(&self, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn add(&self, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
         let Some(place) = self.place(digest) else { return Ok(()) };
         fs::write(&place, bytes)
             .and_then(|()| fs::set_permissions(&place, Permissions::from_mode(0o444)))

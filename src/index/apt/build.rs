@@ -3,13 +3,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use super::compare_versions;
 use super::contents::contents;
-use super::package::Checked;
+use super::package::{Checked, Record, pool_path, told};
 use super::release::{Listed, release};
-use super::{IndexedPackage, compare_versions};
 use crate::digest::{Describe, Visitor};
-use crate::index::{IndexCompression, IndexError};
-use crate::store::{Entry, Kind, LocalStore, StoreError, Tree};
+use crate::index::pieces::{self, Piece};
+use crate::index::{IndexCompression, IndexError, Label, Member, Records};
+use crate::store::{Entry, Kind, LocalStore, Tree};
+
+/// Half of how many packages a piece of `Packages` has, about: fewer, and xz finds less to refer to; more, and a publish of one
+/// has more to compress again.
+pub(super) const REACH: usize = 256;
 
 /// The settings of one apt repository.
 ///
@@ -73,7 +78,7 @@ pub enum PoolLayout {
 impl Describe for AptIndex {
     fn describe(&self, visitor: &mut dyn Visitor) {
         // Raised whenever the same packages and settings would give other bytes.
-        visitor.field("builtin", "apt-index 1");
+        visitor.field("builtin", "apt-index 2");
         visitor.field("origin", &self.origin);
         visitor.field("label", &self.label);
         visitor.field("description", &self.description);
@@ -102,17 +107,19 @@ fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 /// Writes every file of the repository as a tree: `pool/` names the packages' own objects,
 /// `dists/` the indices made here, each also under `by-hash/SHA256/`. `date`, in seconds since
-/// 1970, stands in each Release.
+/// 1970, stands in each Release. `records` is asked for packages about which the store remembers
+/// nothing.
 ///
 /// Same packages and settings, in whatever order, give the same bytes.
-pub fn build(
+pub fn build<E: From<IndexError> + Send>(
     index: &AptIndex,
-    packages: &[IndexedPackage],
+    packages: &[Member<'_>],
     date: u64,
     store: &LocalStore,
-) -> Result<Tree, IndexError> {
+    records: &Records<'_, E>,
+) -> Result<Tree, E> {
     index.check()?;
-    let packages = packages.iter().map(Checked::new).collect::<Result<Vec<_>, _>>()?;
+    let packages = packages.iter().map(|member| Checked::new(*member)).collect::<Result<Vec<_>, _>>()?;
     index.check_suites_of(&packages)?;
     let mut pool = Pool::default();
     let mut dists = BTreeMap::new();
@@ -121,7 +128,7 @@ pub fn build(
             let area = index.area(suite, component);
             let chosen = choose(suite, &packages)?;
             pool.add(&area, &chosen)?;
-            let made = SuiteFiles::build(index, component, architectures, &area, &chosen, store)?;
+            let made = SuiteFiles::build(index, component, architectures, &area, &chosen, store, records)?;
             dists.insert(suite.codename.as_str(), made);
         }
     }
@@ -141,20 +148,22 @@ pub fn build(
 /// The packages of one suite, sorted by name, version and architecture; equal ones once.
 fn choose<'a>(suite: &Suite, packages: &[Checked<'a>]) -> Result<Vec<Checked<'a>>, IndexError> {
     let mut chosen: Vec<Checked<'a>> =
-        packages.iter().filter(|one| one.package.suites.contains(&suite.codename)).copied().collect();
+        packages.iter().filter(|one| one.label().suite == suite.codename).copied().collect();
     chosen.sort_by(|a, b| {
-        let version = || compare_versions(a.version, b.version).then_with(|| a.version.cmp(b.version));
-        let rest = || (a.architecture, &a.package.sha256).cmp(&(b.architecture, &b.package.sha256));
-        a.name.cmp(b.name).then_with(version).then_with(rest)
+        let (one, other) = (a.label(), b.label());
+        let version =
+            || compare_versions(&one.version, &other.version).then_with(|| one.version.cmp(&other.version));
+        let rest = || (&one.architecture, a.sha256()).cmp(&(&other.architecture, b.sha256()));
+        one.name.cmp(&other.name).then_with(version).then_with(rest)
     });
-    chosen.dedup_by(|b, a| a.label() == b.label() && a.package.sha256 == b.package.sha256);
+    chosen.dedup_by(|b, a| a.label() == b.label() && a.sha256() == b.sha256());
     match chosen.windows(2).find(|pair| pair[0].label() == pair[1].label()) {
         None => Ok(chosen),
         Some(pair) => Err(IndexError::Conflict {
             suite: suite.codename.clone(),
-            package: pair[0].label(),
-            first: pair[0].package.origin.clone(),
-            second: pair[1].package.origin.clone(),
+            package: told(pair[0].label()),
+            first: pair[0].origin(),
+            second: pair[1].origin(),
         }),
     }
 }
@@ -168,8 +177,8 @@ impl<'a> Pool<'a> {
         for new in packages {
             let path = new.pool_path(area);
             match self.0.get(&path) {
-                Some(old) if old.package.sha256 != new.package.sha256 => {
-                    let (first, second) = (old.package.origin.clone(), new.package.origin.clone());
+                Some(old) if old.sha256() != new.sha256() => {
+                    let (first, second) = (old.origin(), new.origin());
                     return Err(IndexError::PoolConflict { path, first, second });
                 }
                 Some(_) => {}
@@ -183,8 +192,8 @@ impl<'a> Pool<'a> {
 
     fn entries(self) -> Vec<Entry> {
         let entry = |(path, one): (String, Checked<'_>)| {
-            let kind = Kind::File { object: one.package.object, size: one.package.size };
-            Entry { path, mode: 0o644, kind }
+            let file = one.member().entry;
+            Entry { path, mode: 0o644, kind: Kind::File { object: file.object, size: file.size } }
         };
         self.0.into_iter().map(entry).collect()
     }
@@ -199,38 +208,40 @@ struct SuiteFiles {
 }
 
 impl SuiteFiles {
-    fn build(
+    fn build<E: From<IndexError> + Send>(
         index: &AptIndex,
         component: &str,
         always: &[String],
         area: &str,
         packages: &[Checked<'_>],
         store: &LocalStore,
-    ) -> Result<Self, IndexError> {
+        records: &Records<'_, E>,
+    ) -> Result<Self, E> {
         let architectures = architectures(always, packages);
-        let mut texts: Vec<(String, String, &[IndexCompression])> = Vec::new();
         let compressions = index.compressions();
-        for architecture in &architectures {
-            let fits = |one: &&Checked<'_>| one.architecture == architecture || one.architecture == "all";
-            let mut text = String::new();
-            for one in packages.iter().filter(fits) {
-                one.push_stanza(&mut text, &one.pool_path(area));
-            }
-            texts.push((format!("{component}/binary-{architecture}/Packages"), text, &compressions));
+        let of_architecture = |architecture: &String| {
+            let fits = |of: &str| of == architecture || of == "all";
+            let fitting = packages.iter().filter(|one| fits(&one.label().architecture));
+            let members: Vec<Member<'_>> = fitting.map(Checked::member).collect();
+            let pieces: Vec<_> =
+                pieces::runs(&members, REACH).into_iter().map(|run| stanzas(run, area, records)).collect();
+            let path = format!("{component}/binary-{architecture}/Packages");
+            let mut files = variants(&path, &pieces, &compressions, store)?;
             if index.contents {
-                let text = contents(packages.iter().filter(fits));
-                texts.push((format!("{component}/Contents-{architecture}"), text, &[IndexCompression::Gz]));
+                let text = contents(&members, store, records)?;
+                let path = format!("{component}/Contents-{architecture}");
+                files.extend(variants(&path, &pieces::of_lines::<E>(&text), &[IndexCompression::Gz], store)?);
             }
-        }
-        let files = texts.par_iter().map(|(path, text, kinds)| variants(path, text, kinds, store));
-        let files = files.collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
+            Ok(files)
+        };
+        let files = architectures.par_iter().map(of_architecture).collect::<Result<Vec<_>, E>>()?;
         let mut made = Self {
             component: component.to_owned(),
             architectures,
             listed: BTreeMap::new(),
             stored: BTreeMap::new(),
         };
-        for (path, listed, kind) in files {
+        for (path, listed, kind) in files.into_iter().flatten() {
             let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
             made.stored.insert(format!("{dir}/by-hash/SHA256/{}", listed.sha256), kind.clone());
             made.stored.insert(path.clone(), kind);
@@ -260,31 +271,47 @@ impl SuiteFiles {
     }
 }
 
+/// A piece of `Packages`.
+fn stanzas<'m, E: From<IndexError>>(
+    run: &'m [Member<'_>],
+    area: &'m str,
+    records: &'m Records<'_, E>,
+) -> Piece<'m, E> {
+    Piece::of_run(&format!("apt stanzas 1 {area}"), run, move || {
+        let mut text = String::new();
+        for Member { entry, .. } in run {
+            let Label { name, version, architecture, .. } = &entry.label;
+            let record = Record::read(&records(entry.record)?)?;
+            record.push_stanza(&mut text, entry, &pool_path(area, name, version, architecture));
+        }
+        Ok(text)
+    })
+}
+
 /// The file plain and in each compression.
-fn variants(
+fn variants<E: From<IndexError> + Send>(
     path: &str,
-    text: &str,
+    pieces: &[Piece<'_, E>],
     compressions: &[IndexCompression],
     store: &LocalStore,
-) -> Result<Vec<(String, Listed, Kind)>, IndexError> {
-    let put = |path: String, bytes: &[u8]| {
+) -> Result<Vec<(String, Listed, Kind)>, E> {
+    let forms = pieces::join(pieces, compressions, store)?;
+    let named = compressions.iter().map(|kind| format!("{path}.{}", kind.extension()));
+    let mut files = vec![(path.to_owned(), forms.plain)];
+    files.extend(named.zip(forms.compressed));
+    let put = |(path, bytes): (String, Vec<u8>)| {
         let size = bytes.len() as u64;
-        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let kind = Kind::File { object: store.put(bytes)?, size };
+        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let kind = Kind::File { object: store.put(&bytes)?, size };
         Ok((path, Listed { size, sha256 }, kind))
     };
-    let compressed = compressions.iter().map(|kind| {
-        let path = format!("{path}.{}", kind.extension());
-        let bytes = kind.compress(text.as_bytes()).map_err(StoreError::io("compress", &path))?;
-        put(path, &bytes)
-    });
-    std::iter::once(put(path.to_owned(), text.as_bytes())).chain(compressed).collect()
+    Ok(files.into_par_iter().map(put).collect::<Result<Vec<_>, IndexError>>()?)
 }
 
 /// Those always listed and those of the packages. `all` goes into each of them; a suite that
 /// knows no other lists it alone, which every apt client takes for its own.
 fn architectures(always: &[String], packages: &[Checked<'_>]) -> Vec<String> {
-    let of_packages = packages.iter().map(|one| one.architecture);
+    let of_packages = packages.iter().map(|one| one.label().architecture.as_str());
     let all: BTreeSet<&str> =
         always.iter().map(String::as_str).chain(of_packages).filter(|one| *one != "all").collect();
     match all.is_empty() {
@@ -299,7 +326,20 @@ impl AptIndex {
         self.compressions.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    pub(super) fn area(&self, suite: &Suite, component: &str) -> String {
+    /// Where the file of a package is, below the repository's root; none if its suite holds no
+    /// packages of its own.
+    pub fn pool_path(&self, label: &Label) -> Option<String> {
+        let suite = self.suites.iter().find(|suite| suite.codename == label.suite)?;
+        match &suite.holds {
+            Holds::Packages { component, .. } => {
+                let area = self.area(suite, component);
+                Some(pool_path(&area, &label.name, &label.version, &label.architecture))
+            }
+            Holds::AliasOf(_) => None,
+        }
+    }
+
+    fn area(&self, suite: &Suite, component: &str) -> String {
         match self.pool {
             PoolLayout::Shared => component.to_owned(),
             PoolLayout::PerSuite => format!("{}/{component}", suite.codename),
@@ -337,12 +377,13 @@ impl AptIndex {
     }
 
     fn check_suites_of(&self, packages: &[Checked<'_>]) -> Result<(), IndexError> {
-        for Checked { package, .. } in packages {
-            if let Some(suite) = package.suites.iter().find(|suite| !self.takes_packages(suite)) {
+        for package in packages {
+            let suite = &package.label().suite;
+            if !self.takes_packages(suite) {
                 let exists = self.suites.iter().any(|one| one.codename == *suite);
                 let own = self.suites.iter().filter(|one| matches!(one.holds, Holds::Packages { .. }));
                 return Err(IndexError::UnknownSuite {
-                    origin: package.origin.clone(),
+                    origin: package.origin(),
                     suite: suite.clone(),
                     reason: if exists { "is an alias" } else { "the index does not have" },
                     known: own.map(|one| one.codename.as_str()).collect::<Vec<_>>().join(", "),

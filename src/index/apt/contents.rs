@@ -1,25 +1,52 @@
-use std::collections::{BTreeMap, BTreeSet};
+use rayon::prelude::*;
 
-use super::package::Checked;
+use super::build::REACH;
+use super::package::Record;
+use crate::index::pieces::{remembered, run_key, runs};
+use crate::index::{IndexError, Member, Records};
+use crate::store::LocalStore;
 
 /// The Contents index: one line for each path, then the packages that install it, as
 /// `[section/]package` with commas between (DebianRepository/Format, "Contents indices").
-pub(super) fn contents<'a>(packages: impl Iterator<Item = &'a Checked<'a>>) -> String {
-    let mut owners: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for package in packages {
-        let name = package.contents_name();
-        for path in &package.package.paths {
-            let path = path.trim_start_matches("./").trim_start_matches('/');
-            owners.entry(path).or_default().insert(name.clone());
-        }
-    }
+pub(super) fn contents<E: From<IndexError> + Send>(
+    members: &[Member<'_>],
+    store: &LocalStore,
+    records: &Records<'_, E>,
+) -> Result<String, E> {
+    let runs = runs(members, REACH);
+    let lists = runs.par_iter().map(|run| paths(run, store, records)).collect::<Result<Vec<_>, E>>()?;
+    let lines = lists.par_iter().flat_map_iter(|list| list.lines());
+    let mut lines: Vec<(&str, &str)> =
+        lines.map(|line| line.rsplit_once('\t').unwrap_or((line, ""))).collect();
+    lines.par_sort_unstable();
+    lines.dedup();
     let mut text = String::new();
-    for (path, names) in owners {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        text.push_str(path);
-        text.push('\t');
-        text.push_str(&names.join(","));
+    for owners in lines.chunk_by(|a, b| a.0 == b.0) {
+        text.push_str(owners[0].0);
+        for (at, (_, owner)) in owners.iter().enumerate() {
+            text.push(if at == 0 { '\t' } else { ',' });
+            text.push_str(owner);
+        }
         text.push('\n');
     }
-    text
+    Ok(text)
+}
+
+/// The paths of a run of packages, each with its owner: `path<TAB>owner`.
+fn paths<E: From<IndexError> + Send>(
+    run: &[Member<'_>],
+    store: &LocalStore,
+    records: &Records<'_, E>,
+) -> Result<String, E> {
+    const KIND: &str = "apt paths 1";
+    let made = remembered(KIND, run_key(KIND, run), store, || {
+        let mut text = String::new();
+        for member in run {
+            let record = Record::read(&records(member.entry.record)?)?;
+            text.extend(record.owned(&member.entry.label.name));
+        }
+        Ok::<_, E>(text.into_bytes())
+    });
+    // It was a text when it was made.
+    Ok(String::from_utf8_lossy(&made?).into_owned())
 }

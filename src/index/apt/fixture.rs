@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use sha2::{Digest as _, Sha256};
 
 use super::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite, stanzas};
-use crate::index::IndexCompression;
 pub(crate) use crate::index::fixture::{Fixture, run};
-use crate::store::{Ingest, Kind};
+use crate::index::{IndexCompression, IndexError, Indexed, Settings};
+use crate::store::{Ingest, Kind, LocalStore, Staging, Tree};
 
 impl Fixture {
     /// Builds a `.deb` that installs one file with `content`, and reads it back.
@@ -55,7 +55,7 @@ impl Fixture {
         assert!(tar.wait().unwrap().success());
         IndexedPackage {
             origin: deb.display().to_string(),
-            suites: vec![suite.into()],
+            suite: suite.into(),
             fields: fields.remove(0).0,
             object,
             size,
@@ -84,4 +84,38 @@ pub(crate) fn index(suites: Vec<Suite>) -> AptIndex {
         contents: true,
         pool: PoolLayout::Shared,
     }
+}
+
+/// The packages with their records in the store.
+pub(crate) fn entered(packages: &[IndexedPackage], store: &LocalStore) -> Result<Vec<Indexed>, IndexError> {
+    let staging = Staging::new(store)?;
+    let entered =
+        packages.iter().cloned().map(|package| package.enter(&staging)).collect::<Result<_, _>>()?;
+    staging.commit()?;
+    Ok(entered)
+}
+
+/// The index of these packages.
+pub(crate) fn build(
+    index: &AptIndex,
+    packages: &[IndexedPackage],
+    date: u64,
+    store: &LocalStore,
+) -> Result<Tree, IndexError> {
+    let packages = entered(packages, store)?;
+    let members: Vec<_> = packages.iter().map(Indexed::member).collect();
+    Settings::Apt(index.clone()).build(&members, None, date, store, &|record| Ok(store.get(record)?))
+}
+
+/// The package under many other names, as if each were another file.
+pub(crate) fn crowd(one: &IndexedPackage, count: usize) -> Vec<IndexedPackage> {
+    let other = |at: usize| {
+        let name = format!("crowd-{at}");
+        let mut other = one.clone();
+        other.sha256 = Sha256::digest(&name).iter().map(|byte| format!("{byte:02x}")).collect();
+        let fields = other.fields.iter_mut().filter(|(field, _)| field == "Package");
+        fields.for_each(|(_, value)| value.clone_from(&name));
+        other
+    };
+    (0..count).map(other).collect()
 }

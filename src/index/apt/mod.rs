@@ -1,7 +1,6 @@
 //! apt repositories: `dists/` and `pool/`.
 
 mod build;
-mod catalog;
 mod contents;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -13,7 +12,6 @@ mod tests;
 mod version;
 
 pub use build::{AptIndex, Holds, PoolLayout, Suite, build};
-pub use catalog::catalog;
 pub use package::IndexedPackage;
 pub use stanza::{Stanza, StanzaError, stanzas};
 pub use version::compare_versions;

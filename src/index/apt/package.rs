@@ -1,14 +1,19 @@
+use serde::{Deserialize, Serialize};
+
 use super::stanza::{get, push_field};
 use crate::digest::Digest;
-use crate::index::IndexError;
+use crate::index::catalog::{read_record, record};
+use crate::index::{CatalogEntry, IndexError, Indexed, Label, Member};
+use crate::package::DebInfo;
+use crate::store::Staging;
 
 /// A package as the index sees it: all of this is read from a `.deb` once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexedPackage {
     /// Where it comes from (a node, a file), for messages; nothing of it is written.
     pub origin: String,
-    /// The codenames of the suites it goes into.
-    pub suites: Vec<String>,
+    /// The codename of the suite it goes into.
+    pub suite: String,
     /// The control stanza, in its own order. A value is what stands after the colon; its further
     /// lines keep the space they begin with.
     pub fields: Vec<(String, String)>,
@@ -24,10 +29,74 @@ pub struct IndexedPackage {
 }
 
 impl IndexedPackage {
-    /// The value of a field of the control stanza.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        get(&self.fields, name)
+    pub(in crate::index) fn new(info: DebInfo, object: Digest, suite: String, origin: String) -> Self {
+        let DebInfo { fields, size, sha256, paths, .. } = info;
+        let paths = paths.iter().map(|path| path.display().to_string()).collect();
+        Self { origin, suite, fields, object, size, sha256, paths }
     }
+
+    /// Stores its record.
+    pub(in crate::index) fn enter(self, staging: &Staging<'_>) -> Result<Indexed, IndexError> {
+        let Self { origin, suite, fields, object, size, sha256, paths } = self;
+        let label = label(suite, &fields, &origin)?;
+        let bytes = record(&Record { fields, paths })?;
+        let (record, record_size) = (staging.put(&bytes)?, bytes.len() as u64);
+        let entry = CatalogEntry { label, size, sha256, object, record };
+        Checked::new(Member { entry: &entry, origin: Some(&origin) })?;
+        Ok(Indexed { entry, record_size, origin })
+    }
+}
+
+fn label(suite: String, fields: &[(String, String)], origin: &str) -> Result<Label, IndexError> {
+    let required = |field| match get(fields, field) {
+        Some(value) => Ok(value.to_owned()),
+        None => Err(IndexError::MissingField { origin: origin.to_owned(), field }),
+    };
+    let (name, version) = (required("Package")?, required("Version")?);
+    Ok(Label { suite, name, version, architecture: required("Architecture")? })
+}
+
+/// What an index says of a package beside its entry.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Record {
+    fields: Vec<(String, String)>,
+    paths: Vec<String>,
+}
+
+impl Record {
+    pub fn read(bytes: &[u8]) -> Result<Self, IndexError> {
+        read_record(bytes)
+    }
+
+    /// `path<TAB>[section/]package` for each file, sorted, as the Contents index names files and packages.
+    pub fn owned(&self, name: &str) -> Vec<String> {
+        let owner = match get(&self.fields, "Section") {
+            Some(section) => format!("{section}/{name}"),
+            None => name.to_owned(),
+        };
+        let path = |path: &String| path.trim_start_matches("./").trim_start_matches('/').to_owned();
+        self.paths.iter().map(|one| format!("{}\t{owner}\n", path(one))).collect()
+    }
+
+    /// Appends the stanza of the `Packages` index.
+    pub fn push_stanza(&self, text: &mut String, entry: &CatalogEntry, filename: &str) {
+        let size = entry.size.to_string();
+        let added = [("Filename", filename), ("Size", &size), ("SHA256", &entry.sha256)];
+        let own = self.fields.iter().map(|(field, value)| (field.as_str(), value.as_str()));
+        let own = own.filter(|(field, _)| !is_in(&RESERVED, field));
+        let mut fields: Vec<_> =
+            own.chain(added).map(|(field, value)| (place(field), field, value)).collect();
+        fields.sort_by_key(|(place, ..)| *place);
+        for (_, field, value) in fields {
+            push_field(text, field, value.trim_end());
+        }
+        text.push('\n');
+    }
+}
+
+fn place(field: &str) -> usize {
+    let known = FIELD_ORDER.iter().position(|known| known.eq_ignore_ascii_case(field));
+    known.unwrap_or(FIELD_ORDER.len())
 }
 
 /// The order of `apt-ftparchive packages` (apt 2.6); what is not listed comes last, in the
@@ -79,106 +148,77 @@ const FIELD_ORDER: [&str; 41] = [
 /// Not in the control data of a package: the index adds them, or apt would take them for its own.
 const RESERVED: [&str; 7] = ["Filename", "Size", "MD5sum", "SHA1", "SHA256", "SHA512", "Status"];
 
-/// A package whose fields were checked, so that they can stand in paths.
+/// A package whose name, version and architecture were checked, so that they can stand in paths.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Checked<'a> {
-    pub package: &'a IndexedPackage,
-    pub name: &'a str,
-    pub version: &'a str,
-    pub architecture: &'a str,
-}
+pub(super) struct Checked<'a>(Member<'a>);
 
 impl<'a> Checked<'a> {
-    pub fn new(package: &'a IndexedPackage) -> Result<Self, IndexError> {
-        let required = |field| {
-            let missing = || IndexError::MissingField { origin: package.origin.clone(), field };
-            package.field(field).ok_or_else(missing)
-        };
-        let checked = Self {
-            package,
-            name: required("Package")?,
-            version: required("Version")?,
-            architecture: required("Architecture")?,
-        };
-        checked.check()?;
-        Ok(checked)
-    }
-
-    fn check(&self) -> Result<(), IndexError> {
+    pub fn new(member: Member<'a>) -> Result<Self, IndexError> {
         let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let begins = |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric());
         let field = |holds: bool, field, value: &str, rule| match holds {
             true => Ok(()),
             false => {
-                let (origin, value) = (self.package.origin.clone(), value.to_owned());
+                let (origin, value) = (member.origin(), value.to_owned());
                 Err(IndexError::MalformedField { origin, field, value, rule })
             }
         };
+        let Label { name, version, architecture, .. } = &member.entry.label;
         field(
-            begins(self.name) && self.name.chars().all(|c| lower(c) || "+-.".contains(c)),
+            begins(name) && name.chars().all(|c| lower(c) || "+-.".contains(c)),
             "Package",
-            self.name,
+            name,
             "expected lower-case letters, digits, '+', '-' and '.' (Debian Policy 5.6.1)",
         )?;
         field(
-            begins(self.version)
-                && self.version.chars().all(|c| c.is_ascii_alphanumeric() || ".+~:-".contains(c)),
+            begins(version) && version.chars().all(|c| c.is_ascii_alphanumeric() || ".+~:-".contains(c)),
             "Version",
-            self.version,
+            version,
             "expected letters, digits, '.', '+', '~', ':' and '-' (Debian Policy 5.6.12)",
         )?;
         field(
-            begins(self.architecture) && self.architecture.chars().all(|c| lower(c) || c == '-'),
+            begins(architecture) && architecture.chars().all(|c| lower(c) || c == '-'),
             "Architecture",
-            self.architecture,
+            architecture,
             "expected one architecture of Debian, such as 'amd64' or 'all'",
         )?;
-        let sha256 = &self.package.sha256;
+        let sha256 = &member.entry.sha256;
         field(
             sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()),
             "SHA256",
             sha256,
             "expected 64 lower-case hexadecimal digits",
-        )
+        )?;
+        Ok(Self(member))
+    }
+
+    pub fn member(&self) -> Member<'a> {
+        self.0
+    }
+
+    pub fn label(&self) -> &'a Label {
+        &self.0.entry.label
+    }
+
+    /// What is in it, by its digest.
+    pub fn sha256(&self) -> &'a str {
+        &self.0.entry.sha256
+    }
+
+    pub fn origin(&self) -> String {
+        self.0.origin()
     }
 
     /// Where the file is, below the repository's root.
     pub fn pool_path(&self, area: &str) -> String {
-        pool_path(area, self.name, self.version, self.architecture)
+        let Label { name, version, architecture, .. } = self.label();
+        pool_path(area, name, version, architecture)
     }
+}
 
-    /// Name, version and architecture, for messages.
-    pub fn label(&self) -> String {
-        format!("{} {} ({})", self.name, self.version, self.architecture)
-    }
-
-    /// `[section/]package`, as the Contents index names a package.
-    pub fn contents_name(&self) -> String {
-        match self.package.field("Section") {
-            Some(section) => format!("{section}/{}", self.name),
-            None => self.name.to_owned(),
-        }
-    }
-
-    /// Appends the stanza of the `Packages` index.
-    pub fn push_stanza(&self, text: &mut String, filename: &str) {
-        let (filename, size) = (filename.to_owned(), self.package.size.to_string());
-        let sha256 = self.package.sha256.clone();
-        let added = [("Filename", filename), ("Size", size), ("SHA256", sha256)];
-        let own = self.package.fields.iter().map(|(field, value)| (field.as_str(), value.as_str()));
-        let mut fields: Vec<(&str, &str)> = own.filter(|(field, _)| !is_in(&RESERVED, field)).collect();
-        fields.extend(added.iter().map(|(field, value)| (*field, value.as_str())));
-        fields.sort_by_key(|(field, _)| {
-            FIELD_ORDER
-                .iter()
-                .position(|known| known.eq_ignore_ascii_case(field))
-                .unwrap_or(FIELD_ORDER.len())
-        });
-        for (field, value) in fields {
-            push_field(text, field, value.trim_end());
-        }
-        text.push('\n');
-    }
+/// Name, version and architecture, for messages.
+pub(super) fn told(label: &Label) -> String {
+    format!("{} {} ({})", label.name, label.version, label.architecture)
 }
 
 /// `pool/<area>/<p>/<package>/<package>_<version without epoch>_<architecture>.deb`.
@@ -199,21 +239,15 @@ fn is_in(names: &[&str], field: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn package(name: &str, version: &str) -> IndexedPackage {
-        let fields = [("Version", version), ("Architecture", "amd64"), ("Package", name)];
-        IndexedPackage {
-            origin: format!("{name}.deb"),
-            suites: vec!["x".into()],
-            fields: fields.map(|(field, value)| (field.into(), value.into())).into(),
-            object: Digest::of(name.as_bytes()),
-            size: 7,
-            sha256: "0".repeat(64),
-            paths: Vec::new(),
-        }
+    fn entry(name: &str, version: &str) -> CatalogEntry {
+        let (name, version, architecture) = (name.to_owned(), version.to_owned(), "amd64".to_owned());
+        let label = Label { suite: "x".to_owned(), name, version, architecture };
+        let object = Digest::of(b"");
+        CatalogEntry { label, size: 7, sha256: "0".repeat(64), object, record: object }
     }
 
     fn path(name: &str, version: &str) -> String {
-        Checked::new(&package(name, version)).unwrap().pool_path("main")
+        Checked::new(Member { entry: &entry(name, version), origin: None }).unwrap().pool_path("main")
     }
 
     #[test]
@@ -226,18 +260,28 @@ mod tests {
     #[test]
     fn what_could_leave_the_pool_is_refused_by_name() {
         for (name, version) in [("../x", "1"), ("a", "1/../../x"), ("A", "1"), ("a", ""), ("", "1")] {
-            let error = Checked::new(&package(name, version)).unwrap_err();
-            assert!(matches!(error, IndexError::MalformedField { .. }), "{name} {version}: {error}");
+            let error =
+                Checked::new(Member { entry: &entry(name, version), origin: Some("x.deb") }).unwrap_err();
+            assert!(
+                matches!(&error, IndexError::MalformedField { origin, .. } if origin == "x.deb"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn a_foreign_hash_or_status_in_the_control_data_is_not_repeated() {
-        let mut package = package("a", "1");
-        package.fields.push(("sha256".into(), "lie".into()));
-        package.fields.push(("X-Own".into(), "mine".into()));
+        let fields = [
+            ("Version", "1"),
+            ("Architecture", "amd64"),
+            ("Package", "a"),
+            ("sha256", "lie"),
+            ("X-Own", "mine"),
+        ];
+        let fields = fields.map(|(field, value)| (field.to_owned(), value.to_owned())).into();
+        let record = Record { fields, paths: Vec::new() };
         let mut text = String::new();
-        Checked::new(&package).unwrap().push_stanza(&mut text, "pool/a.deb");
+        record.push_stanza(&mut text, &entry("a", "1"), "pool/a.deb");
         assert!(!text.contains("lie"), "{text}");
         assert!(
             text.starts_with("Package: a\nArchitecture: amd64\nVersion: 1\nFilename: pool/a.deb\n"),

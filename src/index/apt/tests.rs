@@ -6,8 +6,8 @@ use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
-use super::fixture::{Fixture, alias, index, run, suite};
-use super::{AptIndex, Holds, IndexedPackage, PoolLayout, build, stanzas};
+use super::fixture::{Fixture, alias, build, index, run, suite};
+use super::{AptIndex, Holds, IndexedPackage, PoolLayout, stanzas};
 use crate::digest::{changes, fields_of};
 use crate::index::IndexError;
 use crate::store::{Kind, LocalStore, Tree};
@@ -132,7 +132,7 @@ fn packages_for_all_architectures_go_into_each() {
     settings.suites[0].holds =
         Holds::Packages { component: "main".into(), architectures: vec!["riscv64".into()] };
     let mut debs = debs.to_vec();
-    debs[0].suites.push("only-all".into());
+    debs.push(IndexedPackage { suite: "only-all".into(), ..debs[0].clone() });
     let tree = build(&settings, &debs, DATE, &fixture.store).unwrap();
     let packages = |path: &str| names(&text(&tree, path, &fixture.store));
     assert_eq!(packages("dists/x/main/binary-amd64/Packages"), ["a 1", "doc 1"]);

@@ -2,12 +2,13 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::metadata::{filelists, other, primary};
-use super::package::Checked;
+use super::compare_versions;
+use super::metadata::{filelists, other, primary, runs};
+use super::package::{Checked, path};
 use super::repomd::{Data, repomd};
-use super::{IndexedRpm, compare_versions};
 use crate::digest::{Describe, Visitor};
-use crate::index::{IndexCompression, IndexError};
+use crate::index::pieces::Piece;
+use crate::index::{IndexCompression, IndexError, Member, Records};
 use crate::store::{Entry, Kind, LocalStore, Tree};
 
 /// Where the metadata of the generation to come is, below the root. Its package locations lead
@@ -24,7 +25,7 @@ pub struct RpmIndex {
 impl Describe for RpmIndex {
     fn describe(&self, visitor: &mut dyn Visitor) {
         // Raised whenever the same packages and settings would give other bytes.
-        visitor.field("builtin", "rpm-index 1");
+        visitor.field("builtin", "rpm-index 2");
         visitor.field("compression", self.compression.extension());
     }
 }
@@ -32,28 +33,32 @@ impl Describe for RpmIndex {
 /// Writes every file of the repository as a tree: `packages/` names the packages' own objects,
 /// `repodata/` is the metadata for clients of the root, and `gen/next/repodata/` the same for
 /// clients of a generation. `date`, in seconds since 1970, stands for the time of the metadata.
+/// `records` is asked for packages about which the store remembers nothing.
 ///
 /// Same packages and settings, in whatever order, give the same bytes.
-pub fn build(
+pub fn build<E: From<IndexError> + Send>(
     index: &RpmIndex,
-    packages: &[IndexedRpm],
+    packages: &[Member<'_>],
     updateinfo: Option<&[u8]>,
     date: u64,
     store: &LocalStore,
-) -> Result<Tree, IndexError> {
-    let packages = packages.iter().map(Checked::new).collect::<Result<Vec<_>, _>>()?;
-    let (packages, mut entries) = choose(packages)?;
+    records: &Records<'_, E>,
+) -> Result<Tree, E> {
+    let packages = packages.iter().map(|member| Checked::new(*member)).collect::<Result<Vec<_>, _>>()?;
+    let (members, mut entries) = choose(packages)?;
     updateinfo.map_or(Ok(()), check_updateinfo)?;
-    let texts = [
-        ("primary", primary(&packages, "")?),
-        ("primary", primary(&packages, "../../")?),
-        ("filelists", filelists(&packages)?),
-        ("other", other(&packages)?),
+    let runs = runs(&members);
+    let mut lists = vec![
+        ("primary", primary(&runs, "", records)),
+        ("primary", primary(&runs, "../../", records)),
+        ("filelists", filelists(&runs, records)),
+        ("other", other(&runs, records)),
     ];
-    let texts = texts.iter().map(|(kind, text)| (*kind, text.as_bytes()));
-    let texts: Vec<_> = texts.chain(updateinfo.map(|text| ("updateinfo", text))).collect();
-    let stored = texts.par_iter().map(|(kind, text)| Data::store(kind, text, index.compression, store));
-    let data = stored.collect::<Result<Vec<_>, _>>()?;
+    // It was found to be a text.
+    let advisories = updateinfo.map(|text| Piece::Text(String::from_utf8_lossy(text).into_owned()));
+    lists.extend(advisories.map(|text| ("updateinfo", vec![text])));
+    let stored = lists.par_iter().map(|(kind, pieces)| Data::store(kind, pieces, index.compression, store));
+    let data = stored.collect::<Result<Vec<_>, E>>()?;
     let (primaries, others) = data.split_at(2);
     let mut directory = |below: &str, primary: &Data| {
         let all = || std::iter::once(primary).chain(others);
@@ -69,19 +74,24 @@ pub fn build(
 }
 
 /// The packages sorted by name, version and architecture, equal ones once, and their files.
-fn choose(mut packages: Vec<Checked<'_>>) -> Result<(Vec<Checked<'_>>, Vec<Entry>), IndexError> {
+fn choose(mut packages: Vec<Checked<'_>>) -> Result<(Vec<Member<'_>>, Vec<Entry>), IndexError> {
     packages.sort_by(|a, b| {
-        let rest = |one: &Checked<'_>| (one.evr(), one.info.architecture.clone(), one.info.sha256.clone());
-        let versions = || compare_versions(&a.evr(), &b.evr());
-        a.info.name.cmp(&b.info.name).then_with(versions).then_with(|| rest(a).cmp(&rest(b)))
+        let (one, other) = (a.label(), b.label());
+        let versions = || compare_versions(&one.version, &other.version);
+        let rest = || {
+            let sums = (&a.entry().sha256, &b.entry().sha256);
+            (&one.version, &one.architecture, sums.0).cmp(&(&other.version, &other.architecture, sums.1))
+        };
+        one.name.cmp(&other.name).then_with(versions).then_with(rest)
     });
-    let mut by_path: BTreeMap<String, Checked<'_>> = BTreeMap::new();
+    let mut by_path: BTreeMap<String, Member<'_>> = BTreeMap::new();
     let mut chosen = Vec::new();
     for new in packages {
-        let path = new.path();
+        let path = path(new.label());
+        let new = new.member();
         match by_path.get(&path) {
-            Some(old) if old.info.sha256 != new.info.sha256 => {
-                let (first, second) = (old.origin.to_owned(), new.origin.to_owned());
+            Some(old) if old.entry.sha256 != new.entry.sha256 || old.entry.label != new.entry.label => {
+                let (first, second) = (old.origin(), new.origin());
                 return Err(IndexError::FileConflict { path, first, second });
             }
             Some(_) => {}
@@ -91,8 +101,8 @@ fn choose(mut packages: Vec<Checked<'_>>) -> Result<(Vec<Checked<'_>>, Vec<Entry
             }
         }
     }
-    let of_package = |(path, one): (String, Checked<'_>)| {
-        file(path, Kind::File { object: one.object, size: one.info.size })
+    let of_package = |(path, one): (String, Member<'_>)| {
+        file(path, Kind::File { object: one.entry.object, size: one.entry.size })
     };
     Ok((chosen, by_path.into_iter().map(of_package).collect()))
 }

@@ -4,11 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sha2::{Digest as _, Sha256};
+
 use super::{IndexedRpm, RpmIndex};
-use crate::index::IndexCompression;
 use crate::index::fixture::{Fixture, run};
+use crate::index::{IndexCompression, IndexError, Indexed, Settings};
 use crate::package::RpmInfo;
-use crate::store::{Ingest, Kind};
+use crate::store::{Ingest, Kind, LocalStore, Staging, Tree};
 
 /// When all packages were built.
 pub(crate) const BUILT: u64 = 1_000_000_000;
@@ -69,4 +71,38 @@ impl Fixture {
 
 pub(crate) fn rpm_index() -> RpmIndex {
     RpmIndex { compression: IndexCompression::Zst }
+}
+
+/// The packages with their records in the store.
+pub(crate) fn entered(packages: &[IndexedRpm], store: &LocalStore) -> Result<Vec<Indexed>, IndexError> {
+    let staging = Staging::new(store)?;
+    let entered =
+        packages.iter().cloned().map(|package| package.enter(&staging)).collect::<Result<_, _>>()?;
+    staging.commit()?;
+    Ok(entered)
+}
+
+/// The index of these packages.
+pub(crate) fn build(
+    index: &RpmIndex,
+    packages: &[IndexedRpm],
+    updateinfo: Option<&[u8]>,
+    date: u64,
+    store: &LocalStore,
+) -> Result<Tree, IndexError> {
+    let packages = entered(packages, store)?;
+    let members: Vec<_> = packages.iter().map(Indexed::member).collect();
+    Settings::Rpm(index.clone()).build(&members, updateinfo, date, store, &|record| Ok(store.get(record)?))
+}
+
+/// The package under many other names, as if each were another file.
+pub(crate) fn crowd(one: &IndexedRpm, count: usize) -> Vec<IndexedRpm> {
+    let other = |at: usize| {
+        let mut other = one.clone();
+        other.info.name = format!("crowd-{at}");
+        other.info.sha256 =
+            Sha256::digest(&other.info.name).iter().map(|byte| format!("{byte:02x}")).collect();
+        other
+    };
+    (0..count).map(other).collect()
 }

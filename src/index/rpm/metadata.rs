@@ -1,14 +1,18 @@
 //! The three lists of a repository: `primary` is what solvers read, `filelists` all that packages
 //! install, `other` their changelogs. The form is that of createrepo_c.
 
-use rayon::prelude::*;
+use std::sync::OnceLock;
 
 use super::dependencies::{is_primary, relations};
-use super::package::Checked;
-use super::xml::{Xml, document, forbidden};
-use crate::index::IndexError;
+use super::package::path;
+use super::xml::{Xml, forbidden, frame};
+use crate::index::catalog::read_record;
+use crate::index::pieces::{self, Piece};
+use crate::index::{IndexError, Label, Member, Records};
 use crate::package::{Comparison, RpmChange, RpmDependency, RpmFile, RpmFileKind, RpmInfo, RpmRelation};
 
+/// Half of how many packages a piece of a list has, about: fewer than for apt, as more is said of each.
+const REACH: usize = 64;
 /// How many changes of a package are told, as in createrepo_c.
 const CHANGES: usize = 10;
 /// In the order of createrepo_c.
@@ -23,29 +27,82 @@ const RELATIONS: [(RpmRelation, &str); 8] = [
     (RpmRelation::Supplements, "rpm:supplements"),
 ];
 
+/// Packages of which pieces of all lists are made.
+pub(super) struct Run<'m> {
+    members: &'m [Member<'m>],
+    /// What their headers say, once a piece asks for it.
+    infos: OnceLock<Vec<RpmInfo>>,
+}
+
+/// Members in order, cut where a piece ends.
+pub(super) fn runs<'m>(members: &'m [Member<'m>]) -> Vec<Run<'m>> {
+    let runs = pieces::runs(members, REACH).into_iter();
+    runs.map(|members| Run { members, infos: OnceLock::new() }).collect()
+}
+
+impl Run<'_> {
+    fn infos<E: From<IndexError>>(&self, records: &Records<'_, E>) -> Result<&[RpmInfo], E> {
+        if let Some(known) = self.infos.get() {
+            return Ok(known);
+        }
+        let read = |member: &Member<'_>| Ok::<_, E>(read_record(&records(member.entry.record)?)?);
+        let read = self.members.iter().map(read).collect::<Result<Vec<_>, E>>()?;
+        Ok(self.infos.get_or_init(|| read))
+    }
+
+    /// What `entry` says of each.
+    fn text<E: From<IndexError>>(
+        &self,
+        records: &Records<'_, E>,
+        entry: impl Fn(&Label, &RpmInfo) -> String,
+    ) -> Result<String, E> {
+        let mut text = String::new();
+        for (member, info) in self.members.iter().zip(self.infos(records)?) {
+            let new = entry(&member.entry.label, info);
+            if let Some(character) = forbidden(&new) {
+                return Err(IndexError::NotXml { origin: member.origin(), character }.into());
+            }
+            text.push_str(&new);
+        }
+        Ok(text)
+    }
+}
+
 /// `primary.xml`; `out` leads from the metadata's own place to the repository's root.
-pub(super) fn primary(packages: &[Checked<'_>], out: &str) -> Result<String, IndexError> {
+pub(super) fn primary<'m, E: From<IndexError>>(
+    runs: &'m [Run<'m>],
+    out: &'m str,
+    records: &'m Records<'_, E>,
+) -> Vec<Piece<'m, E>> {
     let namespaces = [
         ("xmlns", "http://linux.duke.edu/metadata/common"),
         ("xmlns:rpm", "http://linux.duke.edu/metadata/rpm"),
     ];
-    list("metadata", &namespaces, packages, |one| primary_entry(one, out))
+    list("metadata", &format!("rpm primary 1 {out}"), &namespaces, runs, records, move |label, info| {
+        primary_entry(label, info, out)
+    })
 }
 
 /// `filelists.xml`.
-pub(super) fn filelists(packages: &[Checked<'_>]) -> Result<String, IndexError> {
+pub(super) fn filelists<'m, E: From<IndexError>>(
+    runs: &'m [Run<'m>],
+    records: &'m Records<'_, E>,
+) -> Vec<Piece<'m, E>> {
     let namespaces = [("xmlns", "http://linux.duke.edu/metadata/filelists")];
-    list("filelists", &namespaces, packages, |one| {
-        entry_by_id(one, |xml| one.info.files.iter().for_each(|file| push_file(xml, file)))
+    list("filelists", "rpm filelists 1", &namespaces, runs, records, |_, info| {
+        entry_by_id(info, |xml| info.files.iter().for_each(|file| push_file(xml, file)))
     })
 }
 
 /// `other.xml`.
-pub(super) fn other(packages: &[Checked<'_>]) -> Result<String, IndexError> {
+pub(super) fn other<'m, E: From<IndexError>>(
+    runs: &'m [Run<'m>],
+    records: &'m Records<'_, E>,
+) -> Vec<Piece<'m, E>> {
     let namespaces = [("xmlns", "http://linux.duke.edu/metadata/other")];
-    list("otherdata", &namespaces, packages, |one| {
-        entry_by_id(one, |xml| {
-            for (change, time) in changes(&one.info.changelog) {
+    list("otherdata", "rpm other 1", &namespaces, runs, records, |_, info| {
+        entry_by_id(info, |xml| {
+            for (change, time) in changes(&info.changelog) {
                 let time = time.to_string();
                 let attributes = [("author", change.author.trim_end_matches(' ')), ("date", &time)];
                 xml.text("changelog", &attributes, &change.text);
@@ -54,32 +111,28 @@ pub(super) fn other(packages: &[Checked<'_>]) -> Result<String, IndexError> {
     })
 }
 
-fn list(
+/// A document about packages. What `entry` writes is remembered as `kind`.
+fn list<'m, E: From<IndexError>>(
     root: &str,
+    kind: &str,
     namespaces: &[(&str, &str)],
-    packages: &[Checked<'_>],
-    entry: impl Fn(&Checked<'_>) -> String + Sync,
-) -> Result<String, IndexError> {
-    let count = packages.len().to_string();
+    runs: &'m [Run<'m>],
+    records: &'m Records<'_, E>,
+    entry: impl Fn(&Label, &RpmInfo) -> String + Copy + Send + Sync + 'm,
+) -> Vec<Piece<'m, E>> {
+    let count = runs.iter().map(|run| run.members.len()).sum::<usize>().to_string();
     let attributes: Vec<_> = namespaces.iter().copied().chain([("packages", count.as_str())]).collect();
-    let checked = |one: &Checked<'_>| {
-        let text = entry(one);
-        match forbidden(&text) {
-            None => Ok(text),
-            Some(character) => Err(IndexError::NotXml { origin: one.origin.to_owned(), character }),
-        }
-    };
-    let entries = packages.par_iter().map(checked).collect::<Result<Vec<_>, _>>()?;
-    Ok(document(root, &attributes, &entries))
+    let (head, tail) = frame(root, &attributes);
+    let piece = |run: &'m Run<'m>| Piece::of_run(kind, run.members, move || run.text(records, entry));
+    std::iter::once(Piece::Text(head)).chain(runs.iter().map(piece)).chain([Piece::Text(tail)]).collect()
 }
 
-fn primary_entry(one: &Checked<'_>, out: &str) -> String {
-    let info = one.info;
+fn primary_entry(label: &Label, info: &RpmInfo, out: &str) -> String {
     let mut xml = Xml::new();
     xml.open("package", &[("type", "rpm")]);
     xml.text("name", &[], &info.name);
     xml.text("arch", &[], &info.architecture);
-    push_version(&mut xml, one);
+    push_version(&mut xml, info);
     xml.text("checksum", &[("type", "sha256"), ("pkgid", "YES")], &info.sha256);
     xml.text("summary", &[], &info.summary);
     xml.text("description", &[], &info.description);
@@ -91,7 +144,7 @@ fn primary_entry(one: &Checked<'_>, out: &str) -> String {
     let [package, installed, archive] =
         [info.size, info.installed_size, info.archive_size].map(|n| n.to_string());
     xml.empty("size", &[("package", &package), ("installed", &installed), ("archive", &archive)]);
-    xml.empty("location", &[("href", &format!("{out}{}", one.path()))]);
+    xml.empty("location", &[("href", &format!("{out}{}", path(label)))]);
     push_format(&mut xml, info);
     xml.close("package");
     xml.finish()
@@ -143,19 +196,21 @@ fn flags(comparison: Comparison) -> &'static str {
     }
 }
 
-fn entry_by_id(one: &Checked<'_>, fill: impl FnOnce(&mut Xml)) -> String {
-    let RpmInfo { sha256, name, architecture, .. } = one.info;
+fn entry_by_id(info: &RpmInfo, fill: impl FnOnce(&mut Xml)) -> String {
+    let RpmInfo { sha256, name, architecture, .. } = info;
     let mut xml = Xml::new();
     xml.open("package", &[("pkgid", sha256), ("name", name), ("arch", architecture)]);
-    push_version(&mut xml, one);
+    push_version(&mut xml, info);
     fill(&mut xml);
     xml.close("package");
     xml.finish()
 }
 
-fn push_version(xml: &mut Xml, one: &Checked<'_>) {
-    let RpmInfo { version, release, .. } = one.info;
-    xml.empty("version", &[("epoch", &one.epoch()), ("ver", version), ("rel", release)]);
+/// An absent epoch is 0 in an index.
+fn push_version(xml: &mut Xml, info: &RpmInfo) {
+    let RpmInfo { epoch, version, release, .. } = info;
+    let epoch = epoch.unwrap_or(0).to_string();
+    xml.empty("version", &[("epoch", &epoch), ("ver", version), ("rel", release)]);
 }
 
 fn push_file(xml: &mut Xml, file: &RpmFile) {

@@ -1,7 +1,6 @@
 //! rpm repositories: `repodata/` and `packages/`, as dnf and its kin read them.
 
 mod build;
-mod catalog;
 mod dependencies;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -14,6 +13,5 @@ mod version;
 mod xml;
 
 pub use build::{NEXT, RpmIndex, build};
-pub use catalog::catalog;
 pub use package::{IndexedRpm, path};
 pub use version::compare_versions;

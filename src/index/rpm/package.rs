@@ -1,6 +1,8 @@
 use crate::digest::Digest;
-use crate::index::{IndexError, Label};
+use crate::index::catalog::record;
+use crate::index::{CatalogEntry, IndexError, Indexed, Label, Member};
 use crate::package::RpmInfo;
+use crate::store::Staging;
 
 /// A package as the index sees it: all of this is read from an `.rpm` once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,63 +15,61 @@ pub struct IndexedRpm {
     pub info: RpmInfo,
 }
 
-/// A package whose name, version and architecture were checked, so that they can stand in paths.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Checked<'a> {
-    pub origin: &'a str,
-    pub object: Digest,
-    pub info: &'a RpmInfo,
+impl IndexedRpm {
+    /// Stores its record.
+    pub(in crate::index) fn enter(self, staging: &Staging<'_>) -> Result<Indexed, IndexError> {
+        let Self { origin, object, info } = self;
+        let RpmInfo { name, epoch, version, release, architecture, size, sha256, .. } = info.clone();
+        let epoch = epoch.filter(|epoch| *epoch > 0).map(|epoch| format!("{epoch}:"));
+        let version = format!("{}{version}-{release}", epoch.unwrap_or_default());
+        let label = Label { suite: String::new(), name, version, architecture };
+        let bytes = record(&info)?;
+        let (record, record_size) = (staging.put(&bytes)?, bytes.len() as u64);
+        let entry = CatalogEntry { label, size, sha256, object, record };
+        Checked::new(Member { entry: &entry, origin: Some(&origin) })?;
+        Ok(Indexed { entry, record_size, origin })
+    }
 }
 
+/// A package whose name, version and architecture were checked, so that they can stand in paths.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checked<'a>(Member<'a>);
+
 impl<'a> Checked<'a> {
-    pub fn new(package: &'a IndexedRpm) -> Result<Self, IndexError> {
-        let info = &package.info;
+    pub fn new(member: Member<'a>) -> Result<Self, IndexError> {
         let begins = |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
         let all =
             |text: &str, others: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c));
         let field = |holds: bool, field, value: &str, rule| match holds {
             true => Ok(()),
             false => {
-                let (origin, value) = (package.origin.clone(), value.to_owned());
+                let (origin, value) = (member.origin(), value.to_owned());
                 Err(IndexError::MalformedField { origin, field, value, rule })
             }
         };
+        let Label { name, version, architecture, .. } = &member.entry.label;
+        let evr = version.split_once(':').map_or(version.as_str(), |(_, rest)| rest);
+        let (version, release) = evr.split_once('-').unwrap_or((evr, ""));
         let named = "expected ASCII letters, digits, '.', '_', '+' and '-'";
-        let version = "expected ASCII letters, digits, '.', '_', '+', '~' and '^'";
-        field(begins(&info.name) && all(&info.name, "._+-"), "Name", &info.name, named)?;
-        field(begins(&info.version) && all(&info.version, "._+~^"), "Version", &info.version, version)?;
-        field(begins(&info.release) && all(&info.release, "._+~^"), "Release", &info.release, version)?;
-        let architecture = &info.architecture;
+        let rule = "expected ASCII letters, digits, '.', '_', '+', '~' and '^'";
+        field(begins(name) && all(name, "._+-"), "Name", name, named)?;
+        field(begins(version) && all(version, "._+~^"), "Version", version, rule)?;
+        field(begins(release) && all(release, "._+~^"), "Release", release, rule)?;
         let rule = "expected one architecture of rpm, such as 'x86_64' or 'noarch'";
         field(begins(architecture) && all(architecture, "_"), "Arch", architecture, rule)?;
-        Ok(Self { origin: &package.origin, object: package.object, info })
+        Ok(Self(member))
     }
 
-    /// What names it to clients.
-    pub fn label(&self) -> Label {
-        let RpmInfo { name, epoch, version, release, architecture, .. } = self.info;
-        let epoch = epoch.filter(|epoch| *epoch > 0).map(|epoch| format!("{epoch}:"));
-        Label {
-            suite: String::new(),
-            name: name.clone(),
-            version: format!("{}{version}-{release}", epoch.unwrap_or_default()),
-            architecture: architecture.clone(),
-        }
+    pub fn member(&self) -> Member<'a> {
+        self.0
     }
 
-    /// Where its file is, below the repository's root.
-    pub fn path(&self) -> String {
-        path(&self.label())
+    pub fn entry(&self) -> &'a CatalogEntry {
+        self.0.entry
     }
 
-    /// `epoch:version-release`, for comparing.
-    pub fn evr(&self) -> String {
-        format!("{}:{}-{}", self.epoch(), self.info.version, self.info.release)
-    }
-
-    /// An absent epoch is 0 in an index.
-    pub fn epoch(&self) -> String {
-        self.info.epoch.unwrap_or(0).to_string()
+    pub fn label(&self) -> &'a Label {
+        &self.entry().label
     }
 }
 

@@ -1,8 +1,9 @@
 use sha2::{Digest as _, Sha256};
 
 use super::xml::{Xml, document};
+use crate::index::pieces::{self, Piece};
 use crate::index::{IndexCompression, IndexError};
-use crate::store::{Kind, LocalStore, StoreError};
+use crate::store::{Kind, LocalStore};
 
 /// A file of metadata, compressed, in the store.
 pub(super) struct Data {
@@ -18,22 +19,24 @@ pub(super) struct Data {
 }
 
 impl Data {
-    pub fn store(
+    pub fn store<E: From<IndexError> + Send>(
         kind: &'static str,
-        text: &[u8],
+        pieces: &[Piece<'_, E>],
         compression: IndexCompression,
         store: &LocalStore,
-    ) -> Result<Self, IndexError> {
-        let bytes = compression.compress(text).map_err(StoreError::io("compress", kind))?;
-        let (size, sha256) = (bytes.len() as u64, hex_sha256(&bytes));
+    ) -> Result<Self, E> {
+        let forms = pieces::join(pieces, &[compression], store)?;
+        let bytes = forms.compressed.concat();
+        let ((size, sha256), open_sha256) =
+            rayon::join(|| (bytes.len() as u64, hex_sha256(&bytes)), || hex_sha256(&forms.plain));
         Ok(Self {
             kind,
             name: format!("{sha256}-{kind}.xml.{}", compression.extension()),
-            file: Kind::File { object: store.put(&bytes)?, size },
+            file: Kind::File { object: store.put(&bytes).map_err(IndexError::from)?, size },
             size,
             sha256,
-            open_size: text.len() as u64,
-            open_sha256: hex_sha256(text),
+            open_size: forms.plain.len() as u64,
+            open_sha256,
         })
     }
 }

@@ -7,11 +7,11 @@ use std::process::Command;
 use roxmltree::{Document, Node};
 use sha2::{Digest as _, Sha256};
 
-use super::fixture::{BUILT, rpm_index};
-use super::{IndexedRpm, NEXT, RpmIndex, build, catalog};
+use super::fixture::{BUILT, build, entered, rpm_index};
+use super::{IndexedRpm, NEXT, RpmIndex};
 use crate::digest::{changes, fields_of};
 use crate::index::fixture::{Fixture, run};
-use crate::index::{IndexCompression, IndexError, read_catalog, updateinfo_of};
+use crate::index::{IndexCompression, IndexError, Member, Settings, catalog, read_catalog, updateinfo_of};
 use crate::store::{Kind, Tree};
 
 const DATE: u64 = 1_795_366_800;
@@ -302,7 +302,8 @@ fn compressed_forms_are_what_the_distribution_s_tools_read() {
 fn a_catalog_gives_back_what_went_in() {
     let fixture = Fixture::new();
     let (packages, tree, _) = rich(&fixture);
-    let catalog = catalog(&packages, Some(b"<updates/>"), &fixture.store).unwrap();
+    let entered = entered(&packages, &fixture.store).unwrap();
+    let catalog = catalog(&entered, Some(b"<updates/>"), &fixture.store).unwrap();
     let entries = read_catalog(&catalog, &fixture.store).unwrap();
     let names: Vec<_> = entries.iter().map(|entry| entry.label.to_string()).collect();
     let version = "3:2.0~rc1^git5-4.el9";
@@ -315,15 +316,18 @@ fn a_catalog_gives_back_what_went_in() {
         "plain 1.0-2 (noarch)".to_owned(),
     ];
     assert_eq!(names, expected);
-    let again = entries.iter().map(|entry| {
+    for entry in &entries {
         let file = tree.get(&super::path(&entry.label)).unwrap();
         assert!(
             matches!(file.kind, Kind::File { object, size } if (object, size) == (entry.object, entry.size))
         );
-        IndexedRpm::from_catalog(entry, &fixture.store.get(entry.record).unwrap()).unwrap()
-    });
-    let again: Vec<_> = again.collect();
-    assert_eq!(build(&rpm_index(), &again, None, DATE, &fixture.store).unwrap(), tree);
+    }
+    // In another store nothing is remembered but what the catalog names.
+    let other = Fixture::new();
+    let members: Vec<_> = entries.iter().map(|entry| Member { entry, origin: None }).collect();
+    let record = |record| Ok::<_, IndexError>(fixture.store.get(record)?);
+    let again = Settings::Rpm(rpm_index()).build(&members, None, DATE, &other.store, &record).unwrap();
+    assert_eq!(again, tree);
     let updateinfo = updateinfo_of(&catalog).unwrap();
     assert_eq!(fixture.store.get(updateinfo).unwrap(), b"<updates/>");
 }

@@ -49,11 +49,18 @@ fn element<'a>(name: &'a str, attributes: Attributes<'a>) -> BytesStart<'a> {
     BytesStart::new(name).with_attributes(attributes.iter().copied())
 }
 
-/// A document of parts that were written apart from each other.
-pub(super) fn document(root: &str, attributes: Attributes<'_>, parts: &[String]) -> String {
+/// What stands before and after the parts of a document.
+pub(super) fn frame(root: &str, attributes: Attributes<'_>) -> (String, String) {
     let mut head = Xml::new();
     head.event(Event::Start(element(root, attributes)));
-    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}{}</{root}>\n", head.finish(), parts.concat())
+    let head = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}", head.finish());
+    (head, format!("</{root}>\n"))
+}
+
+/// A document of parts that were written apart from each other.
+pub(super) fn document(root: &str, attributes: Attributes<'_>, parts: &[String]) -> String {
+    let (head, tail) = frame(root, attributes);
+    [head, parts.concat(), tail].concat()
 }
 
 /// The first character that XML 1.0 has no form for, not even an escaped one (section 2.2).

@@ -2,17 +2,21 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
 
 use super::files::{self, copy_object, link_or_copy, replace_link, write_file};
 use crate::digest::Digest;
 use crate::index::RepositoryKind;
+use crate::publish::bundle;
 use crate::publish::content::Content;
 use crate::publish::draft::{Basis, Body, Draft, Listed};
 use crate::publish::layout::Role;
 use crate::publish::{Edition, Generation, Progress, PublishError, Repository, draft};
 use crate::store::{LocalStore, StoreError};
 
-/// Where a generation keeps what its indices are made from, each under its digest.
+/// Where a generation keeps what its indices are made from, in bundles named by their digests.
 const RECORDS: &str = "records";
 /// The list of a generation's files.
 const FILES: &str = "files.json";
@@ -74,14 +78,29 @@ impl Place {
         Generation::from_json(&bytes).map(Some).map_err(fault)
     }
 
-    /// What the indices of a generation are made from, checked against its digest.
-    pub fn record(&self, id: &str, record: Digest) -> Result<Vec<u8>, PublishError> {
-        let path = self.generation(id).join(RECORDS).join(record.to_string());
-        let bytes = fs::read(&path).map_err(PublishError::io("read", &path))?;
-        match Digest::of(&bytes) == record {
-            true => Ok(bytes),
-            false => Err(StoreError::Damaged(record).into()),
+    /// The bundles of a generation's records.
+    fn bundles(&self, id: &str) -> Result<Vec<PathBuf>, PublishError> {
+        let room = self.generation(id).join(RECORDS);
+        let entries = match fs::read_dir(&room) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read.map_err(PublishError::io("list", &room))?,
+        };
+        let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
+        paths.map_err(PublishError::io("list", &room))
+    }
+
+    /// What the indices of a generation are made from, all of it, checked against the digests of its bundles.
+    pub fn records(&self, id: &str) -> Result<HashMap<Digest, Vec<u8>>, PublishError> {
+        let mut records = HashMap::new();
+        for path in self.bundles(id)? {
+            let bytes = fs::read(&path).map_err(PublishError::io("read", &path))?;
+            let found = Digest::of(&bytes);
+            if path.file_name().and_then(|name| name.to_str()) != Some(&bundle_name(found)) {
+                return Err(PublishError::Bundle(path));
+            }
+            records.extend(bundle::unpack(&bytes)?);
         }
+        Ok(records)
     }
 
     /// The files of a generation, each with its place on the disk.
@@ -144,19 +163,16 @@ impl Room {
         let live = self.live.as_ref();
         let (date, store) = (Generation::next_date(live, edition.now), edition.store);
         let basis = Basis { live, prefix: &self.place.prefix, edition, date, retention };
-        let here = live.map(Generation::records).unwrap_or_default();
-        let records = |record: Digest| match here.contains(&record) {
-            true => self.place.record(live.map_or("", |live| live.id.as_str()), record),
-            false => Ok(store.get(record)?),
-        };
-        let draft = Draft::new(&content, &basis, &records)?;
+        let bundled = Bundled { place: &self.place, live, store, records: Mutex::default() };
+        let draft = Draft::new(&content, &basis, &|record| bundled.get(record))?;
+        let bundles = bundled.next(&draft.generation)?;
         self.remove_leftovers(&draft.generation)?;
 
         let prepared = Prepared { draft, content, room: self, committed: false };
         prepared.fill_pool(store, progress)?;
         prepared.write_files(store)?;
         prepared.keep_earlier()?;
-        prepared.write_records(store)?;
+        prepared.write_records(bundles)?;
         prepared.write_state()?;
         // A web server tells by the time of a file, in whole seconds, whether a client has it already. Dates
         // grow with each generation, also where two follow within a second or the clock was put back.
@@ -196,6 +212,61 @@ impl Room {
     }
 }
 
+/// The records that a generation is made from: those of the live one are in its bundles, those of what comes in the store.
+struct Bundled<'a> {
+    place: &'a Place,
+    live: Option<&'a Generation>,
+    store: &'a LocalStore,
+    /// Those of the live generation, once one was asked for that the store has not.
+    records: Mutex<Option<HashMap<Digest, Vec<u8>>>>,
+}
+
+/// The bundles of the next generation.
+struct Bundles {
+    kept: Vec<PathBuf>,
+    new: Option<Vec<u8>>,
+}
+
+impl Bundled<'_> {
+    fn get(&self, record: Digest) -> Result<Vec<u8>, PublishError> {
+        if self.store.contains(record) {
+            return Ok(self.store.get(record)?);
+        }
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = match &mut *records {
+            Some(records) => records,
+            none => none.insert(self.live.map_or(Ok(HashMap::new()), |live| self.place.records(&live.id))?),
+        };
+        Ok(records.get(&record).cloned().ok_or(StoreError::Missing(record))?)
+    }
+
+    fn next(&self, generation: &Generation) -> Result<Bundles, PublishError> {
+        let live = self.live.map_or(Ok(Vec::new()), |live| self.place.bundles(&live.id))?;
+        let bundled = self.live.map(Generation::records).unwrap_or_default();
+        let (kept, new) = bundle::next(live, &bundled, generation.records());
+        let objects = new.into_iter().map(|record| Ok((record, self.get(record)?)));
+        let objects = objects.collect::<Result<Vec<_>, PublishError>>()?;
+        let new = (!objects.is_empty()).then(|| bundle::pack(&objects)).transpose()?;
+        Ok(Bundles { kept, new })
+    }
+}
+
+fn bundle_name(bundle: Digest) -> String {
+    format!("{bundle}.tar.zst")
+}
+
+/// Packages that are flushed together: so many that a flush is not felt, so few that progress is.
+fn batches<'f>(files: &'f [&'f draft::File]) -> impl Iterator<Item = &'f [&'f draft::File]> {
+    const BYTES: u64 = 256 << 20;
+    let mut bytes = 0;
+    files.chunk_by(move |file, _| {
+        bytes += file.size;
+        let goes_on = bytes < BYTES;
+        bytes = if goes_on { bytes } else { 0 };
+        goes_on
+    })
+}
+
 /// A generation that waits to be committed; it is removed if it never is.
 pub(super) struct Prepared {
     draft: Draft,
@@ -228,6 +299,7 @@ impl Prepared {
         self.generation().kind
     }
 
+    /// Puts the package files in their places. What the live generation names was compared when it came.
     fn fill_pool(
         &self,
         store: &LocalStore,
@@ -236,43 +308,70 @@ impl Prepared {
         let known = self.room.live.as_ref().map(Generation::pool).unwrap_or_default();
         let places: HashMap<Digest, &str> = known.iter().map(|(path, object)| (*object, *path)).collect();
         let files: Vec<_> = self.draft.with_role(Role::Package).collect();
-        for (at, file) in files.iter().enumerate() {
-            // What the live generation names was compared when it came.
-            let checked = known.get(file.path.as_str()) == Some(&file.object);
-            let elsewhere = places.get(&file.object).copied().filter(|_| !checked);
-            self.pool_file(file, checked, elsewhere, store)?;
-            let prefix = &self.room.place.prefix;
-            progress(Progress::Package { prefix, path: &file.path, done: at + 1, total: files.len() });
+        let is_known = |file: &draft::File| known.get(file.path.as_str()) == Some(&file.object);
+        let mut done = 0;
+        for batch in batches(&files) {
+            let missing: Vec<_> =
+                batch.par_iter().filter(|file| self.found(file).is_none()).copied().collect();
+            missing.par_iter().try_for_each(|file| {
+                let elsewhere = places.get(&file.object).copied().filter(|_| !is_known(file));
+                self.bring(file, elsewhere, store)
+            })?;
+            // Once they have their names they stay for ever, so their bytes come first.
+            match missing[..] {
+                [] => {}
+                [file] => files::flush_file(&self.brought(file))?,
+                _ => files::flush_filesystem(&self.room.place.incoming())?,
+            }
+            let mut created = HashSet::new();
+            for file in missing {
+                if files::create_only(&self.brought(file), &self.room.place.dir.join(&file.path))? {
+                    created.insert(file.path.as_str());
+                }
+            }
+            for file in batch {
+                if !created.contains(file.path.as_str()) {
+                    self.check(file, is_known(file))?;
+                }
+                done += 1;
+                let prefix = &self.room.place.prefix;
+                progress(Progress::Package { prefix, path: &file.path, done, total: files.len() });
+            }
         }
         Ok(())
     }
 
-    /// Creates a package file, or makes sure that the one there has the same bytes. Settings that
-    /// lay the pool out anew find it `elsewhere` in it, and perhaps no more in the store.
-    fn pool_file(
+    /// What is at a package's place.
+    fn found(&self, file: &draft::File) -> Option<fs::Metadata> {
+        fs::symlink_metadata(self.room.place.dir.join(&file.path)).ok()
+    }
+
+    /// Where a package waits to be put in its place.
+    fn brought(&self, file: &draft::File) -> PathBuf {
+        self.room.place.incoming().join(Digest::of(file.path.as_bytes()).to_string())
+    }
+
+    /// Copies a package out of the store. Settings that lay the pool out anew find it `elsewhere` in it, and perhaps no more
+    /// in the store.
+    fn bring(
         &self,
         file: &draft::File,
-        checked: bool,
         elsewhere: Option<&str>,
         store: &LocalStore,
     ) -> Result<(), PublishError> {
+        match elsewhere {
+            Some(elsewhere) => link_or_copy(&self.room.place.dir.join(elsewhere), &self.brought(file)),
+            None => copy_object(store, file.object, &self.brought(file)),
+        }
+    }
+
+    /// Makes sure that a package file has the bytes that it should have.
+    fn check(&self, file: &draft::File, is_known: bool) -> Result<(), PublishError> {
         let draft::File { path, object, size, .. } = file;
         let place = self.room.place.dir.join(path);
-        if fs::symlink_metadata(&place).is_err() {
-            let incoming = self.room.place.incoming().join(object.to_string());
-            match elsewhere {
-                Some(elsewhere) => link_or_copy(&self.room.place.dir.join(elsewhere), &incoming)?,
-                None => copy_object(store, *object, &incoming)?,
-            }
-            // Once it has its name it stays for ever, so its bytes come first.
-            files::flush_file(&incoming)?;
-            if files::create_only(&incoming, &place)? {
-                return Ok(());
-            }
-        }
         let metadata = fs::symlink_metadata(&place).map_err(PublishError::io("read", &place))?;
         let same =
-            metadata.is_file() && metadata.len() == *size && (checked || files::holds(&place, *object)?);
+            metadata.is_file() && metadata.len() == *size && (is_known || files::holds(&place, *object)?);
         let conflict = || PublishError::pool_conflict(&self.room.place.dir.display().to_string(), path);
         if same { Ok(()) } else { Err(conflict()) }
     }
@@ -304,20 +403,11 @@ impl Prepared {
     }
 
     /// What the next publish makes the indices from.
-    fn write_records(&self, store: &LocalStore) -> Result<(), PublishError> {
-        let generation = |id: &str| self.room.place.generation(id).join(RECORDS);
-        let earlier = self.room.live.as_ref().map(|live| generation(&live.id));
-        let here: HashSet<Digest> =
-            self.room.live.as_ref().map(Generation::records).unwrap_or_default().into_iter().collect();
-        for record in self.generation().records() {
-            let name = record.to_string();
-            let path = generation(&self.generation().id).join(&name);
-            match earlier.as_ref().filter(|_| here.contains(&record)) {
-                Some(earlier) => link_or_copy(&earlier.join(name), &path)?,
-                None => copy_object(store, record, &path)?,
-            }
-        }
-        Ok(())
+    fn write_records(&self, bundles: Bundles) -> Result<(), PublishError> {
+        let room = self.dir().join(RECORDS);
+        let mut kept = bundles.kept.iter();
+        kept.try_for_each(|bundle| link_or_copy(bundle, &room.join(bundle.file_name().unwrap_or_default())))?;
+        bundles.new.map_or(Ok(()), |bytes| write_file(&room.join(bundle_name(Digest::of(&bytes))), &bytes))
     }
 
     fn write_state(&self) -> Result<(), PublishError> {

@@ -7,7 +7,7 @@ use super::room::{Place, Prepared, Room};
 use crate::publish::content::Content;
 use crate::publish::repository::{check_prefix, check_prefixes};
 use crate::publish::{Checked, Edition, Generation, Outcome, Progress, PublishError, RETENTION, Repository};
-use crate::store::LocalStore;
+use crate::store::{LocalStore, Staging};
 
 /// A directory that clients read, by `file:` or through a web server.
 #[derive(Clone, Debug)]
@@ -88,12 +88,11 @@ impl DirectoryTarget {
         store: &LocalStore,
     ) -> Result<(), PublishError> {
         let place = self.place(prefix)?;
-        for record in generation.records() {
-            if !store.contains(record) {
-                store.put(&place.record(&generation.id, record)?)?;
-            }
+        let staging = Staging::new(store)?;
+        for record in place.records(&generation.id)?.values() {
+            staging.put(record)?;
         }
-        Ok(())
+        Ok(staging.commit()?)
     }
 
     /// Removes what killed publishers left, and generations past retention. Gives what was removed.

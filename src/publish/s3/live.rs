@@ -1,8 +1,7 @@
-use super::bundle;
 use super::manifest::{Manifest, STATE, State, bundle_name};
 use super::remote::Remote;
 use crate::digest::Digest;
-use crate::publish::{Generation, PublishError};
+use crate::publish::{Generation, PublishError, bundle};
 use crate::s3::Etag;
 use crate::store::{LocalStore, StoreError};
 

@@ -15,7 +15,6 @@
 //!
 //! Whoever finds a generation that was decided and not finished, finishes it first: all of it is in the bucket.
 
-mod bundle;
 mod cdn;
 mod collect;
 mod finish;

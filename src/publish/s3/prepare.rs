@@ -1,24 +1,21 @@
 //! Steps 1 and 2: everything that no client looks at yet.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::bundle;
 use super::headers::{IMMUTABLE, PRIVATE, content_type};
 use super::live::{Live, fetch_records};
 use super::manifest::{Manifest, bundle_name};
 use super::remote::Remote;
 use crate::digest::{Digest, Hasher};
 use crate::index::RepositoryKind;
+use crate::publish::bundle;
 use crate::publish::content::Content;
 use crate::publish::draft::{Basis, Body, Draft, File, Listed};
 use crate::publish::layout::Role;
 use crate::publish::{Edition, Effect, Generation, Progress, PublishError};
 use crate::s3::{self, Condition, Put, Written};
 use crate::store::{LocalStore, StoreError};
-
-/// With more bundles of records than this, the next publish packs all of them into one.
-const BUNDLES: usize = 8;
 
 /// A generation that is in the bucket, and nobody looks at it yet.
 pub(super) struct Prepared {
@@ -100,12 +97,7 @@ impl Start<'_> {
         let live = self.live.as_ref().map(|live| &live.manifest);
         let bundled = live.map(|live| live.generation.records()).unwrap_or_default();
         let kept = live.map(|live| live.records.clone()).unwrap_or_default();
-        let records = draft.generation.records();
-        let (kept, new): (_, BTreeSet<Digest>) = match kept.len() < BUNDLES {
-            true => (kept, records.difference(&bundled).copied().collect()),
-            false => (Vec::new(), records),
-        };
-        let mut own = kept;
+        let (mut own, new) = bundle::next(kept, &bundled, draft.generation.records());
         if !new.is_empty() {
             let read = |record: &Digest| Ok::<_, StoreError>((*record, self.edition.store.get(*record)?));
             own.push(bundle(&new.iter().map(read).collect::<Result<Vec<_>, _>>()?)?);

@@ -3,9 +3,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::support::{Apt, NOW, Server, World, check_whole, listing, load_key, new_key};
-use crate::index::apt::fixture::{alias, index, run, suite};
+use crate::index::apt::fixture::{alias, build, crowd, index, run, suite};
 use crate::index::{AptIndex, IndexCompression};
 use crate::publish::{DirectoryTarget, Edition, Effect, Outcome, PublishError, Repository};
+use crate::store::Tree;
 
 #[test]
 fn apt_updates_downloads_and_verifies_from_a_directory() {
@@ -62,6 +63,35 @@ fn apt_fetches_by_hash_over_http_and_each_compression_is_read() {
         assert!(!asked("main/binary-amd64/Packages"), "{log}");
         assert!(!log.contains("404"), "{log}");
     }
+}
+
+#[test]
+fn apt_reads_an_index_of_several_pieces_in_each_form() {
+    let world = World::new();
+    let debs = crowd(&world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one"), 1500);
+    let server = Server::start(world.fixture.dir.path(), world.path("log"));
+    for compression in [IndexCompression::Xz, IndexCompression::Gz, IndexCompression::Zst] {
+        let settings = AptIndex { compressions: vec![compression], ..index(vec![suite("x")]) };
+        let tree = build(&settings, &debs, NOW, &world.fixture.store).unwrap();
+        let dists = tree.entries().iter().filter(|entry| entry.path.starts_with("dists/")).cloned();
+        let extension = compression.extension();
+        let site = world.path(extension);
+        world.fixture.store.materialize(&Tree::new(dists.collect()), &site, NOW).unwrap();
+        let apt = Apt::new(site.with_extension("root"));
+        let line = format!("deb [trusted=yes] {}/{extension} x main\n", server.uri);
+        fs::write(apt.file("etc/sources.list"), line).unwrap();
+        apt.get(&["update"]);
+        let names = run(&mut apt.command("apt-cache", &["pkgnames", "crowd-"]));
+        assert_eq!(names.lines().count(), debs.len(), "{compression:?}");
+        let hash = super::support::sha256(
+            &site.join("dists/x/main/binary-amd64/Packages").with_extension(extension),
+        );
+        assert!(server.log().contains(&hash), "apt fetched it in this form: {}", server.log());
+    }
+    let xz = world.path("xz/dists/x/main/binary-amd64/Packages.xz");
+    let listed = run(Command::new("xz").args(["--robot", "--list"]).arg(xz));
+    let [streams, blocks] = [1, 2].map(|at| listed.split(['\t', '\n']).nth(2 + at).unwrap());
+    assert!(streams == "1" && blocks.parse::<u32>().unwrap() > 1, "one stream of several blocks: {listed}");
 }
 
 #[test]

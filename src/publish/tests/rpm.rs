@@ -10,10 +10,11 @@ use roxmltree::Document;
 
 use super::support::{NOW, Server, URL, World, gpgv, listing, load_key, new_key, sha256};
 use crate::index::fixture::run;
-use crate::index::rpm::fixture::rpm_index;
+use crate::index::rpm::fixture::{build, crowd, rpm_index};
 use crate::index::{IndexCompression, IndexedRpm, RpmIndex, rpm};
 use crate::keys::testing::Gpg;
 use crate::publish::{Outcome, PublishError, Repository};
+use crate::store::Tree;
 
 /// Every signature, every digest and every package, as clients of the list of mirrors find them
 /// and as those of the root do.
@@ -327,15 +328,36 @@ fn dnf_installs_signed_packages_where_it_asks_for_signatures_and_no_others() {
 fn an_index_that_is_not_published_is_a_repository_too() {
     let world = World::new();
     let package = [world.fixture.rpm("hello-forge", "1.0-1", "one")];
-    let tree = rpm::build(&rpm_index(), &package, None, NOW, &world.fixture.store).unwrap();
+    let tree = build(&rpm_index(), &package, None, NOW, &world.fixture.store).unwrap();
     let root = world.path("index");
     world.fixture.store.materialize(&tree, &root, NOW).unwrap();
     for (name, base) in [("plain", root.clone()), ("next", root.join(rpm::NEXT))] {
-        let dnf = Dnf::new(world.path(name));
-        dnf.configure(&format!("baseurl=file://{}", base.display()), Path::new("/dev/null"));
-        let settings = fs::read_to_string(dnf.dir.join("dnf.conf")).unwrap();
-        fs::write(dnf.dir.join("dnf.conf"), settings.replace("repo_gpgcheck=1", "repo_gpgcheck=0")).unwrap();
-        dnf.ok(&["install", "hello-forge"]);
+        unsigned(&world, name, &base).ok(&["install", "hello-forge"]);
+    }
+}
+
+/// dnf that takes what is below `base` without a signature.
+fn unsigned(world: &World, name: &str, base: &Path) -> Dnf {
+    let dnf = Dnf::new(world.path(name));
+    dnf.configure(&format!("baseurl=file://{}", base.display()), Path::new("/dev/null"));
+    let settings = fs::read_to_string(dnf.dir.join("dnf.conf")).unwrap();
+    fs::write(dnf.dir.join("dnf.conf"), settings.replace("repo_gpgcheck=1", "repo_gpgcheck=0")).unwrap();
+    dnf
+}
+
+#[test]
+fn dnf_reads_metadata_of_several_pieces_in_each_form() {
+    let world = World::new();
+    let rpms = crowd(&world.fixture.rpm("hello-forge", "1.0-1", "one"), 500);
+    for compression in [IndexCompression::Xz, IndexCompression::Gz, IndexCompression::Zst] {
+        let tree = build(&RpmIndex { compression }, &rpms, None, NOW, &world.fixture.store).unwrap();
+        let metadata = tree.entries().iter().filter(|entry| entry.path.starts_with("repodata/")).cloned();
+        let site = world.path(&format!("site-{}", compression.extension()));
+        world.fixture.store.materialize(&Tree::new(metadata.collect()), &site, NOW).unwrap();
+        let dnf = unsigned(&world, &format!("dnf-{}", compression.extension()), &site);
+        let told = dnf.ok(&["repoquery", "--qf", "is %{name}", "--file", "/usr/share/hello-forge/file"]);
+        let count = told.lines().filter(|line| line.starts_with("is crowd-")).count();
+        assert_eq!(count, rpms.len(), "{compression:?}: {told}");
     }
 }
 

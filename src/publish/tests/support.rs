@@ -8,11 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
-use crate::index::apt::{catalog, fixture, stanzas};
+use crate::index::apt::{fixture, stanzas};
 use crate::index::fixture::{Fixture, run};
-use crate::index::{
-    AptIndex, CatalogEntry, IndexedPackage, IndexedRpm, RpmIndex, Settings, read_catalog, rpm,
-};
+use crate::index::{AptIndex, CatalogEntry, IndexedPackage, IndexedRpm, RpmIndex, Settings, rpm};
 use crate::keys::SigningKeys;
 pub use crate::keys::testing::{NOW, gpgv, load_key, new_key, source};
 use crate::publish::{DirectoryTarget, Edition, Outcome, PublishError, Repository, Target};
@@ -60,18 +58,18 @@ impl World {
 
     /// The same for dnf, to be found at [`URL`].
     pub fn rpm_repository(&self, prefix: &str, index: &RpmIndex, packages: &[IndexedRpm]) -> Repository {
-        let catalog = rpm::catalog(packages, None, &self.fixture.store).unwrap();
+        let entered = rpm::fixture::entered(packages, &self.fixture.store).unwrap();
         Repository {
             index: Settings::Rpm(index.clone()),
             url: Some(URL.to_owned()),
-            packages: read_catalog(&catalog, &self.fixture.store).unwrap(),
+            packages: entered.into_iter().map(|package| package.entry).collect(),
             ..self.repository(prefix, &fixture::index(Vec::new()), &[])
         }
     }
 
     pub fn catalog(&self, packages: &[IndexedPackage]) -> Vec<CatalogEntry> {
-        let tree = catalog(packages, &self.fixture.store).unwrap();
-        read_catalog(&tree, &self.fixture.store).unwrap()
+        let entered = fixture::entered(packages, &self.fixture.store).unwrap();
+        entered.into_iter().map(|package| package.entry).collect()
     }
 
     /// These repositories at once.

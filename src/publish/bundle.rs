@@ -1,9 +1,26 @@
-//! Many small objects in one, so that reading them all is one request.
+//! Many small objects in one, so that keeping them is one file, and reading them all one request.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 
 use crate::digest::Digest;
 use crate::store::StoreError;
+
+/// With more bundles of records than this, the next publish packs all of them into one.
+const MOST: usize = 8;
+
+/// The records of a generation: which of the bundles of the live one, which hold `bundled`, it goes on with, and what is to
+/// be packed beside them.
+pub(super) fn next<T>(
+    live: Vec<T>,
+    bundled: &BTreeSet<Digest>,
+    records: BTreeSet<Digest>,
+) -> (Vec<T>, BTreeSet<Digest>) {
+    match live.len() < MOST {
+        true => (live, records.difference(bundled).copied().collect()),
+        false => (Vec::new(), records),
+    }
+}
 
 /// A compressed archive of objects, each named by its digest.
 pub(super) fn pack(objects: &[(Digest, Vec<u8>)]) -> Result<Vec<u8>, StoreError> {

@@ -1,0 +1,263 @@
+//! Files of an index in pieces.
+//!
+//! What an index says of its packages, in their order, is cut into pieces where the packages themselves say so, so that one
+//! package more or less changes the piece that it is in and no other. Each piece is compressed by itself, on any core, and
+//! remembered: what did not change is neither written nor compressed again. The file is made of the pieces, and is the
+//! same whatever is remembered.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{IndexCompression, IndexError, Member};
+use crate::digest::{Digest, Hasher};
+use crate::store::{LocalStore, StoreError};
+
+/// How far around itself a line has to have the lowest lot to end a piece.
+const LINES: usize = 1024;
+
+/// Members in order, cut where a piece ends: after each that has the lowest lot of all that are at most `reach` before or after
+/// it. So a piece has about twice as many members, hardly ever many more, and what is further away cannot change where it ends.
+pub(super) fn runs<'m, 'a>(members: &'m [Member<'a>], reach: usize) -> Vec<&'m [Member<'a>]> {
+    let lots: Vec<u32> = members.iter().map(Member::lot).collect();
+    cut(&lots, reach).map(|range| &members[range]).collect()
+}
+
+/// Where pieces begin and end, by the lots of what they are made of.
+pub(super) fn cut(lots: &[u32], reach: usize) -> impl Iterator<Item = Range<usize>> {
+    let is_lowest = move |at: usize| {
+        let before = &lots[at.saturating_sub(reach)..at];
+        let after = &lots[at + 1..lots.len().min(at + 1 + reach)];
+        // The first one of equals.
+        before.iter().all(|lot| *lot > lots[at]) && after.iter().all(|lot| *lot >= lots[at])
+    };
+    let mut start = 0;
+    let ends = (1..=lots.len()).filter(move |end| *end == lots.len() || is_lowest(end - 1));
+    ends.map(move |end| std::mem::replace(&mut start, end)..end)
+}
+
+/// A piece of a file.
+pub(super) enum Piece<'a, E> {
+    /// A text that is at hand, and soon compressed.
+    Text(String),
+    /// Lines that are at hand.
+    Lines(&'a str),
+    /// A text that is made where it is not remembered.
+    Made {
+        /// The digest of everything that it is made of.
+        key: Digest,
+        make: Box<dyn Fn() -> Result<String, E> + Send + Sync + 'a>,
+    },
+}
+
+impl<'a, E> Piece<'a, E> {
+    /// What `kind` says of a run of packages; `kind` has to change whenever it would say something else.
+    pub fn of_run(
+        kind: &str,
+        run: &[Member<'_>],
+        make: impl Fn() -> Result<String, E> + Send + Sync + 'a,
+    ) -> Self {
+        Self::Made { key: run_key(kind, run), make: Box::new(make) }
+    }
+}
+
+/// The digest of everything that `kind` says of a run.
+pub(super) fn run_key(kind: &str, run: &[Member<'_>]) -> Digest {
+    let mut hasher = Hasher::default();
+    hasher.update(kind.as_bytes());
+    run.iter().for_each(|member| member.identify(&mut hasher));
+    hasher.digest()
+}
+
+/// A sorted list of lines, cut between lines in the same way.
+pub(super) fn of_lines<'a, E>(text: &'a str) -> Vec<Piece<'a, E>> {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let lot = |line: &&str| {
+        let mut sum = flate2::Crc::new();
+        sum.update(line.as_bytes());
+        sum.sum()
+    };
+    let lots: Vec<u32> = lines.iter().map(lot).collect();
+    let mut rest = text;
+    let pieces = cut(&lots, LINES).map(|range| {
+        let length = lines[range].iter().map(|line| line.len()).sum();
+        let (piece, after) = rest.split_at(length);
+        rest = after;
+        Piece::Lines(piece)
+    });
+    pieces.collect()
+}
+
+/// A file in its forms.
+pub(super) struct Forms {
+    pub plain: Vec<u8>,
+    /// In the order that was asked for.
+    pub compressed: Vec<Vec<u8>>,
+}
+
+/// The file that is made of these pieces.
+pub(super) fn join<E: From<IndexError> + Send>(
+    pieces: &[Piece<'_, E>],
+    compressions: &[IndexCompression],
+    store: &LocalStore,
+) -> Result<Forms, E> {
+    // What is compressed has a form also where it is empty.
+    let empty = [Piece::Text(String::new())];
+    let pieces = if pieces.is_empty() { &empty } else { pieces };
+    let made =
+        pieces.par_iter().map(|piece| piece.forms(compressions, store)).collect::<Result<Vec<_>, E>>()?;
+    let compressed = compressions.par_iter().enumerate().map(|(at, compression)| {
+        let pieces = made.iter().map(|forms| forms.compressed[at].as_slice());
+        compression.join(pieces).map_err(|error| fault(compression, error))
+    });
+    let compressed = compressed.collect::<Result<Vec<_>, _>>()?;
+    let plain = made.iter().map(|forms| forms.plain.as_slice()).collect::<Vec<_>>().concat();
+    Ok(Forms { plain, compressed })
+}
+
+impl<E: From<IndexError> + Send> Piece<'_, E> {
+    fn forms(&self, compressions: &[IndexCompression], store: &LocalStore) -> Result<Forms, E> {
+        let plain = self.plain(store)?;
+        let compressed = compressions.par_iter().map(|compression| {
+            let compress = || compression.compress(&plain).map_err(|error| fault(compression, error));
+            match self {
+                Self::Text(_) => compress(),
+                Self::Lines(_) => remembered(compression.name(), Digest::of(&plain), store, compress),
+                Self::Made { key, .. } => remembered(compression.name(), *key, store, compress),
+            }
+        });
+        let compressed = compressed.collect::<Result<Vec<_>, IndexError>>()?;
+        Ok(Forms { plain, compressed })
+    }
+
+    fn plain(&self, store: &LocalStore) -> Result<Vec<u8>, E> {
+        match self {
+            Self::Text(text) => Ok(text.clone().into_bytes()),
+            Self::Lines(lines) => Ok(lines.as_bytes().to_vec()),
+            Self::Made { key, make } => remembered("plain", *key, store, || make().map(String::into_bytes)),
+        }
+    }
+}
+
+/// What was made of `key` before, or is made now.
+pub(super) fn remembered<E: From<IndexError>>(
+    kind: &str,
+    key: Digest,
+    store: &LocalStore,
+    make: impl FnOnce() -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, E> {
+    if let Some(known) = store.piece(kind, key) {
+        return Ok(known);
+    }
+    let made = make()?;
+    store.put_piece(kind, key, &made).map_err(IndexError::from)?;
+    Ok(made)
+}
+
+fn fault(compression: &IndexCompression, error: std::io::Error) -> IndexError {
+    StoreError::io("compress", format!("a piece of an index to {}", compression.extension()))(error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::index::fixture::Fixture;
+    use crate::index::{CatalogEntry, Label};
+
+    const ALL: [IndexCompression; 3] = [IndexCompression::Xz, IndexCompression::Gz, IndexCompression::Zst];
+
+    fn entries(count: usize) -> Vec<CatalogEntry> {
+        let entry = |at: usize| {
+            let (name, version, architecture) =
+                (format!("package-{at:06}"), "1".to_owned(), "all".to_owned());
+            let object = Digest::of(name.as_bytes());
+            let label = Label { suite: String::new(), name, version, architecture };
+            CatalogEntry { label, size: 1, sha256: object.to_string(), object, record: object }
+        };
+        (0..count).map(entry).collect()
+    }
+
+    fn members(entries: &[CatalogEntry]) -> Vec<Member<'_>> {
+        entries.iter().map(|entry| Member { entry, origin: None }).collect()
+    }
+
+    /// The index of these packages, and how many pieces had to be made for it.
+    fn index(entries: &[CatalogEntry], store: &LocalStore) -> (Forms, usize) {
+        const REACH: usize = 30;
+        let (members, made) = (members(entries), AtomicUsize::new(0));
+        let piece = |run: &[Member<'_>]| {
+            let text: String = run.iter().map(|member| format!("{}\n", member.entry.label.name)).collect();
+            let made = &made;
+            Piece::of_run("names", run, move || {
+                made.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, IndexError>(text.clone())
+            })
+        };
+        let pieces: Vec<_> = runs(&members, REACH).into_iter().map(piece).collect();
+        let forms = join(&pieces, &ALL, store).unwrap();
+        drop(pieces);
+        (forms, made.into_inner())
+    }
+
+    #[test]
+    fn one_package_more_or_less_makes_few_pieces_anew() {
+        let fixture = Fixture::new();
+        let all = entries(2000);
+        let (whole, made) = index(&all, &fixture.store);
+        assert!((25..45).contains(&made), "{made} pieces");
+        assert_eq!(index(&all, &fixture.store).1, 0);
+        for at in [0, 7, 999, 1999] {
+            let mut fewer = all.clone();
+            fewer.remove(at);
+            assert!((1..=3).contains(&index(&fewer, &fixture.store).1), "without number {at}");
+        }
+        let (again, made) = index(&all, &fixture.store);
+        assert_eq!((again.plain, again.compressed, made), (whole.plain, whole.compressed, 0));
+    }
+
+    #[test]
+    fn what_is_remembered_and_how_many_cores_there_are_never_shows() {
+        let (one, other) = (Fixture::new(), Fixture::new());
+        let all = entries(700);
+        // In the other store nothing is remembered, then only what is whole.
+        let (expected, _) = index(&all, &one.store);
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        for _ in 0..2 {
+            let (found, _) = alone.install(|| index(&all, &other.store));
+            assert!(found.plain == expected.plain && found.compressed == expected.compressed);
+            for (at, entry) in
+                walkdir::WalkDir::new(other.store.root().join("pieces")).into_iter().enumerate()
+            {
+                let entry = entry.unwrap();
+                if entry.file_type().is_file() {
+                    let mut bytes = std::fs::read(entry.path()).unwrap();
+                    match at % 3 {
+                        0 => bytes.truncate(bytes.len() / 2),
+                        1 => bytes[0] ^= 1,
+                        _ => continue,
+                    }
+                    std::fs::write(entry.path(), bytes).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lists_are_cut_between_lines() {
+        let fixture = Fixture::new();
+        let text: String = (0..20_000).map(|at| format!("usr/share/{at}\tmisc/a\n")).collect();
+        let pieces = of_lines::<IndexError>(&text);
+        assert!((7..14).contains(&pieces.len()), "{}", pieces.len());
+        assert!(join(&pieces, &ALL, &fixture.store).unwrap().plain == text.as_bytes());
+        assert!(of_lines::<IndexError>("").is_empty());
+    }
+
+    #[test]
+    fn an_empty_index_has_every_form() {
+        let fixture = Fixture::new();
+        let forms = join::<IndexError>(&[], &ALL, &fixture.store).unwrap();
+        assert!(forms.plain.is_empty() && forms.compressed.iter().all(|form| !form.is_empty()));
+    }
+}
