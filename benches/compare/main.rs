@@ -4,10 +4,17 @@
 //!
 //! installs the peers, measures every group or those named, and writes each one's section of `docs/benchmarks.md`.
 
+mod apt;
+mod clients;
 mod graph;
+mod ours;
+mod packages;
 mod pairs;
+mod pool;
 mod report;
+mod rpm;
 mod s3;
+mod tool;
 
 use report::Section;
 
@@ -15,8 +22,15 @@ use report::Section;
 type Measure = fn() -> Section;
 
 /// Every group: its name on the command line, and what measures it.
-const GROUPS: &[(&str, Measure)] =
-    &[("graph", graph::measure), ("s3", s3::publishing), ("s3-cache", s3::restoring)];
+const GROUPS: &[(&str, Measure)] = &[
+    ("graph", graph::measure),
+    ("packages", packages::measure),
+    ("apt", apt::measure),
+    ("rpm", rpm::measure),
+    ("clients", clients::measure),
+    ("s3", s3::publishing),
+    ("s3-cache", s3::restoring),
+];
 
 fn main() {
     // `cargo bench` hands on flags of its own.

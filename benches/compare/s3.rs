@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use delay_proxy::DelayProxy;
@@ -20,6 +20,7 @@ use server::{ACCESS_KEY, BUCKET, SECRET_KEY, s3_server};
 
 use crate::pairs::{Pairs, compare};
 use crate::report::Section;
+use crate::tool::run;
 
 /// What each request to the bucket takes longer.
 const AWAY: Duration = Duration::from_millis(20);
@@ -450,12 +451,6 @@ fn forge(dir: &Path, words: &str) -> Command {
     command.args(words.split(' ')).current_dir(dir).env("AWS_EC2_METADATA_DISABLED", "true");
     command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
     command
-}
-
-fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&said));
 }
 
 fn noise(path: &Path, length: u64) {
