@@ -27,11 +27,6 @@ impl Digest {
         Self(bytes)
     }
 
-    /// Its bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
     /// The first twelve digits: enough for a person to tell two digests apart.
     pub fn short(&self) -> String {
         let mut hex = self.to_string();
