@@ -11,6 +11,8 @@ use crate::store::{Idle, LocalStore, Moment, Sighting};
 
 /// What a command is asked, and what the store looked like before anything was read to answer it.
 pub struct Question {
+    /// How many nodes are known, if that is all there is to say, still.
+    pub answer: Option<usize>,
     digest: Digest,
     asked: Moment,
     watched: Vec<(PathBuf, Sighting)>,
@@ -22,12 +24,8 @@ impl Question {
         let store = LocalStore::open(&global.store)?;
         let asked = Moment::now();
         let watched = store.watched();
-        Ok(Self { digest: key_of(&Asked { global, words }), asked, watched })
-    }
-
-    /// How many nodes are known, if that is all there is to say, still.
-    pub fn answer(&self, global: &Global) -> Option<usize> {
-        LocalStore::open(&global.store).ok()?.idle(self.digest)
+        let digest = key_of(&Asked { global, words });
+        Ok(Self { answer: store.idle(digest), digest, asked, watched })
     }
 
     /// Keeps the answer that there is nothing to do, if files on this machine alone decided it. Without it, it is found

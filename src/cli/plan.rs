@@ -32,9 +32,9 @@ pub struct Arguments {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let words = Words::parse(&arguments.words)?;
-    let question = Question::new(global, &words)?;
     let is_plain = !arguments.json && !arguments.update && arguments.out.is_none();
-    if is_plain && let Some(nodes) = question.answer(global) {
+    let question = is_plain.then(|| Question::new(global, &words)).transpose()?;
+    if let Some(nodes) = question.as_ref().and_then(|question| question.answer) {
         print!("{}", ui::idle_summary(nodes, None));
         return Ok(exit::OK);
     }
@@ -68,7 +68,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         print!("{}", ui::plan_summary(&workspace.graph, &plan, &saved.repositories, &estimates));
     }
     let is_idle = plan.is_idle();
-    if is_plain && is_idle {
+    if let Some(question) = question.filter(|_| is_idle) {
         question.keep(&workspace, &files, &plan);
     }
     workspace.remember(stats);

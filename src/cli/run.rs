@@ -67,10 +67,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     };
     let profile = saved.as_ref().map_or(global.profile.clone(), |saved| saved.profile.clone());
     let global = &Global { profile, ..global.clone() };
-    let question = Question::new(global, &words)?;
-    if is_plain(arguments)
-        && let Some(nodes) = question.answer(global)
-    {
+    let question = is_plain(arguments).then(|| Question::new(global, &words)).transpose()?;
+    if let Some(nodes) = question.as_ref().and_then(|question| question.answer) {
         tell_idle(arguments, nodes, None)?;
         eprint!("{}", ui::idle_summary(nodes, None));
         return Ok(exit::OK);
@@ -104,7 +102,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         let traffic = workspace.remote.as_ref().map(RemoteStore::traffic);
         tell_idle(arguments, plan.steps.len(), traffic.as_ref())?;
         eprint!("{}", ui::idle_summary(plan.steps.len(), traffic.as_ref()));
-        if is_plain(arguments) {
+        if let Some(question) = question {
             question.keep(&workspace, &files, &plan);
         }
         workspace.remember(stats);

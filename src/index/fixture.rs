@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use crate::store::LocalStore;
+use super::{IndexError, Indexed, Settings};
+use crate::store::{LocalStore, Staging, Tree};
 
 /// A directory with a store and room for packages.
 pub(crate) struct Fixture {
@@ -16,6 +17,31 @@ impl Fixture {
         let store = LocalStore::open(dir.path().join("cache")).unwrap();
         Self { dir, store }
     }
+}
+
+/// Packages with their records in the store, where each is entered by `enter`.
+pub(crate) fn entered<P: Clone>(
+    packages: &[P],
+    store: &LocalStore,
+    enter: impl Fn(P, &Staging<'_>) -> Result<Indexed, IndexError>,
+) -> Result<Vec<Indexed>, IndexError> {
+    let staging = Staging::new(store)?;
+    let entered =
+        packages.iter().map(|package| enter(package.clone(), &staging)).collect::<Result<_, _>>()?;
+    staging.commit()?;
+    Ok(entered)
+}
+
+/// The index of these packages.
+pub(crate) fn build(
+    settings: &Settings,
+    packages: &[Indexed],
+    updateinfo: Option<&[u8]>,
+    date: u64,
+    store: &LocalStore,
+) -> Result<Tree, IndexError> {
+    let members: Vec<_> = packages.iter().map(Indexed::member).collect();
+    settings.build(&members, updateinfo, date, store, &|record| Ok(store.get(record)?))
 }
 
 /// Runs a command that must succeed and gives what it printed.

@@ -143,27 +143,20 @@ mod tests {
 
     use super::*;
     use crate::digest::Digest;
-    use crate::store::{ActionResult, Ingest};
+    use crate::store::fixture::put_result;
 
     /// A run that was cut off after a result of one object, under a key.
     fn cut_off(root: &Path, boot: Option<&str>) -> (Digest, Digest) {
         let store = LocalStore::open(root.join("cache")).unwrap();
         let unflushed = store.flush_later().unwrap();
-        fs::create_dir_all(root.join("out")).unwrap();
-        fs::write(root.join("out/file"), "bytes").unwrap();
-        let tree = store.ingest(&root.join("out"), Ingest::Copy).unwrap();
-        let outputs = [("root".to_owned(), store.put_tree(&tree).unwrap())].into();
-        let (node, runner) = ("node".to_owned(), "sandbox".to_owned());
-        let result = ActionResult { node, action: vec![], outputs, log: None, duration_ms: 1, runner };
-        let key = Digest::of(b"key");
-        store.put_result(key, &result).unwrap();
+        let (key, object) = put_result(&store, root);
         let marker = unflushed.marker.clone();
         std::mem::forget(unflushed);
         // This process holds the lock of its own marker for as long as it lives.
         fs::remove_file(&marker).unwrap();
         let own = super::boot();
         fs::write(marker.with_file_name(format!("{}.1", boot.unwrap_or(&own))), "").unwrap();
-        (key, Digest::of(b"bytes"))
+        (key, object)
     }
 
     fn tear(store: &LocalStore, object: Digest) {

@@ -248,19 +248,12 @@ fn bytes_below(path: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Ingest;
+    use crate::store::fixture::put_result;
 
     fn store_with_result(root: &Path) -> (LocalStore, Digest, Digest) {
         let store = LocalStore::open(root.join("cache")).unwrap();
-        fs::create_dir_all(root.join("out")).unwrap();
-        fs::write(root.join("out/file"), "bytes").unwrap();
-        let tree = store.ingest(&root.join("out"), Ingest::Copy).unwrap();
-        let outputs = [("root".to_owned(), store.put_tree(&tree).unwrap())].into();
-        let (node, runner) = ("node".to_owned(), "sandbox".to_owned());
-        let result = ActionResult { node, action: vec![], outputs, log: None, duration_ms: 1, runner };
-        let key = Digest::of(b"key");
-        store.put_result(key, &result).unwrap();
-        (store, key, Digest::of(b"bytes"))
+        let (key, object) = put_result(&store, root);
+        (store, key, object)
     }
 
     #[test]

@@ -21,6 +21,8 @@
 //! | `locks/` | one lock file for each key being built, one for the store |
 
 mod error;
+#[cfg(test)]
+mod fixture;
 mod flush;
 mod gc;
 mod idle;

@@ -50,7 +50,7 @@ impl Listener for Live {
                 self.start(node, &plain::started(node, *emulated), *estimate_ms);
             }
             Event::NodeWaits { node } => {
-                let name = format!("{node} (the same action is being run)");
+                let name = waiting(node);
                 self.start(&name, &name, None);
             }
             Event::NodeLine { node, line } => self.say(node, line),
@@ -80,6 +80,11 @@ impl Listener for Live {
     }
 }
 
+/// What stands for a node whose action is being run already.
+fn waiting(node: &str) -> String {
+    format!("{node} (the same action is being run)")
+}
+
 impl Live {
     fn start(&mut self, node: &str, shown: &str, estimate_ms: Option<u64>) {
         let bar = self.screen.insert_before(&self.total, ProgressBar::new_spinner());
@@ -106,7 +111,7 @@ impl Live {
     }
 
     fn end(&mut self, node: &str) {
-        for name in [node.to_owned(), format!("{node} (the same action is being run)")] {
+        for name in [node.to_owned(), waiting(node)] {
             if let Some(bar) = self.running.remove(&name) {
                 bar.finish_and_clear();
             }

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite, stanzas};
 pub(crate) use crate::index::fixture::{Fixture, run};
-use crate::index::{IndexCompression, IndexError, Indexed, Settings};
-use crate::store::{Ingest, Kind, LocalStore, Staging, Tree};
+use crate::index::{IndexCompression, IndexError, Indexed, Settings, fixture};
+use crate::store::{Ingest, Kind, LocalStore, Tree};
 
 impl Fixture {
     /// Builds a `.deb` that installs one file with `content`, and reads it back.
@@ -88,11 +88,7 @@ pub(crate) fn index(suites: Vec<Suite>) -> AptIndex {
 
 /// The packages with their records in the store.
 pub(crate) fn entered(packages: &[IndexedPackage], store: &LocalStore) -> Result<Vec<Indexed>, IndexError> {
-    let staging = Staging::new(store)?;
-    let entered =
-        packages.iter().cloned().map(|package| package.enter(&staging)).collect::<Result<_, _>>()?;
-    staging.commit()?;
-    Ok(entered)
+    fixture::entered(packages, store, IndexedPackage::enter)
 }
 
 /// The index of these packages.
@@ -102,9 +98,7 @@ pub(crate) fn build(
     date: u64,
     store: &LocalStore,
 ) -> Result<Tree, IndexError> {
-    let packages = entered(packages, store)?;
-    let members: Vec<_> = packages.iter().map(Indexed::member).collect();
-    Settings::Apt(index.clone()).build(&members, None, date, store, &|record| Ok(store.get(record)?))
+    fixture::build(&Settings::Apt(index.clone()), &entered(packages, store)?, None, date, store)
 }
 
 /// The package under many other names, as if each were another file.

@@ -8,9 +8,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{IndexedRpm, RpmIndex};
 use crate::index::fixture::{Fixture, run};
-use crate::index::{IndexCompression, IndexError, Indexed, Settings};
+use crate::index::{IndexCompression, IndexError, Indexed, Settings, fixture};
 use crate::package::RpmInfo;
-use crate::store::{Ingest, Kind, LocalStore, Staging, Tree};
+use crate::store::{Ingest, Kind, LocalStore, Tree};
 
 /// When all packages were built.
 pub(crate) const BUILT: u64 = 1_000_000_000;
@@ -75,11 +75,7 @@ pub(crate) fn rpm_index() -> RpmIndex {
 
 /// The packages with their records in the store.
 pub(crate) fn entered(packages: &[IndexedRpm], store: &LocalStore) -> Result<Vec<Indexed>, IndexError> {
-    let staging = Staging::new(store)?;
-    let entered =
-        packages.iter().cloned().map(|package| package.enter(&staging)).collect::<Result<_, _>>()?;
-    staging.commit()?;
-    Ok(entered)
+    fixture::entered(packages, store, IndexedRpm::enter)
 }
 
 /// The index of these packages.
@@ -90,9 +86,7 @@ pub(crate) fn build(
     date: u64,
     store: &LocalStore,
 ) -> Result<Tree, IndexError> {
-    let packages = entered(packages, store)?;
-    let members: Vec<_> = packages.iter().map(Indexed::member).collect();
-    Settings::Rpm(index.clone()).build(&members, updateinfo, date, store, &|record| Ok(store.get(record)?))
+    fixture::build(&Settings::Rpm(index.clone()), &entered(packages, store)?, updateinfo, date, store)
 }
 
 /// The package under many other names, as if each were another file.

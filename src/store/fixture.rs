@@ -1,0 +1,20 @@
+//! What several tests of this room need.
+
+use std::fs;
+use std::path::Path;
+
+use super::{ActionResult, Ingest, LocalStore};
+use crate::digest::Digest;
+
+/// A result of one object, made below `root`: its key and the object.
+pub fn put_result(store: &LocalStore, root: &Path) -> (Digest, Digest) {
+    fs::create_dir_all(root.join("out")).unwrap();
+    fs::write(root.join("out/file"), "bytes").unwrap();
+    let tree = store.ingest(&root.join("out"), Ingest::Copy).unwrap();
+    let outputs = [("root".to_owned(), store.put_tree(&tree).unwrap())].into();
+    let (node, runner) = ("node".to_owned(), "sandbox".to_owned());
+    let result = ActionResult { node, action: vec![], outputs, log: None, duration_ms: 1, runner };
+    let key = Digest::of(b"key");
+    store.put_result(key, &result).unwrap();
+    (key, Digest::of(b"bytes"))
+}
