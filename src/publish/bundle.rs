@@ -22,6 +22,11 @@ pub(super) fn next<T>(
     }
 }
 
+/// What a bundle is called, by the digest of its bytes.
+pub(super) fn file_name(bundle: Digest) -> String {
+    format!("{bundle}.tar.zst")
+}
+
 /// A compressed archive of objects, each named by its digest.
 pub(super) fn pack(objects: &[(Digest, Vec<u8>)]) -> Result<Vec<u8>, StoreError> {
     let write = || {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::local::{sealed, unsealed};
+use super::local::unsealed;
 use super::result_index::USE;
 use super::sighting::{Reader, path_of, write_text};
 use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
@@ -83,8 +83,7 @@ impl LocalStore {
         bytes.extend_from_slice(&(idle.absent.len() as u64).to_le_bytes());
         idle.absent.iter().for_each(|path| write_text(path.as_os_str().as_encoded_bytes(), &mut bytes));
         bytes.extend_from_slice(&Sightings::write(seen));
-        // A torn one is as good as none.
-        self.write_unflushed(&self.idle_path(question), &sealed(&bytes))
+        self.write_sealed(&self.idle_path(question), &bytes)
     }
 }
 

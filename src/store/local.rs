@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 use super::{StoreError, Tree};
 use crate::digest::{Digest, Hasher};
 
-/// Tells backup tools to pass the store over (<https://bford.info/cachedir/>).
-const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
-    # This directory holds a store of forge; everything in it can be made again.\n";
+/// What a file `CACHEDIR.TAG` begins with, by which backup tools and others tell a cache
+/// (<https://bford.info/cachedir/>).
+pub const CACHEDIR_SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55";
 
 /// The directories of a store.
 const ROOMS: [&str; 13] = [
@@ -67,7 +67,9 @@ impl LocalStore {
         let root = root.canonicalize().map_err(StoreError::io("resolve", &root))?;
         let tag = root.join("CACHEDIR.TAG");
         if !tag.exists() {
-            fs::write(&tag, CACHEDIR_TAG).map_err(StoreError::io("write", &tag))?;
+            let text = "# This directory holds a store of forge; everything in it can be made again.";
+            fs::write(&tag, format!("{CACHEDIR_SIGNATURE}\n{text}\n"))
+                .map_err(StoreError::io("write", &tag))?;
         }
         let lease = open_lock(&root.join("locks/store"))?;
         lease.lock_shared().map_err(StoreError::io("lock", root.join("locks/store")))?;
@@ -262,23 +264,20 @@ impl LocalStore {
     pub(super) fn write_lightly<T: Serialize>(&self, path: &Path, record: &T) -> Result<(), StoreError> {
         let bytes =
             serde_json::to_vec(record).map_err(|error| StoreError::io("encode", path)(error.into()))?;
-        self.write_unflushed(path, &bytes)
+        put_in_place(self.temporary(&bytes)?, path)
     }
 
-    /// Writes what can be made again: a reader sees all of it or nothing, but after a power cut.
-    pub(super) fn write_unflushed(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        put_in_place(self.temporary(bytes)?, path)
+    /// Writes what can be made again, after its digest: a reader sees all of it or nothing, and is told by [`unsealed`]
+    /// what a power cut left of it.
+    pub(super) fn write_sealed(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let sealed = [Digest::of(bytes).as_bytes().as_slice(), bytes].concat();
+        put_in_place(self.temporary(&sealed)?, path)
     }
 }
 
-/// Bytes after their digest, so that a torn file is told from a whole one.
-pub(super) fn sealed(bytes: &[u8]) -> Vec<u8> {
-    [Digest::of(bytes).as_bytes().as_slice(), bytes].concat()
-}
-
-/// The bytes that were [`sealed`], if they are whole.
+/// The bytes that [`LocalStore::write_sealed`] wrote, if they are whole: torn ones are as good as none.
 pub(super) fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
-    let (digest, bytes) = bytes.split_at_checked(32)?;
+    let (digest, bytes) = bytes.split_at_checked(Digest::LENGTH)?;
     (Digest::of(bytes).as_bytes() == digest).then_some(bytes)
 }
 

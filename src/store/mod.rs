@@ -42,7 +42,7 @@ pub use flush::Unflushed;
 pub use gc::{GcReport, StoreStats, VerifyReport};
 pub use idle::Idle;
 pub use ingest::Ingest;
-pub use local::{LocalStore, ObjectWriter, Scratch};
+pub use local::{CACHEDIR_SIGNATURE, LocalStore, ObjectWriter, Scratch};
 pub use record::{ActionResult, Earlier, Failure, History, HistoryEntry};
 pub use remote::{
     Access, RemoteGc, RemoteStats, RemoteStore, RemoteTraffic, RemoteVerify, Said, SendError, Sent,

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::local::unsealed;
 use super::{LocalStore, StoreError};
 use crate::digest::{Digest, Field};
 
@@ -169,16 +170,12 @@ impl LocalStore {
     /// Bytes that were made of something before, such as a compressed part of an index. `kind` has to change whenever
     /// the same would give other bytes.
     pub fn piece(&self, kind: &str, of: Digest) -> Option<Vec<u8>> {
-        let mut bytes = std::fs::read(self.piece_path(kind, of)).ok()?;
-        // A torn or damaged piece is as good as none.
-        let sum = bytes.split_off(bytes.len().checked_sub(Digest::LENGTH)?);
-        (Digest::of(&bytes).as_bytes() == &sum[..]).then_some(bytes)
+        unsealed(&std::fs::read(self.piece_path(kind, of)).ok()?).map(<[u8]>::to_vec)
     }
 
     /// Remembers bytes that can be made again. They are not flushed.
     pub fn put_piece(&self, kind: &str, of: Digest, bytes: &[u8]) -> Result<(), StoreError> {
-        let sum = Digest::of(bytes);
-        self.write_unflushed(&self.piece_path(kind, of), &[bytes, sum.as_bytes()].concat())
+        self.write_sealed(&self.piece_path(kind, of), bytes)
     }
 
     fn history(&self, node: &str) -> History {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
-use super::local::{sealed, unsealed};
+use super::local::unsealed;
 use super::sighting::{Note, Reader, path_of, write_text};
 use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
@@ -123,8 +123,7 @@ impl<'a> ResultIndex<'a> {
                 paths.iter().map(|(path, known)| (path.as_path(), known.seen, known.outputs.clone()));
             bytes.extend_from_slice(&Sightings::write(results.collect()));
         }
-        // A torn one is as good as none.
-        self.store.write_unflushed(&file(self.store), &sealed(&bytes))
+        self.store.write_sealed(&file(self.store), &bytes)
     }
 }
 

@@ -134,7 +134,7 @@ impl Note for Digest {
     }
 
     fn read(bytes: &mut Reader<'_>) -> Option<Self> {
-        bytes.take(32)?.try_into().ok().map(Self::from_bytes)
+        bytes.take(Digest::LENGTH)?.try_into().ok().map(Self::from_bytes)
     }
 }
 

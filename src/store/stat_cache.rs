@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::ingest::hash_file;
-use super::local::{sealed, unsealed};
+use super::local::unsealed;
 use super::sighting::{Seen, parts, path_of};
 use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
@@ -87,8 +87,7 @@ impl StatCache {
             .collect();
         let seen =
             paths.iter().map(|(path, sighting, digest)| (path.as_path(), *sighting, *digest)).collect();
-        // A torn one is as good as none.
-        store.write_unflushed(&self.path, &sealed(&Sightings::write(seen)))
+        store.write_sealed(&self.path, &Sightings::write(seen))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::plan::PlanError;
-use crate::store::StoreError;
+use crate::store::{CACHEDIR_SIGNATURE, StoreError};
 
 /// Directories of local files, each looked into once, with what git's own rules say of what is in them. Neither
 /// hidden files nor the user's global settings decide what is built.
@@ -90,14 +90,14 @@ impl LocalDirs {
         Ok(child)
     }
 
-    /// A cache, such as forge's own store, is nobody's source (<https://bford.info/cachedir/>).
+    /// A cache, such as forge's own store, is nobody's source.
     fn is_cache(&self, dir: &Path) -> bool {
-        const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
         let tag = dir.join("CACHEDIR.TAG");
-        let mut start = [0; SIGNATURE.len()];
+        let mut start = [0; CACHEDIR_SIGNATURE.len()];
         let file = fs::File::open(&tag);
         lock(&self.witnesses).insert(tag, file.is_ok());
-        file.and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == SIGNATURE
+        file.and_then(|mut file| file.read_exact(&mut start)).is_ok()
+            && start == CACHEDIR_SIGNATURE.as_bytes()
     }
 
     /// The path of the file `relative` below `base`, if it may count. Whether it is there is for the caller to find out.

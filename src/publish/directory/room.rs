@@ -95,7 +95,7 @@ impl Place {
         for path in self.bundles(id)? {
             let bytes = fs::read(&path).map_err(PublishError::io("read", &path))?;
             let found = Digest::of(&bytes);
-            if path.file_name().and_then(|name| name.to_str()) != Some(&bundle_name(found)) {
+            if path.file_name().and_then(|name| name.to_str()) != Some(&bundle::file_name(found)) {
                 return Err(PublishError::Bundle(path));
             }
             records.extend(bundle::unpack(&bytes)?);
@@ -251,10 +251,6 @@ impl Bundled<'_> {
     }
 }
 
-fn bundle_name(bundle: Digest) -> String {
-    format!("{bundle}.tar.zst")
-}
-
 /// Packages that are flushed together: so many that a flush is not felt, so few that progress is.
 fn batches<'f>(files: &'f [&'f draft::File]) -> impl Iterator<Item = &'f [&'f draft::File]> {
     const BYTES: u64 = 256 << 20;
@@ -407,7 +403,9 @@ impl Prepared {
         let room = self.dir().join(RECORDS);
         let mut kept = bundles.kept.iter();
         kept.try_for_each(|bundle| link_or_copy(bundle, &room.join(bundle.file_name().unwrap_or_default())))?;
-        bundles.new.map_or(Ok(()), |bytes| write_file(&room.join(bundle_name(Digest::of(&bytes))), &bytes))
+        bundles
+            .new
+            .map_or(Ok(()), |bytes| write_file(&room.join(bundle::file_name(Digest::of(&bytes))), &bytes))
     }
 
     fn write_state(&self) -> Result<(), PublishError> {

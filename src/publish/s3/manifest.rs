@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::publish::Generation;
+use crate::publish::bundle;
 use crate::publish::draft::{Draft, Listed};
 use crate::publish::generation::check_format;
 use crate::publish::layout::Role;
@@ -130,5 +131,5 @@ impl Manifest {
 
 /// The object of a bundle.
 pub(super) fn bundle_name(bundle: Digest) -> String {
-    format!(".forge/bundles/{bundle}.tar.zst")
+    format!(".forge/bundles/{}", bundle::file_name(bundle))
 }
