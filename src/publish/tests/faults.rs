@@ -169,7 +169,7 @@ fn kill_at_random_moments(case: Case) {
     copy(&base, &undisturbed);
     let start = Instant::now();
     run(&mut publisher(&world, case, &undisturbed, &new));
-    let duration = start.elapsed();
+    let mut expected_duration = start.elapsed();
     let wanted = listing(&undisturbed);
     assert_ne!(wanted, listing(&base));
     let content = |site: &Path| DirectoryTarget::new(site).state("site").unwrap().unwrap().content;
@@ -177,12 +177,22 @@ fn kill_at_random_moments(case: Case) {
 
     let mut rng = StdRng::seed_from_u64(9);
     let (mut before, mut after, mut half_done) = (0, 0, 0);
-    for round in 0..40 {
+    for round in 0.. {
+        if round >= 40 && half_done >= 5 {
+            break;
+        }
+        assert!(
+            round < 400,
+            "the kills hit nothing: {before} before, {after} after, {half_done} in the middle"
+        );
         let site = world.path(&format!("killed-{round}"));
         copy(&base, &site);
         let untouched = listing(&site);
         let mut child = publisher(&world, case, &site, &new).spawn().unwrap();
-        std::thread::sleep(duration.mul_f64(rng.gen_range(0.0..1.05)));
+        std::thread::sleep(expected_duration.mul_f64(rng.gen_range(0.0..1.05)));
+        // The machine may be busier now, or less busy, than it was when the time was taken.
+        let came_to_its_end = child.try_wait().unwrap().is_some();
+        expected_duration = expected_duration.mul_f64(if came_to_its_end { 0.8 } else { 1.05 });
         child.kill().unwrap();
         let _ = child.wait();
 
@@ -206,13 +216,7 @@ fn kill_at_random_moments(case: Case) {
         check_whole(&repository, &repository.join("key.gpg"));
         fs::remove_dir_all(&site).unwrap();
     }
-    eprintln!(
-        "of 40: {before} killed before the commit, {after} after it, {half_done} in the middle of writing"
-    );
-    assert!(
-        half_done >= 5,
-        "the kills hit nothing: {before} before, {after} after, {half_done} in the middle"
-    );
+    eprintln!("{before} killed before the commit, {after} after it, {half_done} in the middle of writing");
 }
 
 #[test]
@@ -241,10 +245,8 @@ fn kill_before_each_change(case: Case) {
         "fdatasync",
         "syncfs",
     ];
-    if Command::new("strace").arg("--version").output().is_err() {
-        eprintln!("not tested: there is no strace");
-        return;
-    }
+    let strace = Command::new("strace").arg("--version").output();
+    assert!(strace.is_ok(), "this test needs strace: run tests/prepare, or `apt-get install strace`");
     let world = World::new();
     world.publish(&case.repository(&world, &["1.0"], false), NOW).unwrap();
     let new = Repository { keep: KEEP, ..case.repository(&world, &["2.0", "3.0"], false) };
