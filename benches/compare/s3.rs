@@ -395,18 +395,20 @@ target "tree" {{
             .arg(&plain)
             .arg(format!(":s3:{BUCKET}/{place}-plain")));
         fs::remove_dir_all(&plain).unwrap();
-        let empty = || {
-            for name in ["fresh", "copy"] {
-                let _ = fs::remove_dir_all(dir.path().join(name));
-            }
+        // Each into a directory of its own, and none is removed meanwhile: for minutes after that ext4 looks at
+        // every inode that was freed before it takes one, so that whoever comes later pays for the one before.
+        let count = Cell::new(0);
+        let new = || {
+            count.set(count.get() + 1);
+            format!("{words}-{}", count.get())
         };
         let pairs: Pairs = compare(
-            empty,
-            |()| run(&mut forge(dir.path(), &format!("cache pull --store fresh {words}"))),
-            empty,
-            |()| {
+            new,
+            |store| run(&mut forge(dir.path(), &format!("cache pull --store {store} {words}"))),
+            new,
+            |to| {
                 let mut copy = rclone(rclone_program, near);
-                run(copy.arg("copy").arg(format!(":s3:{BUCKET}/{place}-plain")).arg(dir.path().join("copy")));
+                run(copy.arg("copy").arg(format!(":s3:{BUCKET}/{place}-plain")).arg(dir.path().join(to)));
             },
         );
         let work = match words {

@@ -64,6 +64,16 @@ impl RepositoryKind {
         }
     }
 
+    /// In which turn files of a role are written over, those of one turn beside each other: what clients ask for
+    /// first comes after what it names, and `repomd.xml` after its signature.
+    pub(super) fn turn(self, role: Role) -> u8 {
+        match (self, role) {
+            (_, Role::Commit) => 2,
+            (Self::Rpm, Role::Signed) => 1,
+            _ => 0,
+        }
+    }
+
     /// For metadata that is named by its digest, its path below [`RepositoryKind::metadata`]: clients
     /// with older metadata may ask for it.
     pub(super) fn named_by_digest(self, path: &str) -> Option<&str> {

@@ -1,4 +1,4 @@
-use futures_util::future::try_join3;
+use futures_util::future::{try_join, try_join3};
 
 use super::{Body, Bucket, Condition, Etag, Put, S3Error, Written};
 
@@ -12,33 +12,37 @@ pub enum Fitness {
 }
 
 impl Bucket {
-    /// Finds out by up to four writes to the object `name`, which is left behind, whether the service heeds
-    /// conditions. Some accept the headers and ignore them.
+    /// Finds out by two writes to the object `name`, which is left behind, and two more where it was not there,
+    /// whether the service heeds conditions. Some accept the headers and ignore them.
     pub async fn probe(&self, name: &str) -> Result<Fitness, S3Error> {
-        let put = |condition| Put {
-            name: name.to_owned(),
-            body: Body::Bytes(b"This object shows whether conditions are heeded here.\n".to_vec()),
-            content_type: "text/plain",
-            cache_control: Some("private, no-store"),
-            condition,
+        let put = |condition| {
+            self.put(Put {
+                name: name.to_owned(),
+                body: Body::Bytes(b"This object shows whether conditions are heeded here.\n".to_vec()),
+                content_type: "text/plain",
+                cache_control: Some("private, no-store"),
+                condition,
+            })
         };
-        // It may be there from an earlier time: that is as good.
-        let first = self.put(put(Condition::Absent)).await?;
-        let etag = match first {
-            Written::Done(etag) => Some(etag),
-            Written::Refused => self.head(name).await?.map(|(_, etag)| etag),
-        };
-        let Some(etag) = etag else { return Ok(Fitness::Unfit("it refuses to create what is not there")) };
+        // Whatever is written has the same bytes, so these do not stand in each other's way.
         let foreign = Etag("\"00000000000000000000000000000000\"".to_owned());
-        // Whatever is written has the same bytes, so these three do not stand in each other's way.
-        let again = self.put(put(Condition::Absent));
-        let with_foreign = self.put(put(Condition::Matches(foreign)));
-        let with_own = self.put(put(Condition::Matches(etag)));
-        Ok(match try_join3(again, with_foreign, with_own).await? {
-            (Written::Done(_), ..) => Fitness::Unfit("it ignores If-None-Match"),
-            (_, Written::Done(_), _) => Fitness::Unfit("it ignores If-Match"),
-            (.., Written::Refused) => Fitness::Unfit("it refuses If-Match with the right tag"),
-            (Written::Refused, Written::Refused, Written::Done(_)) => Fitness::Fit,
+        let (created, replaced, found) =
+            try_join3(put(Condition::Absent), put(Condition::Matches(foreign)), self.head(name)).await?;
+        let etag = match (created, replaced) {
+            (_, Written::Done(_)) => return Ok(Fitness::Unfit("it ignores If-Match")),
+            (Written::Done(etag), Written::Refused) => etag,
+            // It is there from an earlier time, or somebody else has just begun here.
+            (Written::Refused, Written::Refused) if found.is_some() || self.head(name).await?.is_some() => {
+                return Ok(Fitness::Fit);
+            }
+            (Written::Refused, Written::Refused) => {
+                return Ok(Fitness::Unfit("it refuses to create what is not there"));
+            }
+        };
+        Ok(match try_join(put(Condition::Absent), put(Condition::Matches(etag))).await? {
+            (Written::Done(_), _) => Fitness::Unfit("it ignores If-None-Match"),
+            (_, Written::Refused) => Fitness::Unfit("it refuses If-Match with the right tag"),
+            (Written::Refused, Written::Done(_)) => Fitness::Fit,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Steps 3 to 5: the decision, and what follows from it.
+//! Steps 2 to 5: the decision, and what follows from it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -143,28 +143,22 @@ impl Decided {
         Ok(())
     }
 
-    /// Plain files, their signatures, and then one by one what clients come by. `None` if overtaken.
+    /// Plain files, their signatures, and then what clients come by. `None` if overtaken.
     fn write_over(
         &self,
         bodies: impl Fn(&Listed) -> Result<Vec<u8>, PublishError>,
     ) -> Result<Option<BTreeMap<String, Known>>, PublishError> {
         let mut objects = BTreeMap::new();
-        let mut changed: Vec<Vec<&Listed>> = Vec::new();
+        let mut turns: BTreeMap<u8, Vec<&Listed>> = BTreeMap::new();
         for file in self.manifest.mutable() {
             match self.state.objects.get(&file.path) {
                 Some(known) if known.object == file.object => {
                     objects.insert(file.path.clone(), known.clone());
                 }
-                _ => match changed
-                    .last_mut()
-                    .filter(|files| files[0].role == file.role && file.role != Role::Commit)
-                {
-                    Some(files) => files.push(file),
-                    None => changed.push(vec![file]),
-                },
+                _ => turns.entry(self.manifest.generation.kind.turn(file.role)).or_default().push(file),
             }
         }
-        for files in changed {
+        for files in turns.into_values() {
             let mut writes = Vec::new();
             for file in files {
                 writes.push((file.clone(), bodies(file)?, self.state.objects.get(&file.path).cloned()));
@@ -271,5 +265,7 @@ fn put_state(remote: &Remote, state: &State, condition: Condition) -> Result<Wri
         cache_control: Some(PRIVATE),
         condition,
     };
-    Ok(remote.ask(|remote| async move { remote.put(put, length).await })?)
+    let written = remote.ask(|remote| async move { remote.put(put, length).await });
+    Live::forget(remote);
+    Ok(written?)
 }

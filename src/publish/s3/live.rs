@@ -1,9 +1,19 @@
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
 use super::manifest::{Manifest, STATE, State, bundle_name};
 use super::remote::Remote;
 use crate::digest::Digest;
 use crate::publish::{Generation, PublishError, bundle};
 use crate::s3::Etag;
 use crate::store::{LocalStore, StoreError};
+
+/// For how long what was read is taken for what is there. A plan asks, its run asks again, and so does the
+/// publish, all within moments; whoever published meanwhile is noticed by the write that decides.
+const RECENT: Duration = Duration::from_secs(5);
+
+/// What this process last read of repositories, by the URL of their state object, and when.
+pub(super) type LastRead = HashMap<String, (Instant, Option<Live>)>;
 
 /// What a repository's part of a bucket holds: all that a publish starts from.
 #[derive(Clone, Debug)]
@@ -17,22 +27,41 @@ pub(super) struct Live {
 impl Live {
     /// Reads the state object and the generation that it names; `None` where nothing was ever published.
     pub fn read(remote: &Remote) -> Result<Option<Self>, PublishError> {
-        let Some((state, etag)) = read_state(remote)? else { return Ok(None) };
-        let name = Manifest::name(&state.generation);
-        let known = remote.read().get(&remote.url(&name)).cloned();
-        let mut manifest = match known {
-            Some(manifest) => manifest,
+        let live =
+            read_state(remote)?.map(|(state, etag)| Self::of_state(remote, state, etag)).transpose()?;
+        remote.last_read().insert(remote.url(STATE), (Instant::now(), live.clone()));
+        Ok(live)
+    }
+
+    /// The same, as of the last few moments.
+    pub fn recent(remote: &Remote) -> Result<Option<Self>, PublishError> {
+        let last = remote.last_read().get(&remote.url(STATE)).cloned();
+        match last.filter(|(read, _)| read.elapsed() < RECENT) {
+            Some((_, live)) => Ok(live),
+            None => Self::read(remote),
+        }
+    }
+
+    /// The next one who asks is to see what was written.
+    pub fn forget(remote: &Remote) {
+        remote.last_read().remove(&remote.url(STATE));
+    }
+
+    fn of_state(remote: &Remote, state: State, etag: Etag) -> Result<Self, PublishError> {
+        let last = remote.last_read().get(&remote.url(STATE)).and_then(|(_, live)| live.clone());
+        let mut manifest = match last.filter(|last| last.state.generation == state.generation) {
+            // It never changes.
+            Some(last) => last.manifest,
             None => {
+                let name = Manifest::name(&state.generation);
                 let gone = || fault(remote, &name, "it is not there".to_owned());
-                let manifest = read_manifest(remote, &state.generation)?.ok_or_else(gone)?;
-                remote.read().insert(remote.url(&name), manifest.clone());
-                manifest
+                read_manifest(remote, &state.generation)?.ok_or_else(gone)?
             }
         };
         if let Some(until) = state.previous_until {
             manifest.generation.prolong_previous(until);
         }
-        Ok(Some(Self { state, etag, manifest }))
+        Ok(Self { state, etag, manifest })
     }
 
     pub fn generation(&self) -> &Generation {

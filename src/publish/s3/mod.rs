@@ -3,13 +3,13 @@
 //! A publish goes in steps, each after the one before it has ended:
 //!
 //! 0. the state object is read; the next generation is made from exactly the one it names;
-//! 1. the generation itself is written, and thereby its name taken;
-//! 2. packages, metadata that is named by its digest or generation, and what it is made from, all created only
-//!    where they are absent;
-//! 3. **the decision**: the state object names the new generation, if it still is the one of step 0. Of
+//! 1. packages, metadata that is named by its digest or generation, what it is made from, and the generation
+//!    itself, all created only where they are absent;
+//! 2. **the decision**: the state object names the new generation, if it still is the one of step 0. Of
 //!    several publishers one gets here, and the others have written only what nobody looks at;
-//! 4. plain files, then each file by which clients come to the new generation, every one only if it still
-//!    is the one of the generation before;
+//! 3. plain files;
+//! 4. the files by which clients come to the new generation. Those of both steps are replaced only if they still
+//!    are the ones of the generation before;
 //! 5. what is past its retention is deleted, the CDN before the bucket is told what changed, and the state
 //!    object says that all is done.
 //!
@@ -22,6 +22,7 @@ mod headers;
 mod live;
 mod manifest;
 mod prepare;
+mod probe;
 mod remote;
 mod target;
 mod verify;

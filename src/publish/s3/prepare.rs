@@ -1,4 +1,4 @@
-//! Steps 1 and 2: everything that no client looks at yet.
+//! Step 1: everything that no client looks at yet.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::headers::{IMMUTABLE, PRIVATE, content_type};
 use super::live::{Live, fetch_records};
 use super::manifest::{Manifest, bundle_name};
+use super::probe::Probe;
 use super::remote::Remote;
 use crate::digest::{Digest, Hasher};
 use crate::index::RepositoryKind;
@@ -35,63 +36,69 @@ pub(super) struct Start<'a> {
     pub edition: &'a Edition<'a>,
     /// In seconds.
     pub retention: u64,
+    pub probe: &'a mut Probe,
 }
 
 impl Start<'_> {
     /// Uploads what is not there.
     pub fn prepare(
-        self,
+        mut self,
         content: Content,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Prepared, PublishError> {
         if let Some(live) = &self.live {
             fetch_records(&self.remote, &live.manifest, self.edition.store)?;
         }
-        let (draft, manifest, bundles) = self.reserve(&content)?;
-        // Until the decision nobody looks at any of it, so it goes beside each other.
-        let uploads: Vec<Upload> = self.missing(&draft)?.into_iter().chain(bundles).collect();
-        let total = (uploads.len(), uploads.iter().map(|upload| upload.size).sum::<u64>());
-        let mut done = (0, 0);
-        let mut each = |size: u64| {
-            done = (done.0 + 1, done.1 + size);
-            progress(Progress::Objects { prefix: self.prefix, done, total });
+        // A killed publisher may have left another generation with the same id: then the next second's is taken.
+        let mut date = Generation::next_date(self.live.as_ref().map(Live::generation), self.edition.now);
+        let (draft, manifest) = loop {
+            match self.write(&content, date, progress)? {
+                Some(written) => break written,
+                None => date += 1,
+            }
         };
-        self.remote.for_each(
-            uploads,
-            |remote, upload| async move { upload.create(&remote).await },
-            &mut each,
-        )?;
         let (remote, prefix, live) = (self.remote, self.prefix.to_owned(), self.live);
         Ok(Prepared { remote, prefix, live, draft, manifest, effect: content.effect })
     }
 
-    /// Makes the next generation, and takes its id by creating its manifest. A killed publisher may have
-    /// left another one with this id: then the next second's is taken.
-    fn reserve(&self, content: &Content) -> Result<(Draft, Manifest, Vec<Upload>), PublishError> {
+    /// Makes the generation of this date, and uploads what of it is not there. `None` if another one has its id.
+    fn write(
+        &mut self,
+        content: &Content,
+        date: u64,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<(Draft, Manifest)>, PublishError> {
+        let Self { prefix, edition, retention, .. } = *self;
         let live = self.live.as_ref().map(Live::generation);
-        let mut date = Generation::next_date(live, self.edition.now);
-        loop {
-            let Self { prefix, edition, retention, .. } = *self;
-            let basis = Basis { live, prefix, edition, date, retention };
-            let draft = Draft::new(content, &basis, &|record| Ok(edition.store.get(record)?))?;
-            let (manifest, bundles) = self.manifest(&draft)?;
-            let name = Manifest::name(&draft.generation.id);
-            let bytes = manifest.to_bytes().map_err(PublishError::io("encode", &name))?;
-            let upload = Upload::own(name, bytes, "application/zstd");
-            match self.remote.ask(|remote| async move { upload.create(&remote).await }) {
-                Ok(_) => return Ok((draft, manifest, bundles)),
-                Err(PublishError::Foreign { .. }) => date += 1,
-                Err(error) => return Err(error),
-            }
-        }
+        let basis = Basis { live, prefix, edition, date, retention };
+        let draft = Draft::new(content, &basis, &|record| Ok(edition.store.get(record)?))?;
+        let (manifest, own) = self.manifest(&draft)?;
+        // Until the decision nobody looks at any of it, so it goes beside each other.
+        let uploads: Vec<Upload> = own.into_iter().chain(self.missing(&draft)?).collect();
+        let total = (uploads.len(), uploads.iter().map(|upload| upload.size).sum::<u64>());
+        let (mut done, mut is_taken) = ((0, 0), false);
+        self.probe.require_fit()?;
+        self.remote.for_each(
+            uploads,
+            |remote, upload| async move { upload.create(&remote).await },
+            |created| {
+                match created {
+                    Created::Is { size } => done = (done.0 + 1, done.1 + size),
+                    Created::IsTaken => is_taken = true,
+                }
+                progress(Progress::Objects { prefix, done, total });
+            },
+        )?;
+        Ok((!is_taken).then_some((draft, manifest)))
     }
 
+    /// What forge itself reads of a generation: its manifest, and bundles.
     fn manifest(&self, draft: &Draft) -> Result<(Manifest, Vec<Upload>), PublishError> {
         let mut uploads = Vec::new();
         let mut bundle = |objects: &[(Digest, Vec<u8>)]| {
             let bytes = bundle::pack(objects)?;
             let digest = Digest::of(&bytes);
-            uploads.push(Upload::own(bundle_name(digest), bytes, "application/zstd"));
+            uploads.push(Upload::own(bundle_name(digest), bytes, Naming::Content));
             Ok::<_, PublishError>(digest)
         };
         let live = self.live.as_ref().map(|live| &live.manifest);
@@ -109,7 +116,11 @@ impl Start<'_> {
             bodies.push((file.object, bytes_of(file, self.edition.store)?));
         }
         let bodies = bundle(&bodies)?;
-        Ok((Manifest { bodies, ..manifest }, uploads))
+        let manifest = Manifest { bodies, ..manifest };
+        let name = Manifest::name(&draft.generation.id);
+        let bytes = manifest.to_bytes().map_err(PublishError::io("encode", &name))?;
+        uploads.push(Upload::own(name, bytes, Naming::Generation));
+        Ok((manifest, uploads))
     }
 
     /// What of the draft's immutable files is not in the bucket.
@@ -120,7 +131,8 @@ impl Start<'_> {
         let mut missing = Vec::new();
         for file in draft.with_role(Role::Package) {
             if pool.get(file.path.as_str()) != Some(&file.object) {
-                missing.push(self.upload(file, &file.path, places.get(&file.object).copied())?);
+                let elsewhere = places.get(&file.object).copied();
+                missing.push(self.upload(file, &file.path, elsewhere, Naming::Package));
             }
         }
         let kind = draft.generation.kind;
@@ -138,13 +150,17 @@ impl Start<'_> {
             .collect();
         for file in draft.with_role(Role::Named).filter(|file| !is_live(file)) {
             let named = plain.get(&file.object).copied().unwrap_or(&file.path);
-            missing.push(self.upload(file, named, None)?);
+            let naming = match kind.named_by_digest(&file.path) {
+                Some(_) => Naming::Content,
+                None => Naming::Generation,
+            };
+            missing.push(self.upload(file, named, None, naming));
         }
         Ok(missing)
     }
 
-    fn upload(&self, file: &File, named: &str, elsewhere: Option<&str>) -> Result<Upload, PublishError> {
-        let File { path, role, object, size, .. } = file;
+    fn upload(&self, file: &File, named: &str, elsewhere: Option<&str>, naming: Naming) -> Upload {
+        let File { path, object, size, .. } = file;
         let store = self.edition.store;
         let source = match (&file.body, elsewhere) {
             (Body::Bytes(bytes), _) => Source::Bytes(bytes.clone()),
@@ -154,15 +170,15 @@ impl Start<'_> {
             (Body::Object, _) if store.contains(*object) => Source::Object(store.object_path(*object)),
             (Body::Object, _) => Source::There,
         };
-        Ok(Upload {
+        Upload {
             name: path.clone(),
+            naming,
             object: *object,
             size: *size,
             source,
             content_type: content_type(named),
             cache_control: IMMUTABLE,
-            is_package: *role == Role::Package,
-        })
+        }
     }
 }
 
@@ -177,12 +193,31 @@ pub(super) fn bytes_of(file: &File, store: &LocalStore) -> Result<Vec<u8>, Store
 /// An object that never changes, to be created.
 struct Upload {
     name: String,
+    naming: Naming,
     object: Digest,
     size: u64,
     source: Source,
     content_type: &'static str,
     cache_control: &'static str,
-    is_package: bool,
+}
+
+/// What the name of an object is taken from: whose fault it is if other bytes are there.
+#[derive(Clone, Copy)]
+enum Naming {
+    /// The package in it.
+    Package,
+    /// Its bytes.
+    Content,
+    /// The id of the generation that it is of.
+    Generation,
+}
+
+/// What became of an object that was to be created.
+enum Created {
+    /// It is there now, or was before.
+    Is { size: u64 },
+    /// Another generation has the same id.
+    IsTaken,
 }
 
 enum Source {
@@ -197,24 +232,25 @@ enum Source {
 
 impl Upload {
     /// Something that forge alone reads.
-    fn own(name: String, bytes: Vec<u8>, content_type: &'static str) -> Self {
+    fn own(name: String, bytes: Vec<u8>, naming: Naming) -> Self {
         Self {
             object: Digest::of(&bytes),
             size: bytes.len() as u64,
             source: Source::Bytes(bytes),
+            content_type: "application/zstd",
             cache_control: PRIVATE,
-            is_package: false,
             name,
-            content_type,
+            naming,
         }
     }
 
-    /// Creates it, or makes sure that what is there has the same bytes. Gives its length.
-    async fn create(self, remote: &Remote) -> Result<u64, PublishError> {
+    /// Creates it, or makes sure that what is there has the same bytes.
+    async fn create(self, remote: &Remote) -> Result<Created, PublishError> {
+        let size = self.size;
         let body = match self.source {
             Source::There => {
                 return match remote.digest(&self.name).await? {
-                    Some(found) if found == self.object => Ok(self.size),
+                    Some(found) if found == self.object => Ok(Created::Is { size }),
                     Some(_) => Err(PublishError::pool_conflict(&remote.place(), &self.name)),
                     None => Err(StoreError::Missing(self.object).into()),
                 };
@@ -239,17 +275,19 @@ impl Upload {
             cache_control: Some(self.cache_control),
             condition: Condition::Absent,
         };
-        match remote.put(put, self.size).await? {
-            Written::Done(_) => Ok(self.size),
-            // It may be one's own, if an answer was lost.
-            Written::Refused if remote.digest(&self.name).await? == Some(self.object) => Ok(self.size),
-            Written::Refused if self.is_package => {
-                Err(PublishError::pool_conflict(&remote.place(), &self.name))
-            }
-            Written::Refused => Err(PublishError::Foreign {
+        if let Written::Done(_) = remote.put(put, size).await? {
+            return Ok(Created::Is { size });
+        }
+        // It may be one's own, if an answer was lost.
+        let is_same = remote.digest(&self.name).await? == Some(self.object);
+        match self.naming {
+            _ if is_same => Ok(Created::Is { size }),
+            Naming::Package => Err(PublishError::pool_conflict(&remote.place(), &self.name)),
+            Naming::Content => Err(PublishError::Foreign {
                 path: remote.url(&self.name),
                 expected: "what its name says, or nothing",
             }),
+            Naming::Generation => Ok(Created::IsTaken),
         }
     }
 }

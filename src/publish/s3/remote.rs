@@ -1,11 +1,12 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use futures_util::{StreamExt, stream};
 
 use super::cdn::Cdn;
-use super::manifest::{Manifest, PROBE};
+use super::live::LastRead;
+use super::manifest::PROBE;
 use crate::digest::{Digest, Hasher};
 use crate::publish::PublishError;
 use crate::s3::{
@@ -20,15 +21,12 @@ const BESIDE: usize = 16;
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
     bucket: Bucket,
-    read: ReadManifests,
+    last_read: Arc<Mutex<LastRead>>,
     cdn: Option<Cdn>,
     rehearsal: Option<Rehearsal>,
     #[cfg(test)]
     fuse: Option<Fuse>,
 }
-
-/// Generations that were read, by their objects: they never change.
-pub(super) type ReadManifests = Arc<Mutex<HashMap<String, Manifest>>>;
 
 /// The requests that were not made.
 pub(super) type Rehearsal = Arc<Mutex<Vec<Request>>>;
@@ -56,10 +54,10 @@ impl fmt::Display for Request {
 }
 
 impl Remote {
-    pub fn new(bucket: Bucket, read: ReadManifests, rehearsal: Option<Rehearsal>) -> Self {
+    pub fn new(bucket: Bucket, last_read: Arc<Mutex<LastRead>>, rehearsal: Option<Rehearsal>) -> Self {
         Self {
             bucket,
-            read,
+            last_read,
             cdn: None,
             rehearsal,
             #[cfg(test)]
@@ -196,10 +194,10 @@ impl Remote {
         Ok(())
     }
 
-    /// The generations that were read before, whoever asked for them.
-    pub fn read(&self) -> MutexGuard<'_, HashMap<String, Manifest>> {
+    /// What was read before of repositories, whoever asked for it.
+    pub fn last_read(&self) -> MutexGuard<'_, LastRead> {
         // A map is sound whoever panicked beside it.
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last_read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the service heeds conditions.

@@ -1,17 +1,18 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::cdn::Cdn;
 use super::collect::{leftovers, remove};
 use super::finish::Decided;
-use super::live::{Live, fetch_records, read_manifest, read_manifests};
+use super::live::{LastRead, Live, fetch_records, read_manifest, read_manifests};
 use super::prepare::{Prepared, Start};
-use super::remote::{ReadManifests, Rehearsal, Remote, Request};
+use super::probe::Probe;
+use super::remote::{Rehearsal, Remote, Request};
 use super::verify::verify;
 use crate::publish::content::Content;
 use crate::publish::repository::{check_prefix, check_prefixes};
 use crate::publish::{Checked, Edition, Generation, Outcome, Progress, PublishError, RETENTION, Repository};
-use crate::s3::{self, Bucket, Distribution, Fitness, Location};
+use crate::s3::{self, Bucket, Distribution, Location};
 use crate::store::LocalStore;
 
 /// A part of a bucket that clients read, by a web server or a CDN before it.
@@ -21,7 +22,7 @@ pub struct BucketTarget {
     distribution: Option<Distribution>,
     retention: Duration,
     bucket: Arc<OnceLock<Bucket>>,
-    read: ReadManifests,
+    last_read: Arc<Mutex<LastRead>>,
     rehearsal: Option<Rehearsal>,
     #[cfg(test)]
     fuse: Option<super::Fuse>,
@@ -35,7 +36,7 @@ impl BucketTarget {
             distribution: None,
             retention: RETENTION,
             bucket: Arc::default(),
-            read: Arc::default(),
+            last_read: Arc::default(),
             rehearsal: None,
             #[cfg(test)]
             fuse: None,
@@ -59,7 +60,7 @@ impl BucketTarget {
 
     /// The same, and what the last publisher left to the next one, if anything.
     pub fn standing(&self, prefix: &str) -> Result<(Option<Generation>, Option<String>), PublishError> {
-        let live = Live::read(&self.remote(prefix)?)?;
+        let live = Live::recent(&self.remote(prefix)?)?;
         let undone = live.as_ref().and_then(|live| self.undone(live, prefix));
         Ok((live.map(|live| live.manifest.generation), undone))
     }
@@ -89,16 +90,16 @@ impl BucketTarget {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Outcome>, PublishError> {
         check_prefixes(edition.repositories)?;
-        let mut is_checked = false;
+        let mut probe = Probe::new(self.remote("")?);
         let mut steps = Vec::new();
         for repository in edition.repositories {
             let remote = self.remote(&repository.prefix)?;
             let cdn = |distribution| Cdn::new(distribution, repository.url.as_deref(), remote.location());
             let cdn = self.distribution.as_ref().map(cdn);
             let remote = remote.behind(cdn);
-            let mut live = Live::read(&remote)?;
+            let mut live = Live::recent(&remote)?;
             if let Some(unfinished) = live.take_if(|live| self.undone(live, &repository.prefix).is_some()) {
-                self.check_fitness(&mut is_checked)?;
+                probe.require_fit()?;
                 live = self.finish(&remote, repository, unfinished, edition.now, progress)?;
             }
             let content = Content::merge(
@@ -110,7 +111,7 @@ impl BucketTarget {
             let current = content.current(live.as_ref().map(Live::generation), edition.keys)?.cloned();
             if current.is_none() {
                 repository.check_expected(live.as_ref().map(Live::generation))?;
-                self.check_fitness(&mut is_checked)?;
+                probe.begin();
             }
             steps.push((remote, repository, live, content, current));
         }
@@ -120,7 +121,7 @@ impl BucketTarget {
             prepared.push(match current {
                 Some(generation) => Step::Keep(Box::new(generation)),
                 None => {
-                    let start = Start { remote, prefix, live, edition, retention };
+                    let start = Start { remote, prefix, live, edition, retention, probe: &mut probe };
                     Step::Commit(Box::new(start.prepare(content, progress)?))
                 }
             });
@@ -196,18 +197,6 @@ impl BucketTarget {
         }
     }
 
-    /// Some services take conditions and ignore them: it is found out before anything is written.
-    fn check_fitness(&self, is_checked: &mut bool) -> Result<(), PublishError> {
-        if std::mem::replace(is_checked, true) {
-            return Ok(());
-        }
-        let root = self.remote("")?;
-        match root.ask(|root| async move { root.fitness().await })? {
-            Fitness::Fit => Ok(()),
-            Fitness::Unfit(reason) => Err(PublishError::Unfit { place: root.place(), reason }),
-        }
-    }
-
     fn remote(&self, prefix: &str) -> Result<Remote, PublishError> {
         check_prefix(prefix)?;
         let bucket = match self.bucket.get() {
@@ -217,7 +206,7 @@ impl BucketTarget {
                 self.bucket.get_or_init(|| opened).clone()
             }
         };
-        let remote = Remote::new(bucket, self.read.clone(), self.rehearsal.clone()).below(prefix);
+        let remote = Remote::new(bucket, self.last_read.clone(), self.rehearsal.clone()).below(prefix);
         #[cfg(test)]
         let remote = remote.with_fuse(self.fuse.clone());
         Ok(remote)

@@ -1,0 +1,47 @@
+use tokio::task::JoinHandle;
+
+use super::remote::Remote;
+use crate::publish::PublishError;
+use crate::s3::{self, Fitness, S3Error};
+
+/// Some services take conditions and ignore them: it is found out before anything is written, once for all repositories of
+/// a publish, and while the first of them is made.
+pub(super) struct Probe {
+    root: Remote,
+    state: State,
+}
+
+enum State {
+    NotAsked,
+    Asked(JoinHandle<Result<Fitness, S3Error>>),
+    Fit,
+}
+
+impl Probe {
+    /// Of the service that has `root`. Nobody is asked yet.
+    pub fn new(root: Remote) -> Self {
+        Self { root, state: State::NotAsked }
+    }
+
+    /// Asks, unless that was done.
+    pub fn begin(&mut self) {
+        if let State::NotAsked = self.state {
+            let root = self.root.clone();
+            self.state = State::Asked(s3::spawn(async move { root.fitness().await }));
+        }
+    }
+
+    /// Waits for the answer.
+    pub fn require_fit(&mut self) -> Result<(), PublishError> {
+        self.begin();
+        if let State::Asked(answer) = std::mem::replace(&mut self.state, State::Fit) {
+            let answer = s3::wait(answer);
+            if let Fitness::Unfit(reason) =
+                answer.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()))?
+            {
+                return Err(PublishError::Unfit { place: self.root.place(), reason });
+            }
+        }
+        Ok(())
+    }
+}
