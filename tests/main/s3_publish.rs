@@ -99,7 +99,7 @@ fn a_service_that_heeds_no_conditions_is_refused_before_anything_is_written() {
     let (scratch, place) = in_bucket_of(&rclone.endpoint, "");
     let said = scratch.forge("run").ends_with(3).error_text();
     let refusal = format!(
-        "nothing is published to s3://{BUCKET}/{place}: it ignores If-None-Match, so two publishers at once could \
+        "nothing is published to s3://{BUCKET}/{place}: it ignores If-Match, so two publishers at once could \
          not be told apart; publish to a service that heeds conditions on writes, or to a directory that is copied \
          there"
     );
