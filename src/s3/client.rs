@@ -6,6 +6,7 @@ use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_runtime::client::retries::classifiers::HttpStatusCodeClassifier;
 
 use super::{Location, S3Error, S3Fault};
 
@@ -15,6 +16,9 @@ const ATTEMPTS: u32 = 5;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a service may be silent.
 const SILENCE: Duration = Duration::from_secs(20);
+/// Somebody else wrote the same object at the same moment, so that a condition could not be decided: to be asked again (S3's
+/// `ConditionalRequestConflict`). What else is worth another attempt the SDK knows by itself.
+const CONFLICT: &[u16] = &[409];
 /// Used where nothing says another: services other than Amazon's mostly do not care.
 const REGION: Region = Region::from_static("us-east-1");
 
@@ -30,7 +34,9 @@ pub(super) async fn client(location: &Location, credentials: Option<Credentials>
         shared = shared.credentials_provider(credentials);
     }
     let shared = shared.load().await;
-    let mut config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(service.path_style);
+    let mut config = aws_sdk_s3::config::Builder::from(&shared)
+        .force_path_style(service.path_style)
+        .retry_classifier(HttpStatusCodeClassifier::new_from_codes(CONFLICT));
     if shared.region().is_none() {
         config.set_region(Some(REGION));
     }

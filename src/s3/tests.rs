@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::fault_proxy::{Fault, FaultProxy};
 use super::testing::{ACCESS_KEY, BUCKET, SECRET_KEY, s3_server};
 use super::*;
 
@@ -151,6 +152,17 @@ fn what_is_wrong_is_told_by_its_kind() {
     let error =
         wait(Bucket::open_as(Location { service: no_ca, ..location() }, ACCESS_KEY, SECRET_KEY)).unwrap_err();
     assert!(error.to_string().contains("/nonexistent.pem"), "{error}");
+}
+
+#[test]
+fn a_condition_that_cannot_be_decided_at_the_moment_is_asked_again() {
+    let proxy = FaultProxy::new(&s3_server().endpoint);
+    let service = Service { endpoint: Some(proxy.endpoint.clone()), ..service() };
+    let location = Location { service, ..location() };
+    let bucket = wait(Bucket::open_as(location, ACCESS_KEY, SECRET_KEY)).unwrap();
+    proxy.spoil("PUT /", Fault::Status(409, "ConditionalRequestConflict"), 2);
+    assert!(matches!(ask!(bucket, put(put("a", b"1", Condition::Absent))).unwrap(), Written::Done(_)));
+    assert_eq!(ask!(bucket, put(put("a", b"2", Condition::Absent))).unwrap(), Written::Refused);
 }
 
 #[test]
