@@ -31,10 +31,10 @@ const VERSIONS_ASKED: usize = 3;
 pub struct Assessment {
     /// Its key.
     pub key: Digest,
-    /// What is to be done.
-    pub verdict: Verdict,
     /// What it gave, if it is a hit.
     pub outputs: Option<Outputs>,
+    /// What publishing would change, where that is asked and it would.
+    difference: Option<String>,
 }
 
 impl Planner<'_> {
@@ -197,8 +197,10 @@ impl Planner<'_> {
         let known = |need: NodeId| outputs[need.index()].as_ref();
         let inputs = input_digests(self.graph.node(node), self.files, known)?;
         let known = |key| results.outputs(key).cloned().or_else(|| self.taken(key));
-        let Assessment { key, verdict, outputs } = self.assess_by(self.graph.node(node), &inputs, known)?;
-        let place = (verdict == Verdict::Hit).then(|| self.place(key));
+        let found = self.assess_by(self.graph.node(node), &inputs, known)?;
+        let verdict = self.verdict(self.graph.node(node), &inputs, &found);
+        let Assessment { key, outputs, .. } = found;
+        let place = outputs.is_some().then(|| self.place(key));
         Ok(Step { node, key: Some(key), outline: key, verdict, outputs, place })
     }
 
@@ -256,20 +258,24 @@ impl Planner<'_> {
         known: impl Fn(Digest) -> Option<Outputs>,
     ) -> Result<Assessment, PlanError> {
         let key = key_of(&Action::new(node, inputs));
-        let miss = |verdict| Ok(Assessment { key, verdict, outputs: None });
-        if let Work::Publish(publish) = &node.work {
-            let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
-            return match Destination::new(publish).difference(inputs, self.store).map_err(failed)? {
-                None => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(Outputs::new()) }),
-                Some(difference) => miss(Verdict::Run(Cause::Destination(difference))),
-            };
-        }
-        match known(key) {
+        let Work::Publish(publish) = &node.work else {
             // Whether its objects are here too matters only to those who need them.
-            Some(outputs) => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(outputs) }),
-            None => match self.store.failure(key) {
-                Some(failure) => miss(Verdict::FailedBefore(failure.error)),
-                None => miss(Verdict::Run(self.cause(node, inputs))),
+            return Ok(Assessment { key, outputs: known(key), difference: None });
+        };
+        let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
+        let difference = Destination::new(publish).difference(inputs, self.store).map_err(failed)?;
+        let outputs = difference.is_none().then(Outputs::new);
+        Ok(Assessment { key, outputs, difference })
+    }
+
+    /// What is to be done about a node that was found to be so.
+    fn verdict(&self, node: &Node, inputs: &[Digest], found: &Assessment) -> Verdict {
+        match (&found.outputs, &found.difference) {
+            (Some(_), _) => Verdict::Hit,
+            (None, Some(difference)) => Verdict::Run(Cause::Destination(difference.clone())),
+            (None, None) => match self.store.failure(found.key) {
+                Some(failure) => Verdict::FailedBefore(failure.error),
+                None => Verdict::Run(self.cause(node, inputs)),
             },
         }
     }
