@@ -34,6 +34,7 @@ mod record;
 mod remote;
 mod result_index;
 mod sighting;
+mod spares;
 mod staging;
 mod stat_cache;
 mod tree;
@@ -50,6 +51,7 @@ pub use remote::{
 };
 pub use result_index::ResultIndex;
 pub use sighting::{Moment, Sighting, Sightings};
+pub use spares::Spares;
 pub use staging::Staging;
 pub use stat_cache::StatCache;
 pub use tree::{Entry, Kind, Tree, TreeParseError};
