@@ -10,7 +10,7 @@ use super::run::Executor;
 use super::{Event, Outcome};
 use crate::digest::{Digest, key_of};
 use crate::graph::{Action, Node, NodeId, Work};
-use crate::store::{ActionResult, LocalStore, StoreError};
+use crate::store::{ActionResult, LocalStore, Outputs, StoreError};
 
 /// How often a fault of the infrastructure is borne before the node counts as failed.
 const ATTEMPTS: usize = 3;
@@ -21,13 +21,13 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 pub(super) enum Ended {
     Well {
         key: Digest,
-        outputs: BTreeMap<String, Digest>,
+        outputs: Outputs,
         outcome: Outcome,
     },
     /// Its result is known and needed here, and its objects are not here.
     Away {
         key: Digest,
-        outputs: BTreeMap<String, Digest>,
+        outputs: Outputs,
     },
     /// Its objects came.
     Brought,
@@ -98,8 +98,8 @@ impl Task<'_> {
     }
 
     /// The result is known; it is a miss if its objects are needed and not to be had.
-    fn hit(&self, key: Digest, outputs: BTreeMap<String, Digest>) -> Option<Ended> {
-        let is_here = || outputs.values().all(|tree| self.executor.store.holds_tree(*tree));
+    fn hit(&self, key: Digest, outputs: Outputs) -> Option<Ended> {
+        let is_here = || outputs.trees().all(|tree| self.executor.store.holds_tree(tree));
         if self.is_needed && !is_here() {
             let can_come = self.executor.remote.is_some_and(|remote| remote.can_give(key));
             return can_come.then_some(Ended::Away { key, outputs });
@@ -220,7 +220,7 @@ impl Task<'_> {
             remote.iter().for_each(|remote| remote.send_later(key));
         }
         self.tell(Event::NodeFinished { node: node.name.clone(), outcome, key, duration_ms });
-        Ok(Ended::Well { key, outputs: done.outputs, outcome })
+        Ok(Ended::Well { key, outputs: done.outputs.into(), outcome })
     }
 
     /// Whether the last result of this node had the same outputs, under whatever key.

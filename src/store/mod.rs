@@ -30,6 +30,7 @@ mod idle;
 mod ingest;
 mod local;
 mod materialize;
+mod outputs;
 mod record;
 mod remote;
 mod result_index;
@@ -45,6 +46,7 @@ pub use gc::{GcReport, StoreStats, VerifyReport};
 pub use idle::Idle;
 pub use ingest::Ingest;
 pub use local::{CACHEDIR_SIGNATURE, LocalStore, ObjectWriter, Scratch};
+pub use outputs::Outputs;
 pub use record::{ActionResult, Earlier, Failure};
 pub use remote::{
     Access, RemoteGc, RemoteStats, RemoteStore, RemoteTraffic, RemoteVerify, Said, SendError, Sent,
