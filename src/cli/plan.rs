@@ -51,21 +51,22 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let plan = planner.plan(&goals)?;
     workspace.tell_said();
     let effects = effects(&workspace.graph, &plan)?;
-    let profile = global.profile.as_deref();
-    let saved = SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects);
     // It may be meant for another machine.
     for fault in unrunnable(&workspace.graph, &plan, &workspace.store, |_| false)? {
         error::print(&fault.warn());
     }
-    if let Some(path) = &arguments.out {
-        fs::write(path, json(&saved)?)?;
-    }
-    if arguments.json {
-        print!("{}", json(&saved)?);
-    } else {
+    if !arguments.json {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
         let estimates = Estimates::new(&workspace.graph, &plan, &workspace.store, jobs);
-        print!("{}", ui::plan_summary(&workspace.graph, &plan, &saved.repositories, &estimates));
+        print!("{}", ui::plan_summary(&workspace.graph, &plan, &effects, &estimates));
+    }
+    if arguments.json || arguments.out.is_some() {
+        let profile = global.profile.as_deref();
+        let saved = json(&SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects))?;
+        arguments.out.iter().try_for_each(|path| fs::write(path, &saved))?;
+        if arguments.json {
+            print!("{saved}");
+        }
     }
     let is_idle = plan.is_idle();
     if let Some(question) = question.filter(|_| is_idle) {

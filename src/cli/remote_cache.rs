@@ -1,6 +1,5 @@
 //! `forge cache` on the shared cache.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::{CommandError, Global, exit};
 use crate::digest::Digest;
 use crate::plan::{LocalTrees, Plan, Step, Verdict};
 use crate::s3;
-use crate::store::{LocalStore, RemoteStore, SendError, StatCache};
+use crate::store::{LocalStore, Outputs, RemoteStore, SendError, StatCache};
 use crate::ui::{human_bytes, traffic_line};
 
 /// How many results go to and fro beside each other.
@@ -104,10 +103,10 @@ pub fn pull(global: &Global, words: &[String]) -> Result<u8, CommandError> {
     let goals = plan.goals.iter().filter_map(|goal| plan.step(*goal));
     let hits: Vec<_> = goals.clone().filter(|step| step.verdict == Verdict::Hit).collect();
     let unknown = goals.count() - hits.len();
-    let wanted: Vec<(Digest, BTreeMap<String, Digest>)> = hits
+    let wanted: Vec<(Digest, Outputs)> = hits
         .iter()
         .filter_map(|step| Some((step.key?, step.outputs.clone()?)))
-        .filter(|(_, outputs)| !outputs.values().all(|tree| workspace.store.holds_tree(*tree)))
+        .filter(|(_, outputs)| !outputs.trees().all(|tree| workspace.store.holds_tree(tree)))
         .collect();
     let unflushed = workspace.store.flush_later()?;
     let puller = remote.clone();

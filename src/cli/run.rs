@@ -16,7 +16,7 @@ use crate::graph::{NodeId, Work};
 use crate::plan::{
     Cause, Destination, LocalTrees, Plan, Planner, SavedPlan, Verdict, effects, input_digests,
 };
-use crate::runner::{PlatformEngine, RunnerKind, Runners};
+use crate::runner::{Bare, PlatformEngine, RunnerKind, Runners};
 use crate::store::{RemoteStore, RemoteTraffic, StatCache};
 use crate::ui::{self, EventsFile, Listener, Live, Plain};
 
@@ -189,7 +189,12 @@ fn execute(
             publish_retries: arguments.publish_retries,
             ..Supplies::default()
         };
-        let performer = Performer { runners, store: workspace.store.clone(), supplies: Arc::new(supplies) };
+        let performer = Performer {
+            runners,
+            bare: Bare::new(workspace.store.clone()),
+            store: workspace.store.clone(),
+            supplies: Arc::new(supplies),
+        };
         let executor = Executor {
             planner,
             performer: &performer,

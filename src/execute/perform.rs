@@ -9,7 +9,7 @@ use super::platforms::foreign_platform;
 use crate::digest::Digest;
 use crate::graph::{DockerImage, Input, Node, Placement, RegistryImage, Root, Script, Work};
 use crate::plan::{LocalTrees, PlanError};
-use crate::runner::{self, Command, DockerfileBuild, Mount, RunnerKind, Runners, WorkCopy};
+use crate::runner::{self, Bare, Command, DockerfileBuild, Mount, RunnerKind, Runners, WorkCopy};
 use crate::store::LocalStore;
 use crate::upstream::PinnedImage;
 
@@ -17,6 +17,8 @@ use crate::upstream::PinnedImage;
 pub struct Performer {
     /// Where scripts run.
     pub runners: Runners,
+    /// Where those run that need no sandbox.
+    pub bare: Bare,
     /// Where inputs come from and outputs go.
     pub store: Arc<LocalStore>,
     /// What builtin work takes from outside.
@@ -54,7 +56,7 @@ impl Performer {
             Work::Script(script) => {
                 let command = command(script, node, inputs, cores);
                 if script.root == Root::Bare {
-                    let outcome = runner::run_bare(&command, &self.store, listener, cancel).await?;
+                    let outcome = self.bare.run(&command, listener, cancel).await?;
                     return Ok(done(outcome, "bare"));
                 }
                 let (outcome, kind) = self.runners.run(&command, &self.store, listener, cancel).await?;

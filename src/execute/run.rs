@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use super::{Estimates, Event, LastRun, Outcome};
 use crate::digest::Digest;
 use crate::graph::{Graph, Input, Node, NodeId, Work};
 use crate::plan::{Cause, Plan, Planner, Step, Verdict, input_digests};
-use crate::store::{LocalStore, RemoteStore, RemoteTraffic, Said};
+use crate::store::{LocalStore, Outputs, RemoteStore, RemoteTraffic, Said};
 
 /// What is told when the first signal comes; the second ends the process.
 const STOPPING: &str = "stopping: what is done is kept; once more to stop at once";
@@ -148,7 +148,7 @@ struct Run<'a> {
     estimates: Estimates,
     states: States,
     schedule: Schedule,
-    known: Vec<Option<BTreeMap<String, Digest>>>,
+    known: Vec<Option<Outputs>>,
     keys: Vec<Option<Digest>>,
     /// Nodes whose result is known, and whose objects have to come.
     to_fetch: Vec<NodeId>,
@@ -213,9 +213,9 @@ impl<'a> Run<'a> {
 
     /// Whether objects of a known result are needed here, and are not here.
     fn has_to_come(&self, node: NodeId) -> bool {
-        let is_here = |tree: &Digest| self.executor.store.holds_tree(*tree);
+        let is_here = |tree| self.executor.store.holds_tree(tree);
         let outputs = self.known[node.index()].as_ref();
-        self.needed.contains(&node) && !outputs.is_none_or(|outputs| outputs.values().all(is_here))
+        self.needed.contains(&node) && !outputs.is_none_or(|outputs| outputs.trees().all(is_here))
     }
 
     /// The next node whose objects are to come.
@@ -350,8 +350,8 @@ impl<'a> Run<'a> {
         let takes_all = matches!(node.work, Work::Publish(_));
         let of = |input: &Input| {
             let Input::Node { node, output } = input else { return Vec::new() };
-            let given = self.known[node.index()].iter().flatten();
-            given.filter(|(name, _)| takes_all || *name == output).map(|(_, tree)| (*node, *tree)).collect()
+            let given = self.known[node.index()].iter().flat_map(|outputs| outputs.iter());
+            given.filter(|(name, _)| takes_all || name == output).map(|(_, tree)| (*node, tree)).collect()
         };
         node.inputs.iter().flat_map(of).collect()
     }

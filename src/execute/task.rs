@@ -10,8 +10,7 @@ use super::run::Executor;
 use super::{Event, Outcome};
 use crate::digest::{Digest, key_of};
 use crate::graph::{Action, Node, NodeId, Work};
-use crate::plan::{Assessment, PlanError, Verdict};
-use crate::store::{ActionResult, LocalStore, StoreError};
+use crate::store::{ActionResult, LocalStore, Outputs, StoreError};
 
 /// How often a fault of the infrastructure is borne before the node counts as failed.
 const ATTEMPTS: usize = 3;
@@ -22,13 +21,13 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 pub(super) enum Ended {
     Well {
         key: Digest,
-        outputs: BTreeMap<String, Digest>,
+        outputs: Outputs,
         outcome: Outcome,
     },
     /// Its result is known and needed here, and its objects are not here.
     Away {
         key: Digest,
-        outputs: BTreeMap<String, Digest>,
+        outputs: Outputs,
     },
     /// Its objects came.
     Brought,
@@ -65,32 +64,24 @@ impl Task<'_> {
         }
     }
 
-    /// Looks the result up, or runs the node under the lock of its key.
+    /// Looks the result up under the lock of its key, and runs the node where there is none: another forge may build it at
+    /// this moment.
     async fn try_run(&self, inputs: &[Digest]) -> Result<Ended, String> {
-        let planner = self.executor.planner;
-        let text = |error: PlanError| error.to_string();
         // Whether to publish is found out from inputs.
         if let Some(lacks) = self.lacks().filter(|_| matches!(self.node.work, Work::Publish(_))) {
             return Ok(lacks);
         }
         let key = key_of(&Action::new(&self.node, inputs));
         self.look_up(key).await;
-        let assessment = planner.assess(&self.node, inputs).map_err(text)?;
-        if let Some(hit) = self.hit(assessment) {
+        let Some(_lock) = self.lock(key).await.map_err(|error| error.to_string())? else {
+            return Ok(Ended::Interrupted);
+        };
+        let found = self.executor.planner.assess(&self.node, inputs).map_err(|error| error.to_string())?;
+        if let Some(hit) = found.outputs.and_then(|outputs| self.hit(key, outputs)) {
             return Ok(hit);
         }
         if let Some(lacks) = self.lacks() {
             return Ok(lacks);
-        }
-        let Some(_lock) = self.lock(key).await.map_err(|error| error.to_string())? else {
-            return Ok(Ended::Interrupted);
-        };
-        // Another forge may have built it while the lock was waited for. Publishing looks by itself.
-        if !matches!(self.node.work, Work::Publish(_)) {
-            let assessment = planner.assess(&self.node, inputs).map_err(text)?;
-            if let Some(hit) = self.hit(assessment) {
-                return Ok(hit);
-            }
         }
         self.build(key, inputs).await.map_err(|error| error.to_string())
     }
@@ -106,11 +97,9 @@ impl Task<'_> {
         }
     }
 
-    fn hit(&self, assessment: Assessment) -> Option<Ended> {
-        let Assessment { key, verdict: Verdict::Hit, outputs: Some(outputs) } = assessment else {
-            return None;
-        };
-        let is_here = || outputs.values().all(|tree| self.executor.store.holds_tree(*tree));
+    /// The result is known; it is a miss if its objects are needed and not to be had.
+    fn hit(&self, key: Digest, outputs: Outputs) -> Option<Ended> {
+        let is_here = || outputs.trees().all(|tree| self.executor.store.holds_tree(tree));
         if self.is_needed && !is_here() {
             let can_come = self.executor.remote.is_some_and(|remote| remote.can_give(key));
             return can_come.then_some(Ended::Away { key, outputs });
@@ -231,7 +220,7 @@ impl Task<'_> {
             remote.iter().for_each(|remote| remote.send_later(key));
         }
         self.tell(Event::NodeFinished { node: node.name.clone(), outcome, key, duration_ms });
-        Ok(Ended::Well { key, outputs: done.outputs, outcome })
+        Ok(Ended::Well { key, outputs: done.outputs.into(), outcome })
     }
 
     /// Whether the last result of this node had the same outputs, under whatever key.

@@ -12,7 +12,7 @@ impl Builder<'_> {
     pub(super) fn image(&mut self, target: &Target, image: &ImageSource, name: String, cell: Cell) {
         match self.image_work(target, image, &name, &cell) {
             Some((work, inputs, fault)) => {
-                self.add(Node { inputs, fault, ..plain_node(target, name, cell, work) });
+                self.add(Node { inputs, fault: fault.map(Box::new), ..plain_node(target, name, cell, work) });
             }
             None => {
                 self.refused.insert(target.name.clone());
@@ -52,13 +52,14 @@ impl Builder<'_> {
                     Some((argument.clone(), self.registry_image(target, cell, reference, &platform)?))
                 });
                 let bases = bases.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
-                let work = Work::Dockerfile(DockerImage { dockerfile, args, bases, platform });
+                let work = Work::Dockerfile(Box::new(DockerImage { dockerfile, args, bases, platform }));
                 let fault = work.lacks_lock().then(not_locked);
                 (work, vec![Input::Files(files)], fault)
             }
             ImageSource::Registry { reference, platform } => {
                 let platform = filler.text(platform);
-                let work = Work::Registry(self.registry_image(target, cell, reference, &platform)?);
+                let image = self.registry_image(target, cell, reference, &platform)?;
+                let work = Work::Registry(Box::new(image));
                 let fault = work.lacks_lock().then(not_locked);
                 (work, Vec::new(), fault)
             }

@@ -20,7 +20,7 @@ impl Builder<'_> {
         });
         let work = KeyWork { name: target.name.clone(), key, certificate: certificate.ok() };
         let work = Work::Key(Box::new(work));
-        self.add(Node { fault, ..plain_node(target, name, cell, work) });
+        self.add(Node { fault: fault.map(Box::new), ..plain_node(target, name, cell, work) });
     }
 
     /// The keys of these names, with whole paths.

@@ -41,7 +41,7 @@ pub struct Node {
     /// Where its target is declared.
     pub span: Span,
     /// Why it cannot be planned: something that the lock should say is not there.
-    pub fault: Option<Diagnostic>,
+    pub fault: Option<Box<Diagnostic>>,
 }
 
 impl Node {

@@ -66,7 +66,12 @@ impl<'a> Builder<'a> {
         let requires = self.gathered(&package.requires, &cell, joins);
         let work = PackageWork { package: written, contents, generated, copyright, signer };
         let work = Work::Package(Box::new(work));
-        self.add(Node { inputs, requires, fault, ..plain_node(target, name, cell, work) });
+        self.add(Node {
+            inputs,
+            requires,
+            fault: fault.map(Box::new),
+            ..plain_node(target, name, cell, work)
+        });
     }
 
     /// The key's fingerprint, which stands in the action. A key that cannot sign is a fault of the
@@ -74,7 +79,7 @@ impl<'a> Builder<'a> {
     fn signer(&self, key: &Reference) -> (Option<Signer>, Option<Diagnostic>) {
         let node = self.graph.of_target(&key.name).first().map(|node| self.graph.node(*node));
         let Some(Node { work: Work::Key(work), fault, .. }) = node else { return (None, None) };
-        let Some(certificate) = &work.certificate else { return (None, fault.clone()) };
+        let Some(certificate) = &work.certificate else { return (None, fault.as_deref().cloned()) };
         match &certificate.fingerprints[..] {
             [fingerprint] => {
                 let (key, fingerprint) = (work.key.clone(), fingerprint.clone());

@@ -80,7 +80,7 @@ impl<'a> Builder<'a> {
             (_, Some(version)) => self.of_version(upstream, &version),
             (_, None) => {
                 let fault = fault::nothing_locked(&upstream.span, &upstream.name);
-                (Work::Archive(ArchiveSource::default()), Vec::new(), Some(fault))
+                (Work::Archive(Box::default()), Vec::new(), Some(fault))
             }
         };
         self.add(Node {
@@ -95,7 +95,7 @@ impl<'a> Builder<'a> {
             resources: Resources { cpu: 1, memory: None },
             timeout: None,
             span: upstream.span.clone(),
-            fault,
+            fault: fault.map(Box::new),
         });
     }
 
@@ -110,13 +110,13 @@ impl<'a> Builder<'a> {
         {
             let (urls, sha256) = (by_template, listed.sha256.clone());
             let archive = ArchiveSource { urls, sha256, size: None, strip: upstream.strip };
-            return (Work::Archive(archive), Vec::new(), None);
+            return (Work::Archive(Box::new(archive)), Vec::new(), None);
         }
         match self.lock.version(&upstream.name, version) {
             Some(locked) => self.locked_source(upstream, locked, by_template),
             None => {
                 let fault = fault::nothing_locked(&upstream.span, &upstream.name);
-                (Work::Archive(ArchiveSource::default()), Vec::new(), Some(fault))
+                (Work::Archive(Box::default()), Vec::new(), Some(fault))
             }
         }
     }
@@ -128,18 +128,18 @@ impl<'a> Builder<'a> {
                 urls.extend(by_template.into_iter().filter(|url| !archive.urls.contains(url)));
                 let (sha256, size) = (archive.sha256.to_string(), Some(archive.size));
                 let archive = ArchiveSource { urls, sha256, size, strip: upstream.strip };
-                (Work::Archive(archive), Vec::new(), None)
+                (Work::Archive(Box::new(archive)), Vec::new(), None)
             }
             (LockedSource::Tree(tree), Origin::Git { url, tag }) => {
                 let commit = locked.commit.clone().unwrap_or_default();
                 let tag = Tag { name: tag.of(&locked.version), commit };
                 let source = CommitSource { url: url.clone(), tag, tree: *tree };
-                (Work::Commit(source), Vec::new(), None)
+                (Work::Commit(Box::new(source)), Vec::new(), None)
             }
             // A tree without a repository is one of an upstream that was another when it was locked.
             (LockedSource::Tree(_) | LockedSource::Absent, _) => {
                 let fault = fault::unavailable(&upstream.span, &upstream.name, &locked.version);
-                (Work::Archive(ArchiveSource::default()), Vec::new(), Some(fault))
+                (Work::Archive(Box::default()), Vec::new(), Some(fault))
             }
         }
     }

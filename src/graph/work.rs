@@ -12,9 +12,9 @@ use crate::upstream::{BootstrapLock, PinnedImage, PlatformImage, Tag, Wanted};
 #[derive(Clone, Debug)]
 pub enum Work {
     /// Unpacks an archive of an upstream.
-    Archive(ArchiveSource),
+    Archive(Box<ArchiveSource>),
     /// Takes the files of a commit of an upstream.
-    Commit(CommitSource),
+    Commit(Box<CommitSource>),
     /// Gives the files of its one input as they are.
     Files,
     /// Gives a package as it is, once the tests that it requires have succeeded.
@@ -22,9 +22,9 @@ pub enum Work {
     /// Makes an image of packages of a Debian archive.
     Bootstrap(Box<BootstrapImage>),
     /// Makes an image by a Docker Engine.
-    Dockerfile(DockerImage),
+    Dockerfile(Box<DockerImage>),
     /// Takes an image from a registry.
-    Registry(RegistryImage),
+    Registry(Box<RegistryImage>),
     /// Runs a script.
     Script(Box<Script>),
     /// Writes a package.

@@ -16,6 +16,6 @@ pub use effect::{RepositoryEffect, effects};
 pub use error::PlanError;
 pub use explain::{Explanation, Wait, consequences, explain};
 pub use local::{LocalTree, LocalTrees};
-pub use planner::{Assessment, Outputs, Planner, input_digests};
+pub use planner::{Assessment, Planner, input_digests};
 pub use saved::{PLAN_VERSION, SavedPlan, SavedStep};
 pub use verdict::{Place, Plan, Step, Verdict};

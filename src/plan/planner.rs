@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 
 use rayon::prelude::*;
 
@@ -7,10 +7,7 @@ use super::{Cause, Destination, LocalTrees, Place, Plan, PlanError, Step, Verdic
 use crate::digest::{Digest, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, LocalFiles, Node, NodeId, Work};
 use crate::s3;
-use crate::store::{LocalStore, RemoteStore, ResultIndex};
-
-/// Outputs of a node by name.
-pub type Outputs = BTreeMap<String, Digest>;
+use crate::store::{LocalStore, Outputs, RemoteStore, ResultIndex};
 
 /// Keys nodes and asks the store what it knows. `plan` and `run` both go through this.
 pub struct Planner<'a> {
@@ -31,10 +28,10 @@ const VERSIONS_ASKED: usize = 3;
 pub struct Assessment {
     /// Its key.
     pub key: Digest,
-    /// What is to be done.
-    pub verdict: Verdict,
     /// What it gave, if it is a hit.
     pub outputs: Option<Outputs>,
+    /// What publishing would change, where that is asked and it would.
+    difference: Option<String>,
 }
 
 impl Planner<'_> {
@@ -60,7 +57,10 @@ impl Planner<'_> {
             }
         }
         let mut plan = Plan { goals: goals.to_vec(), steps: steps.into_iter().flatten().collect() };
-        while self.demote_incomplete(&mut plan) {}
+        // What is needed for certain.
+        let of_goals = plan.goals.iter().filter_map(|goal| plan.step(*goal)?.known_key());
+        results.look_for_objects(&of_goals.collect::<Vec<_>>());
+        while self.demote_incomplete(&mut plan, &results) {}
         self.ask_for_durations(&plan);
         results.touch(&plan.known_keys());
         // The next plan looks at more directories without it.
@@ -143,13 +143,14 @@ impl Planner<'_> {
         for input in &node.inputs {
             let Input::Node { node: index, output } = input else { continue };
             let Some(step) = &mut steps[index.index()] else { continue };
-            let Some(catalog) = step.outputs.as_ref().and_then(|outputs| outputs.get(output)).copied() else {
+            let Some(catalog) = step.outputs.as_ref().and_then(|outputs| outputs.get(output)) else {
                 continue;
             };
             if self.store.holds_tree(catalog) || step.verdict != Verdict::Hit {
                 continue;
             }
-            if !self.bring(step.key, [(output.clone(), catalog)].into()) {
+            let wanted = [(output.as_str().into(), catalog)].into_iter().collect();
+            if !self.bring(step.key, wanted) {
                 step.verdict = Verdict::Run(Cause::ObjectsGone);
                 step.outputs = None;
                 outputs[index.index()] = None;
@@ -174,7 +175,7 @@ impl Planner<'_> {
         let mut all = true;
         for step in hits {
             let outputs = step.outputs.clone().unwrap_or_default();
-            let is_here = outputs.values().all(|tree| self.store.holds_tree(*tree));
+            let is_here = outputs.trees().all(|tree| self.store.holds_tree(tree));
             all &= is_here || self.bring(step.key, outputs);
         }
         all
@@ -197,8 +198,10 @@ impl Planner<'_> {
         let known = |need: NodeId| outputs[need.index()].as_ref();
         let inputs = input_digests(self.graph.node(node), self.files, known)?;
         let known = |key| results.outputs(key).cloned().or_else(|| self.taken(key));
-        let Assessment { key, verdict, outputs } = self.assess_by(self.graph.node(node), &inputs, known)?;
-        let place = (verdict == Verdict::Hit).then(|| self.place(key));
+        let found = self.assess_by(self.graph.node(node), &inputs, known)?;
+        let verdict = self.verdict(self.graph.node(node), &inputs, &found);
+        let Assessment { key, outputs, .. } = found;
+        let place = outputs.is_some().then(|| self.place(key));
         Ok(Step { node, key: Some(key), outline: key, verdict, outputs, place })
     }
 
@@ -215,7 +218,7 @@ impl Planner<'_> {
         let inputs = node.inputs.iter().map(|input| match input {
             Input::Files(local) => Ok(self.files.get(local)?.digest),
             Input::Node { node, output } => {
-                let known = outputs[node.index()].as_ref().and_then(|outputs| outputs.get(output).copied());
+                let known = outputs[node.index()].as_ref().and_then(|outputs| outputs.get(output));
                 let name = &self.graph.node(*node).name;
                 Ok(known.unwrap_or_else(|| Digest::of(format!("to come: {output} of {name}").as_bytes())))
             }
@@ -236,7 +239,7 @@ impl Planner<'_> {
 
     /// What a result gives that came from the remote store for this plan.
     fn taken(&self, key: Digest) -> Option<Outputs> {
-        self.remote.and_then(|_| self.store.result(key)).map(|result| result.outputs)
+        self.remote.and_then(|_| self.store.result(key)).map(|result| result.outputs.into())
     }
 
     /// The key of a node and what the store knows under it.
@@ -244,7 +247,7 @@ impl Planner<'_> {
         let known = |key| {
             let result = self.store.result(key)?;
             self.store.touch_result(key);
-            Some(result.outputs)
+            Some(result.outputs.into())
         };
         self.assess_by(node, inputs, known)
     }
@@ -256,20 +259,24 @@ impl Planner<'_> {
         known: impl Fn(Digest) -> Option<Outputs>,
     ) -> Result<Assessment, PlanError> {
         let key = key_of(&Action::new(node, inputs));
-        let miss = |verdict| Ok(Assessment { key, verdict, outputs: None });
-        if let Work::Publish(publish) = &node.work {
-            let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
-            return match Destination::new(publish).difference(inputs, self.store).map_err(failed)? {
-                None => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(Outputs::new()) }),
-                Some(difference) => miss(Verdict::Run(Cause::Destination(difference))),
-            };
-        }
-        match known(key) {
+        let Work::Publish(publish) = &node.work else {
             // Whether its objects are here too matters only to those who need them.
-            Some(outputs) => Ok(Assessment { key, verdict: Verdict::Hit, outputs: Some(outputs) }),
-            None => match self.store.failure(key) {
-                Some(failure) => miss(Verdict::FailedBefore(failure.error)),
-                None => miss(Verdict::Run(self.cause(node, inputs))),
+            return Ok(Assessment { key, outputs: known(key), difference: None });
+        };
+        let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
+        let difference = Destination::new(publish).difference(inputs, self.store).map_err(failed)?;
+        let outputs = difference.is_none().then(Outputs::default);
+        Ok(Assessment { key, outputs, difference })
+    }
+
+    /// What is to be done about a node that was found to be so.
+    fn verdict(&self, node: &Node, inputs: &[Digest], found: &Assessment) -> Verdict {
+        match (&found.outputs, &found.difference) {
+            (Some(_), _) => Verdict::Hit,
+            (None, Some(difference)) => Verdict::Run(Cause::Destination(difference.clone())),
+            (None, None) => match self.store.failure(found.key) {
+                Some(failure) => Verdict::FailedBefore(failure.error),
+                None => Verdict::Run(self.cause(node, inputs)),
             },
         }
     }
@@ -317,22 +324,19 @@ impl Planner<'_> {
     /// A hit serves only those who need its objects. Where one of them is run and an object is
     /// gone, the hit is a miss: seen from the goals down, since this makes further needs. Gives whether
     /// more is known now than at the start, so that this has to be done again.
-    fn demote_incomplete(&self, plan: &mut Plan) -> bool {
+    fn demote_incomplete(&self, plan: &mut Plan, results: &ResultIndex<'_>) -> bool {
         let mut needed = vec![false; self.graph.len()];
         plan.goals.iter().for_each(|goal| needed[goal.index()] = true);
         let (mut demoted, mut asked) = (Vec::new(), Vec::new());
         let incomplete = |step: &Step| {
             let outputs = step.outputs.as_ref().filter(|_| step.verdict == Verdict::Hit);
-            outputs.is_some_and(|outputs| outputs.values().any(|tree| !self.store.holds_tree(*tree)))
+            let is_whole = step.key.is_some_and(|key| results.is_whole(key));
+            let is_here = |tree| self.store.holds_tree(tree);
+            outputs.is_some_and(|outputs| !is_whole && !outputs.trees().all(is_here))
         };
-        // What is needed for certain is looked at at the same time.
-        let of_goals = plan.goals.par_iter().filter_map(|goal| Some((*goal, incomplete(plan.step(*goal)?))));
-        let of_goals: HashMap<NodeId, bool> = of_goals.collect();
         for at in (0..plan.steps.len()).rev() {
             let step = &plan.steps[at];
-            let is_needed = needed[step.node.index()];
-            let is_incomplete = || of_goals.get(&step.node).copied().unwrap_or_else(|| incomplete(step));
-            if is_needed && is_incomplete() {
+            if needed[step.node.index()] && incomplete(step) {
                 let (Some(key), remote) = (step.key, self.remote.filter(|remote| remote.is_read())) else {
                     continue;
                 };
@@ -370,7 +374,7 @@ pub fn input_digests<'o>(
         .map(|input| match input {
             Input::Files(local) => Ok(files.get(local)?.digest),
             Input::Node { node, output } => Ok(outputs(*node)
-                .and_then(|outputs| outputs.get(output).copied())
+                .and_then(|outputs| outputs.get(output))
                 .unwrap_or_else(|| unreachable!("a node ends with every declared output, or fails"))),
         })
         .collect()

@@ -1,8 +1,7 @@
-use std::collections::BTreeMap;
-
 use super::Cause;
 use crate::digest::Digest;
 use crate::graph::{Graph, NodeId, Work};
+use crate::store::Outputs;
 
 /// What is to be done about every node that the goals need.
 #[derive(Clone, Debug)]
@@ -25,9 +24,16 @@ pub struct Step {
     /// What is to be done.
     pub verdict: Verdict,
     /// What it gives, where that is known already.
-    pub outputs: Option<BTreeMap<String, Digest>>,
+    pub outputs: Option<Outputs>,
     /// Where its result is, if it is a hit.
     pub place: Option<Place>,
+}
+
+impl Step {
+    /// The key under which its result is known.
+    pub fn known_key(&self) -> Option<Digest> {
+        self.key.filter(|_| self.verdict == Verdict::Hit)
+    }
 }
 
 /// Where a result is that is known.
@@ -73,8 +79,7 @@ impl Plan {
 
     /// The keys of all results that are known.
     pub fn known_keys(&self) -> Vec<Digest> {
-        let known = self.steps.iter().filter(|step| step.verdict == Verdict::Hit);
-        known.filter_map(|step| step.key).collect()
+        self.steps.iter().filter_map(Step::known_key).collect()
     }
 
     /// Whether what it says follows from files on this machine alone: nothing of it is in the shared cache, and

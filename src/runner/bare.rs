@@ -9,39 +9,51 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::watch;
 
-use super::stage::{Stage, Stop, blocking, stopped};
+use super::stage::{Stage, Stages, Stop, blocking, stopped};
 use super::{Command, Exit, Outcome, RunError};
 use crate::store::{LocalStore, StoreError};
 
-/// Runs `command` in a directory of its own, with the environment that every action has, its places being those of
-/// this machine. What else is on the machine it sees and may write; its limits of memory and processors are not enforced.
-/// What it prints is told when it ends.
-pub async fn run_bare(
-    command: &Command,
-    store: &Arc<LocalStore>,
-    mut listener: impl FnMut(&str),
-    cancel: watch::Receiver<bool>,
-) -> Result<Outcome, RunError> {
-    command.check()?;
-    let group = Group::default();
-    let work = {
-        let (command, store, group) = (command.clone(), store.clone(), group.clone());
-        blocking(move || perform(&command, store, &group))
-    };
-    let mut work = std::pin::pin!(work);
-    let stop = tokio::select! {
-        biased;
-        done = &mut work => return tell(done, &mut listener),
-        stop = stopped(command.timeout, cancel) => stop,
-    };
-    group.end();
-    match (stop, tell(work.await, &mut listener)) {
-        (Stop::Cancelled, _) => Err(RunError::Cancelled),
-        (Stop::TimedOut(after), Err(RunError::Failed { log, .. })) => {
-            Err(RunError::Failed { exit: Exit::TimedOut(after), log })
+/// Runs commands on this machine as it is.
+pub struct Bare {
+    stages: Stages,
+}
+
+impl Bare {
+    /// Its commands take from `store` and give to it.
+    pub fn new(store: Arc<LocalStore>) -> Self {
+        Self { stages: Stages::new(store) }
+    }
+
+    /// Runs `command` in directories of its own, with the environment that every action has, its places being those of
+    /// this machine. What else is on the machine it sees and may write; its limits of memory and processors are not enforced.
+    /// What it prints is told when it ends.
+    pub async fn run(
+        &self,
+        command: &Command,
+        mut listener: impl FnMut(&str),
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Outcome, RunError> {
+        command.check()?;
+        let group = Group::default();
+        let work = {
+            let (command, stages, group) = (command.clone(), self.stages.clone(), group.clone());
+            blocking(move || perform(&command, &stages, &group))
+        };
+        let mut work = std::pin::pin!(work);
+        let stop = tokio::select! {
+            biased;
+            done = &mut work => return tell(done, &mut listener),
+            stop = stopped(command.timeout, cancel) => stop,
+        };
+        group.end();
+        match (stop, tell(work.await, &mut listener)) {
+            (Stop::Cancelled, _) => Err(RunError::Cancelled),
+            (Stop::TimedOut(after), Err(RunError::Failed { log, .. })) => {
+                Err(RunError::Failed { exit: Exit::TimedOut(after), log })
+            }
+            // It was over before it could be ended.
+            (Stop::TimedOut(_), done) => done,
         }
-        // It was over before it could be ended.
-        (Stop::TimedOut(_), done) => done,
     }
 }
 
@@ -102,9 +114,16 @@ impl Group {
     }
 }
 
-/// Lays out, runs and collects. Blocks.
-fn perform(command: &Command, store: Arc<LocalStore>, group: &Group) -> Done {
-    let stage = Stage::bare(store)?;
+/// Takes a stage, and gives it back when all is over. Blocks.
+fn perform(command: &Command, stages: &Stages, group: &Group) -> Done {
+    let stage = stages.take()?;
+    let done = run_in(&stage, command, group);
+    stages.give_back(stage);
+    done
+}
+
+/// Lays out, runs and collects.
+fn run_in(stage: &Stage, command: &Command, group: &Group) -> Done {
     stage.copy_in(command)?;
     let log = stage.path("log");
     let output = File::create(&log).map_err(StoreError::io("create", &log))?;

@@ -18,7 +18,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-pub use bare::run_bare;
+pub use bare::Bare;
 pub use choose::{Runner, RunnerKind};
 pub use command::{Command, Mount, Root, WorkCopy};
 pub use docker::{Docker, DockerfileBuild, EngineAddress, PlatformEngine, Published};

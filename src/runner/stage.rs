@@ -2,7 +2,7 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,10 +10,13 @@ use tokio::sync::watch;
 use super::collect::{Outcome, collect};
 use super::paths::join_plain;
 use super::{Command, Exit, RunError};
-use crate::store::{LocalStore, Scratch, StoreError};
+use crate::store::{LocalStore, Scratch, Spares, StoreError};
 
 /// Bytes of a log that are shown where a runner could not start a command.
 const TAIL: u64 = 4096;
+
+/// The directories that belong to an action.
+const OWN_DIRS: [&str; 3] = ["forge/work", "forge/out", "forge/home"];
 
 /// What both runners lay out before an action, and read back after it.
 ///
@@ -26,6 +29,8 @@ pub(super) struct Stage {
     store: Arc<LocalStore>,
     scratch: Scratch,
     mounts: Vec<(PathBuf, String)>,
+    /// What earlier actions left here.
+    spares: Spares,
 }
 
 impl Stage {
@@ -34,21 +39,33 @@ impl Stage {
         let scratch = store.scratch()?;
         let checkout = |mount: &super::Mount| Ok((store.checkout(mount.tree)?, mount.at.clone()));
         let mounts = command.mounts.iter().map(checkout).collect::<Result<_, StoreError>>()?;
-        let stage = Self { store, scratch, mounts };
-        for dir in ["forge", "forge/work", "forge/out", "forge/home", "etc"] {
-            stage.make_dir(dir)?;
-        }
+        let stage = Self { store, scratch, mounts, spares: Spares::default() };
+        stage.make_dir("forge")?;
+        OWN_DIRS.iter().chain(&["etc"]).try_for_each(|dir| stage.make_dir(dir))?;
         stage.write("etc/hosts", b"127.0.0.1\tlocalhost forge\n::1\tlocalhost\n")?;
         stage.write("etc/hostname", b"forge\n")?;
         Ok(stage)
     }
 
     /// The directories alone, for what runs without mounts. Blocks.
-    pub(super) fn bare(store: Arc<LocalStore>) -> Result<Self, RunError> {
+    fn plain(store: Arc<LocalStore>) -> Result<Self, StoreError> {
         let scratch = store.scratch()?;
-        let stage = Self { store, scratch, mounts: Vec::new() };
-        ["forge", "forge/work", "forge/out", "forge/home"].iter().try_for_each(|dir| stage.make_dir(dir))?;
+        let spares = Spares::new(scratch.path().join("spares"));
+        let stage = Self { store, scratch, mounts: Vec::new(), spares };
+        ["forge", "spares"].iter().chain(&OWN_DIRS).try_for_each(|dir| stage.make_dir(dir))?;
         Ok(stage)
+    }
+
+    /// Empties the directories for the next action.
+    fn empty(&self) -> io::Result<()> {
+        for dir in OWN_DIRS.map(|dir| self.path(dir)) {
+            let metadata = fs::symlink_metadata(&dir)?;
+            if !metadata.is_dir() || metadata.permissions().mode() & 0o7777 != 0o755 {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            self.spares.take_from(&dir)?;
+        }
+        Ok(())
     }
 
     /// Copies into the working directory what belongs there. Blocks.
@@ -66,7 +83,7 @@ impl Stage {
                 return Err(through_link(io::ErrorKind::NotADirectory.into()));
             }
             let tree = self.store.tree(copy.tree)?;
-            self.store.materialize(&tree, &to, command.source_date_epoch)?;
+            self.store.materialize_in(&tree, &to, command.source_date_epoch, &self.spares)?;
         }
         Ok(())
     }
@@ -112,14 +129,44 @@ impl Stage {
         blocking(move || self.collect(&command, failed)).await
     }
 
-    /// The same, for whoever may block.
-    pub(super) fn collect(self, command: &Command, failed: Option<Exit>) -> Result<Outcome, RunError> {
+    /// The same, for whoever may block and keeps the stage.
+    pub(super) fn collect(&self, command: &Command, failed: Option<Exit>) -> Result<Outcome, RunError> {
         collect(&self.store, self.scratch.path(), &command.outputs, failed)
     }
 
     /// The last lines of the log.
     pub(super) fn log_tail(&self) -> String {
         read_tail(&self.path("log")).unwrap_or_default()
+    }
+}
+
+/// Stages for actions that need no more than directories of their own, one after the other.
+#[derive(Clone)]
+pub(super) struct Stages {
+    store: Arc<LocalStore>,
+    free: Arc<Mutex<Vec<Stage>>>,
+}
+
+impl Stages {
+    pub(super) fn new(store: Arc<LocalStore>) -> Self {
+        Self { store, free: Arc::default() }
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Stage>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks.
+    pub(super) fn take(&self) -> Result<Stage, StoreError> {
+        let free = self.free().pop();
+        free.map_or_else(|| Stage::plain(self.store.clone()), Ok)
+    }
+
+    /// Blocks. A stage that cannot be emptied goes away.
+    pub(super) fn give_back(&self, stage: Stage) {
+        if stage.empty().is_ok() {
+            self.free().push(stage);
+        }
     }
 }
 

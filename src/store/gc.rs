@@ -135,9 +135,10 @@ impl LocalStore {
         };
         let mut report = GcReport::default();
         let mut kept = self.drop_old_results(age, &mut report)?;
-        for room in ["failures", "history", "facts", "pieces", "places", "earlier", "idle"] {
+        for room in ["failures", "facts", "pieces", "places", "earlier", "idle"] {
             self.drop_old_records(room, age)?;
         }
+        self.drop_old_history(age)?;
         let failures = self.records("failures").filter_map(|(key, _)| self.failure(key)?.log);
         kept.extend(failures);
         self.drop_old_checkouts(age, &mut report)?;

@@ -1,5 +1,5 @@
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -77,14 +77,18 @@ impl Batch<'_> {
     }
 
     fn stage(&self, path: &Path, metadata: &fs::Metadata) -> Result<Digest, StoreError> {
+        // A file with a second name could be written through it.
+        let is_moved = self.how == Ingest::Move && metadata.nlink() == 1;
+        if !is_moved && metadata.len() <= SMALL {
+            // What is stored is what was hashed: it is read once.
+            return self.staging.put(&fs::read(path).map_err(StoreError::io("read", path))?);
+        }
         let digest = hash_file(path)?;
         // Who stages a content that comes twice is settled; the work is done outside any lock.
         if let Some(staged) = self.staging.place(digest) {
-            // A file with a second name could be written through it.
-            if self.how == Ingest::Move && metadata.nlink() == 1 {
-                fs::rename(path, &staged).map_err(StoreError::io("move", path))?;
-            } else {
-                copy_checked(path, &staged, digest)?;
+            match is_moved {
+                true => fs::rename(path, &staged).map_err(StoreError::io("move", path))?,
+                false => copy_checked(path, &staged, digest)?,
             }
             fs::set_permissions(&staged, Permissions::from_mode(0o444))
                 .map_err(StoreError::io("write", &staged))?;
@@ -93,13 +97,24 @@ impl Batch<'_> {
     }
 }
 
+/// So many bytes are held in memory at once.
+const SMALL: u64 = 256 << 10;
+
 /// The digest of a file's bytes.
 pub(super) fn hash_file(path: &Path) -> Result<Digest, StoreError> {
-    let mut hasher = Hasher::default();
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut hasher))
-        .map_err(StoreError::io("read", path))?;
-    Ok(hasher.digest())
+    let hash = |mut file: File| {
+        let length = file.metadata()?.len();
+        let mut hasher = Hasher::default();
+        // One more than a small file has, so that its end is found by the first read.
+        let mut buffer = vec![0; length.saturating_add(1).min(SMALL) as usize];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(hasher.digest()),
+                length => hasher.update(&buffer[..length]),
+            }
+        }
+    };
+    File::open(path).and_then(hash).map_err(StoreError::io("read", path))
 }
 
 /// The file may be edited while it is copied; what is stored is what was hashed, or nothing.

@@ -1,12 +1,15 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, OnceLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::history::Histories;
 use super::{StoreError, Tree};
 use crate::digest::{Digest, Hasher};
 
@@ -15,11 +18,10 @@ use crate::digest::{Digest, Hasher};
 pub const CACHEDIR_SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55";
 
 /// The directories of a store.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 12] = [
     "objects",
     "results",
     "failures",
-    "history",
     "facts",
     "pieces",
     "places",
@@ -39,6 +41,9 @@ pub struct LocalStore {
     lease: File,
     /// How many runs of this process flush for all at their end.
     pub(super) unflushed: AtomicUsize,
+    /// Where objects wait to be put in their places; made for the first of them.
+    staging: OnceLock<Scratch>,
+    pub(super) histories: Mutex<Histories>,
 }
 
 /// This process alone uses the store, until this is dropped.
@@ -73,7 +78,8 @@ impl LocalStore {
         }
         let lease = open_lock(&root.join("locks/store"))?;
         lease.lock_shared().map_err(StoreError::io("lock", root.join("locks/store")))?;
-        Ok(Self { root, lease, unflushed: AtomicUsize::new(0) })
+        let (unflushed, staging, histories) = Default::default();
+        Ok(Self { root, lease, unflushed, staging, histories })
     }
 
     /// Makes the shared lease exclusive; `None` while another process holds one.
@@ -169,10 +175,14 @@ impl LocalStore {
     /// A directory for one piece of work. It goes away with the returned value, or, if this
     /// process is killed, at the next [`LocalStore::sweep`].
     pub fn scratch(&self) -> Result<Scratch, StoreError> {
+        self.scratch_named("work-")
+    }
+
+    fn scratch_named(&self, prefix: &str) -> Result<Scratch, StoreError> {
         let room = self.root.join("scratch");
         loop {
             let dir = tempfile::Builder::new()
-                .prefix("work-")
+                .prefix(prefix)
                 .tempdir_in(&room)
                 .map_err(StoreError::io("create a directory in", &room))?;
             let path = dir.path().join("lock");
@@ -186,6 +196,16 @@ impl LocalStore {
                 return Ok(Scratch { dir, _lock: lock });
             }
         }
+    }
+
+    /// The one directory of this process for all its staged objects: to make and remove one for each batch takes longer
+    /// than small batches themselves.
+    pub(super) fn staging(&self) -> Result<&Path, StoreError> {
+        if let Some(scratch) = self.staging.get() {
+            return Ok(scratch.path());
+        }
+        let scratch = self.scratch_named("staging-")?;
+        Ok(self.staging.get_or_init(|| scratch).path())
     }
 
     /// Removes what killed processes left in `scratch/`. To be called before this process writes.
@@ -214,13 +234,10 @@ impl LocalStore {
 
     /// The lock under which `key` is built; `None` while another process holds it.
     pub fn try_lock_key(&self, key: Digest) -> Result<Option<File>, StoreError> {
-        let path = self.root.join("locks").join(key.to_string());
+        let path = self.root.join("locks/keys");
         let lock = open_lock(&path)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Some(lock)),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error)),
-        }
+        let is_locked = try_lock_byte(&lock, key).map_err(StoreError::io("lock", path))?;
+        Ok(is_locked.then_some(lock))
     }
 
     /// Writes `bytes` to `path` so that a reader, or the next process after a crash, sees the
@@ -292,6 +309,24 @@ pub(super) fn open_lock(path: &Path) -> Result<File, StoreError> {
         .mode(0o644)
         .open(path)
         .map_err(StoreError::io("open", path))
+}
+
+/// Locks one byte of a file, that of a key, for as long as `file` is open: a file for each key would cost an inode. False while
+/// it is locked through another opening of the file. Two keys that begin alike wait for each other.
+fn try_lock_byte(file: &File, key: Digest) -> io::Result<bool> {
+    let start = key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes) & (i64::MAX - 1));
+    // SAFETY: it consists of integers.
+    let mut lock: libc::flock64 = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_whence) = (libc::F_WRLCK as _, libc::SEEK_SET as _);
+    (lock.l_start, lock.l_len) = (start, 1);
+    // SAFETY: the descriptor is open, and the lock is only read.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } {
+        0 => Ok(true),
+        _ => match io::Error::last_os_error() {
+            held if matches!(held.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            error => Err(error),
+        },
+    }
 }
 
 fn put_in_place(temp: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {

@@ -1,13 +1,13 @@
-use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
+use std::fs::{self, File, FileTimes, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
 use super::local::FEW;
-use super::{Entry, Kind, LocalStore, StoreError, Tree};
+use super::{Entry, Kind, LocalStore, Spares, StoreError, Tree};
 use crate::digest::Digest;
 
 /// The time of every file in a shared checkout, in seconds since 1970. Any fixed time does;
@@ -18,17 +18,32 @@ impl LocalStore {
     /// Writes `tree` below `to`, every time set to `time` (seconds since 1970). The files are
     /// copies (reflinks where the filesystem has them): writing to one never reaches the store.
     pub fn materialize(&self, tree: &Tree, to: &Path, time: u64) -> Result<(), StoreError> {
-        fs::create_dir_all(to).map_err(StoreError::io("create", to))?;
+        self.materialize_in(tree, to, time, &Spares::default())
+    }
+
+    /// The same with files and directories that may have been used before.
+    pub fn materialize_in(
+        &self,
+        tree: &Tree,
+        to: &Path,
+        time: u64,
+        spares: &Spares,
+    ) -> Result<(), StoreError> {
+        let make = |dir: &Path| spares.dir_all(dir).map_err(StoreError::io("create", dir));
+        make(to)?;
+        // A tree may name a file without naming the directories above it. Its paths are sorted: those of one directory
+        // mostly stand together.
+        let mut made = to.to_owned();
         for entry in tree.entries() {
-            // A tree may name a file without naming the directories above it.
             let path = to.join(&entry.path);
             let dir = if entry.kind == Kind::Dir { Some(path.as_path()) } else { path.parent() };
-            if let Some(dir) = dir {
-                fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+            if let Some(dir) = dir.filter(|dir| *dir != made) {
+                make(dir)?;
+                made = dir.to_owned();
             }
         }
         let times = file_times(time);
-        let write = |entry: &Entry| self.materialize_entry(entry, to, times);
+        let write = |entry: &Entry| self.materialize_entry(entry, to, times, spares);
         match tree.entries().len() < FEW {
             true => tree.entries().iter().try_for_each(write)?,
             false => tree.entries().par_iter().try_for_each(write)?,
@@ -44,7 +59,13 @@ impl LocalStore {
         Ok(())
     }
 
-    fn materialize_entry(&self, entry: &Entry, to: &Path, times: FileTimes) -> Result<(), StoreError> {
+    fn materialize_entry(
+        &self,
+        entry: &Entry,
+        to: &Path,
+        times: FileTimes,
+        spares: &Spares,
+    ) -> Result<(), StoreError> {
         let path = to.join(&entry.path);
         match &entry.kind {
             Kind::Dir => Ok(()),
@@ -53,13 +74,11 @@ impl LocalStore {
             }
             Kind::File { object, .. } => {
                 let mut from = self.open_object(*object)?;
-                OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(&path)
+                spares
+                    .file(&path)
                     .and_then(|mut file| {
-                        io::copy(&mut from, &mut file)?;
+                        let length = io::copy(&mut from, &mut file)?;
+                        file.set_len(length)?;
                         file.set_permissions(Permissions::from_mode(entry.mode))?;
                         file.set_times(times)
                     })

@@ -9,7 +9,7 @@
 //! | `objects/ab/<rest>` | bytes by BLAKE3 digest, read-only, never changed |
 //! | `results/ab/<rest>` | the result of an action by its key, JSON |
 //! | `failures/ab/<rest>` | the last failure of an action by its key, JSON |
-//! | `history/ab/<rest>` | the latest keys of a node, by the digest of its name |
+//! | `histories` | the latest keys of each node, by the digest of its name; it is only added to |
 //! | `facts/ab/<rest>` | what was found out of an object, such as what a package says of itself |
 //! | `pieces/ab/<rest>` | what was made of something and can be made again, such as parts of an index, with its digest |
 //! | `places/ab/<rest>` | where the objects of a result are that a remote store told, by its key |
@@ -18,21 +18,24 @@
 //! | `trees/<digest>/` | trees checked out for runners to mount read-only |
 //! | `scratch/<name>/` | working directories of actions under way |
 //! | `unflushed/` | markers of runs that flush what they write at their end |
-//! | `locks/` | one lock file for each key being built, one for the store |
+//! | `locks/` | `keys`, one byte of which is locked for each key being built, and `store` |
 
 mod error;
 #[cfg(test)]
 mod fixture;
 mod flush;
 mod gc;
+mod history;
 mod idle;
 mod ingest;
 mod local;
 mod materialize;
+mod outputs;
 mod record;
 mod remote;
 mod result_index;
 mod sighting;
+mod spares;
 mod staging;
 mod stat_cache;
 mod tree;
@@ -43,12 +46,14 @@ pub use gc::{GcReport, StoreStats, VerifyReport};
 pub use idle::Idle;
 pub use ingest::Ingest;
 pub use local::{CACHEDIR_SIGNATURE, LocalStore, ObjectWriter, Scratch};
-pub use record::{ActionResult, Earlier, Failure, History, HistoryEntry};
+pub use outputs::Outputs;
+pub use record::{ActionResult, Earlier, Failure};
 pub use remote::{
     Access, RemoteGc, RemoteStats, RemoteStore, RemoteTraffic, RemoteVerify, Said, SendError, Sent,
 };
 pub use result_index::ResultIndex;
 pub use sighting::{Moment, Sighting, Sightings};
+pub use spares::Spares;
 pub use staging::Staging;
 pub use stat_cache::StatCache;
 pub use tree::{Entry, Kind, Tree, TreeParseError};

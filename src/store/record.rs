@@ -8,9 +8,6 @@ use super::local::unsealed;
 use super::{LocalStore, StoreError};
 use crate::digest::{Digest, Field};
 
-/// How many results of one node are remembered to explain a later miss and to foretell durations.
-pub(super) const HISTORY_LENGTH: usize = 16;
-
 /// What an action gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionResult {
@@ -41,26 +38,6 @@ pub struct Failure {
     pub at: u64,
 }
 
-/// The latest results of one node, newest last.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct History {
-    /// The node's name.
-    pub node: String,
-    /// Its results.
-    pub entries: Vec<HistoryEntry>,
-}
-
-/// One result of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryEntry {
-    /// Under which key the result is.
-    pub key: Digest,
-    /// How long it took, in milliseconds.
-    pub duration_ms: u64,
-    /// When it was stored, in seconds since 1970.
-    pub at: u64,
-}
-
 /// A result of a node and the key it is under, to explain a later miss and to foretell durations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Earlier {
@@ -81,10 +58,6 @@ impl LocalStore {
         self.sharded("failures", key)
     }
 
-    fn history_path(&self, node: &str) -> PathBuf {
-        self.sharded("history", Digest::of(node.as_bytes()))
-    }
-
     /// The result under `key`.
     pub fn result(&self, key: Digest) -> Option<ActionResult> {
         self.read_record(&self.result_path(key))
@@ -99,26 +72,14 @@ impl LocalStore {
     pub fn put_result(&self, key: Digest, result: &ActionResult) -> Result<(), StoreError> {
         self.write_record(&self.result_path(key), result)?;
         let _ = std::fs::remove_file(self.failure_path(key));
-        let history = self.history_with(key, result);
-        self.write_record(&self.history_path(&result.node), &history)
+        self.add_to_history(&result.node, key, result.duration_ms)
     }
 
     /// The same for a result that came from elsewhere; its objects may still be there alone.
     pub(super) fn take_result(&self, key: Digest, result: &ActionResult) -> Result<(), StoreError> {
         self.write_lightly(&self.result_path(key), result)?;
         let _ = std::fs::remove_file(self.failure_path(key));
-        self.write_lightly(&self.history_path(&result.node), &self.history_with(key, result))
-    }
-
-    fn history_with(&self, key: Digest, result: &ActionResult) -> History {
-        let mut history = self.history(&result.node);
-        history.node.clone_from(&result.node);
-        history.entries.retain(|entry| entry.key != key);
-        let duration_ms = result.duration_ms;
-        history.entries.push(HistoryEntry { key, duration_ms, at: now() });
-        let surplus = history.entries.len().saturating_sub(HISTORY_LENGTH);
-        history.entries.drain(..surplus);
-        history
+        self.add_to_history(&result.node, key, result.duration_ms)
     }
 
     /// Remembers that the action under `key` failed.
@@ -178,17 +139,13 @@ impl LocalStore {
         self.write_sealed(&self.piece_path(kind, of), bytes)
     }
 
-    fn history(&self, node: &str) -> History {
-        self.read_record(&self.history_path(node)).unwrap_or_default()
-    }
-
     fn earlier_path(&self, node: &str) -> PathBuf {
         self.sharded("earlier", Digest::of(node.as_bytes()))
     }
 
     /// Results that are remembered of a node, the latest first: its own, and what a remote store told.
     pub fn earlier(&self, node: &str) -> impl Iterator<Item = Earlier> + use<'_> {
-        let own = self.history(node).entries.into_iter().rev().filter_map(|entry| {
+        let own = self.history(node).into_iter().rev().filter_map(|entry| {
             Some(Earlier { key: entry.key, at: entry.at, result: self.result(entry.key)? })
         });
         let told: Vec<Earlier> = self.read_record(&self.earlier_path(node)).unwrap_or_default();

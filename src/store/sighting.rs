@@ -85,13 +85,13 @@ impl Sighting {
         self.mtime.max(self.ctime).saturating_add(tick) < moment.0
     }
 
-    fn write(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
         for part in [self.size, self.mtime as u64, self.ctime as u64, self.inode] {
             bytes.extend_from_slice(&part.to_le_bytes());
         }
     }
 
-    fn read(bytes: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn read(bytes: &mut Reader<'_>) -> Option<Self> {
         let mut part = || bytes.number();
         Some(Self { size: part()?, mtime: part()? as i64, ctime: part()? as i64, inode: part()? })
     }
@@ -146,6 +146,11 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
+    /// Whether all was taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All that was not taken.
     pub(super) fn rest(self) -> &'a [u8] {
         self.0
@@ -197,7 +202,7 @@ impl Sightings {
     fn blocks(bytes: &[u8]) -> Result<Vec<&[u8]>, SightingsError> {
         let mut reader = Reader(bytes);
         let mut blocks = Vec::new();
-        while !reader.0.is_empty() {
+        while !reader.is_empty() {
             blocks.push(reader.text().ok_or(SightingsError)?);
         }
         Ok(blocks)
@@ -209,7 +214,7 @@ impl Sightings {
             let mut reader = Reader(block);
             let dir = path_of(reader.text()?);
             let mut seen = Vec::new();
-            while !reader.0.is_empty() {
+            while !reader.is_empty() {
                 let name = reader.text()?.into();
                 seen.push((name, Sighting::read(&mut reader)?, N::read(&mut reader)?));
             }
@@ -237,7 +242,7 @@ fn holds(block: &[u8]) -> Option<()> {
     let dir =
         rustix::fs::open(reader.text()?, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .ok()?;
-    while !reader.0.is_empty() {
+    while !reader.is_empty() {
         let name = reader.text()?;
         let then = Sighting::read(&mut reader)?;
         let now = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;

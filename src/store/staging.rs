@@ -1,26 +1,31 @@
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
 use super::local::{FEW, move_in_place};
-use super::{LocalStore, Scratch, StoreError};
+use super::{LocalStore, StoreError};
 use crate::digest::Digest;
 
 /// Objects that wait for one flush of the filesystem instead of one each.
 pub struct Staging<'a> {
     store: &'a LocalStore,
-    scratch: Scratch,
+    room: &'a Path,
     staged: Mutex<HashMap<Digest, PathBuf>>,
 }
+
+/// So that a content that two batches stage at the same time has two names.
+static STAGED: AtomicU64 = AtomicU64::new(0);
 
 impl<'a> Staging<'a> {
     /// None so far.
     pub fn new(store: &'a LocalStore) -> Result<Self, StoreError> {
-        Ok(Self { store, scratch: store.scratch()?, staged: Mutex::default() })
+        Ok(Self { store, room: store.staging()?, staged: Mutex::default() })
     }
 
     /// Stages bytes; they are an object once this is committed.
@@ -36,9 +41,11 @@ impl<'a> Staging<'a> {
         if self.store.contains(digest) {
             return None;
         }
-        let place = self.scratch.path().join(digest.to_string());
-        let mut staged = self.staged.lock().ok()?;
-        staged.insert(digest, place.clone()).is_none().then_some(place)
+        let place = self.room.join(STAGED.fetch_add(1, Ordering::Relaxed).to_string());
+        match self.staged.lock().ok()?.entry(digest) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(free) => Some(free.insert(place).clone()),
+        }
     }
 
     /// Stages bytes whose digest is known to be this.
@@ -51,7 +58,7 @@ impl<'a> Staging<'a> {
 
     /// Puts all in their places; before this nobody can see them.
     pub fn commit(self) -> Result<(), StoreError> {
-        let staged = self.staged.into_inner().unwrap_or_default();
+        let mut staged = self.staged();
         if staged.is_empty() {
             return Ok(());
         }
@@ -59,8 +66,21 @@ impl<'a> Staging<'a> {
         let put =
             |(digest, staged): (&Digest, &PathBuf)| move_in_place(staged, &self.store.object_path(*digest));
         match staged.len() < FEW {
-            true => staged.iter().try_for_each(put),
-            false => staged.par_iter().try_for_each(put),
+            true => staged.iter().try_for_each(put)?,
+            false => staged.par_iter().try_for_each(put)?,
         }
+        staged.clear();
+        Ok(())
+    }
+
+    fn staged(&self) -> MutexGuard<'_, HashMap<Digest, PathBuf>> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        // What was not put in its place will not be.
+        self.staged().values().for_each(|staged| drop(fs::remove_file(staged)));
     }
 }

@@ -226,9 +226,9 @@ fn sandboxed(section: &mut Section) {
 
 fn against_ninja(place: &Place) -> Pairs {
     compare(
-        || place.remove("cache"),
+        || place.set_aside("cache"),
         |()| place.forge(&["run", "--jobs", "2"], "ended"),
-        || ["obj", "pack", ".ninja_log", ".ninja_deps"].iter().for_each(|path| place.remove(path)),
+        || ["obj", "pack", ".ninja_log", ".ninja_deps"].iter().for_each(|path| place.set_aside(path)),
         |()| place.tool(&["ninja", "-j2"], ""),
     )
 }
@@ -248,11 +248,11 @@ fn restored(section: &mut Section) {
         })
         .collect();
     let pairs = compare(
-        || place.remove("out"),
+        || place.set_aside("out"),
         |()| {
             trees.par_iter().for_each(|(to, tree)| store.materialize(tree, &place.path(to), 1).unwrap());
         },
-        || ["obj", "pack"].iter().for_each(|path| place.remove(path)),
+        || ["obj", "pack"].iter().for_each(|path| place.set_aside(path)),
         |()| place.tool(&["ninja", "-j2"], ""),
     );
     section.compared(
@@ -266,9 +266,9 @@ fn restored(section: &mut Section) {
     write_tree(&tree_dir, HASHED_FILES, 100 << 20);
     let tree = store.ingest(&tree_dir, Ingest::Copy).unwrap();
     let pairs = compare(
-        || place.remove("restored"),
+        || place.set_aside("restored"),
         |()| store.materialize(&tree, &place.path("restored"), 1).unwrap(),
-        || place.remove("copied"),
+        || place.set_aside("copied"),
         |()| place.tool(&["cp", "-a", "tree", "copied"], ""),
     );
     section.compared(
@@ -292,7 +292,7 @@ fn hashed(section: &mut Section) {
         files_of(&place.path("tree")).iter().map(|path| path.display().to_string()).collect();
     fs::write(&list, paths.join("\n")).unwrap();
     let pairs = compare(
-        || place.remove("cache"),
+        || place.set_aside("cache"),
         |()| place.forge(&["plan"], "1 node"),
         nothing,
         |()| place.tool(&["sh", "-c", "tr '\\n' '\\0' < list | xargs -0 b3sum > sums"], ""),

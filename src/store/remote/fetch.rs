@@ -1,6 +1,6 @@
 //! Objects come down: hashed while they are written, and refused where they are not what was promised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::record::{Alone, Encoding, Name, Packed, Places};
 use crate::digest::Digest;
 use crate::s3::S3Error;
 use crate::store::staging::Staging;
-use crate::store::{LocalStore, StoreError};
+use crate::store::{LocalStore, Outputs, StoreError};
 
 /// How many packs and objects of one result are on their way at a time.
 const BESIDE: usize = 8;
@@ -47,7 +47,7 @@ enum Trouble {
 impl RemoteStore {
     /// Brings the objects of output trees of the result under `key`. Where that cannot be, the result is
     /// lost: it says why, and asks for it no more. Any runtime may await it.
-    pub async fn bring(&self, key: Digest, trees: BTreeMap<String, Digest>) -> Result<(), String> {
+    pub async fn bring(&self, key: Digest, trees: Outputs) -> Result<(), String> {
         let store = self.clone();
         let brought = run(async move { store.bring_here(key, trees).await }).await;
         match brought {
@@ -76,9 +76,9 @@ impl RemoteStore {
         .await;
     }
 
-    async fn bring_here(&self, key: Digest, trees: BTreeMap<String, Digest>) -> Result<(), Trouble> {
+    async fn bring_here(&self, key: Digest, trees: Outputs) -> Result<(), Trouble> {
         let local = self.0.local.clone();
-        if holds(&local, trees.values().copied().collect()).await? {
+        if holds(&local, trees.trees().collect()).await? {
             return Ok(());
         }
         let places = Arc::new(self.places(key).await?);
@@ -87,7 +87,7 @@ impl RemoteStore {
         let (of, named) = (local.clone(), (places.clone(), trees.clone()));
         let files = tokio::task::spawn_blocking(move || files(&of, key, &named.0, &named.1)).await??;
         self.bring_all(files, &mut done).await?;
-        if !holds(&local, trees.values().copied().collect()).await? {
+        if !holds(&local, trees.trees().collect()).await? {
             return Err(Trouble::Gone(format!("an object of result {}", key.short())));
         }
         let result = local.result(key);
@@ -274,15 +274,10 @@ impl Wanted {
 }
 
 /// What has the manifests of trees that are not here. Short ones came with the result.
-fn manifests(
-    local: &LocalStore,
-    key: Digest,
-    places: &Places,
-    trees: &BTreeMap<String, Digest>,
-) -> BTreeSet<Wanted> {
+fn manifests(local: &LocalStore, key: Digest, places: &Places, trees: &Outputs) -> BTreeSet<Wanted> {
     let mut wanted = BTreeSet::new();
-    for (output, tree) in trees.iter().filter(|(_, tree)| !local.contains(**tree)) {
-        match Wanted::alone(places, *tree) {
+    for (output, tree) in trees.iter().filter(|(_, tree)| !local.contains(*tree)) {
+        match Wanted::alone(places, tree) {
             Some(alone) => drop(wanted.insert(alone)),
             None => wanted.extend(Wanted::small(key, places, output)),
         }
@@ -295,11 +290,11 @@ fn files(
     local: &LocalStore,
     key: Digest,
     places: &Places,
-    trees: &BTreeMap<String, Digest>,
+    trees: &Outputs,
 ) -> Result<BTreeSet<Wanted>, StoreError> {
     let mut wanted = BTreeSet::new();
-    for (output, tree) in trees {
-        for (object, _) in local.tree(*tree)?.files().filter(|(object, _)| !local.contains(*object)) {
+    for (output, tree) in trees.iter() {
+        for (object, _) in local.tree(tree)?.files().filter(|(object, _)| !local.contains(*object)) {
             match Wanted::alone(places, object) {
                 Some(alone) => drop(wanted.insert(alone)),
                 None => wanted.extend(Wanted::small(key, places, output)),

@@ -14,7 +14,8 @@ use super::record::{Alone, Encoding, IN_RECORD, LONGEST, Name, Packed, Places, R
 use super::remote_store::is_older;
 use crate::digest::Digest;
 use crate::s3::{Body, Condition, Put, S3Error, Written};
-use crate::store::record::{HISTORY_LENGTH, now};
+use crate::store::history::HISTORY_LENGTH;
+use crate::store::record::now;
 use crate::store::{ActionResult, Earlier, LocalStore, Scratch, StoreError};
 
 /// Manifests up to this size (bytes) go into the record, so that a plan asks for nothing more.

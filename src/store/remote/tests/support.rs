@@ -85,7 +85,7 @@ impl Machine {
 
     pub fn bring(&self, key: Digest) -> Result<(), String> {
         let (remote, outputs) = (self.remote.clone(), self.outputs(key));
-        s3::wait(async move { remote.bring(key, outputs).await })
+        s3::wait(async move { remote.bring(key, outputs.into()).await })
     }
 
     /// Nothing is here whose name and content differ, and no result that names what nobody can give.

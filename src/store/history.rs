@@ -1,0 +1,201 @@
+//! The latest results of each node, in one file that is only ever added to: whoever asks for many nodes reads one file, and
+//! a result is remembered by one write.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::record::now;
+use super::{LocalStore, StoreError};
+use crate::digest::Digest;
+
+/// How many results of one node are remembered to explain a later miss and to foretell durations.
+pub(super) const HISTORY_LENGTH: usize = 16;
+
+/// One result of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// Under which key the result is.
+    pub key: Digest,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// When it was stored, in seconds since 1970.
+    pub at: u64,
+}
+
+impl HistoryEntry {
+    /// How many bytes are written: the digest of the node's name, the key, two numbers and a check of all these.
+    const LENGTH: usize = 2 * Digest::LENGTH + 3 * 8;
+
+    fn written(&self, node: Digest) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        let (told, check) = bytes.split_at_mut(Self::LENGTH - 8);
+        let numbers = [self.duration_ms.to_le_bytes(), self.at.to_le_bytes()].concat();
+        told.copy_from_slice(&[node.as_bytes(), self.key.as_bytes(), numbers.as_slice()].concat());
+        check.copy_from_slice(&check_of(told));
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<(Digest, Self)> {
+        let (told, check) = bytes.split_at_checked(Self::LENGTH - 8)?;
+        (check_of(told) == check.get(..8)?).then_some(())?;
+        let digest = |at: usize| Some(Digest::from_bytes(told.get(at..)?.first_chunk().copied()?));
+        let number = |at: usize| Some(u64::from_le_bytes(told.get(at..)?.first_chunk().copied()?));
+        let (node, key) = (digest(0)?, digest(Digest::LENGTH)?);
+        let (duration_ms, at) = (number(2 * Digest::LENGTH)?, number(2 * Digest::LENGTH + 8)?);
+        Some((node, Self { key, duration_ms, at }))
+    }
+}
+
+fn check_of(told: &[u8]) -> [u8; 8] {
+    let digest = Digest::of(told);
+    std::array::from_fn(|at| digest.as_bytes()[at])
+}
+
+/// What was read of the file.
+#[derive(Debug, Default)]
+pub(super) struct Histories {
+    file: Option<File>,
+    /// How much of it.
+    length: u64,
+    /// By the digests of the nodes' names, the latest last.
+    by_node: HashMap<Digest, Vec<HistoryEntry>>,
+}
+
+impl Histories {
+    /// Takes what was added since.
+    fn catch_up(&mut self) -> std::io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if file.metadata()?.len() <= self.length {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(self.length))?;
+        file.read_to_end(&mut bytes)?;
+        let mut rest = bytes.as_slice();
+        while rest.len() >= HistoryEntry::LENGTH {
+            let taken = match HistoryEntry::read(rest) {
+                Some((node, entry)) => {
+                    self.add(node, entry);
+                    HistoryEntry::LENGTH
+                }
+                // One that a full disk or a power cut tore: the next begins somewhere behind it.
+                None => 1,
+            };
+            rest = &rest[taken..];
+        }
+        self.length += (bytes.len() - rest.len()) as u64;
+        Ok(())
+    }
+
+    fn add(&mut self, node: Digest, entry: HistoryEntry) {
+        let entries = self.by_node.entry(node).or_default();
+        entries.retain(|known| known.key != entry.key);
+        entries.push(entry);
+        let surplus = entries.len().saturating_sub(HISTORY_LENGTH);
+        entries.drain(..surplus);
+    }
+}
+
+impl LocalStore {
+    fn history_path(&self) -> PathBuf {
+        self.root().join("histories")
+    }
+
+    fn histories(&self) -> Result<MutexGuard<'_, Histories>, StoreError> {
+        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.history_path();
+        if histories.file.is_none() {
+            let open = OpenOptions::new().create(true).append(true).read(true).open(&path);
+            histories.file = Some(open.map_err(StoreError::io("open", &path))?);
+        }
+        histories.catch_up().map_err(StoreError::io("read", path))?;
+        Ok(histories)
+    }
+
+    /// The latest results of a node, newest last, as far as they can be read.
+    pub(super) fn history(&self, node: &str) -> Vec<HistoryEntry> {
+        let Ok(histories) = self.histories() else { return Vec::new() };
+        histories.by_node.get(&Digest::of(node.as_bytes())).cloned().unwrap_or_default()
+    }
+
+    /// Remembers that a result of `node` was stored now.
+    pub(super) fn add_to_history(&self, node: &str, key: Digest, duration_ms: u64) -> Result<(), StoreError> {
+        let entry = HistoryEntry { key, duration_ms, at: now() }.written(Digest::of(node.as_bytes()));
+        let mut histories = self.histories()?;
+        // One write: what others add at the same time stands before it or behind it.
+        let written = histories.file.as_mut().map_or(Ok(()), |file| file.write_all(&entry));
+        written.map_err(StoreError::io("write", self.history_path()))
+    }
+
+    /// Drops what is as old as `age`, and all but the latest. Nobody else has the file open.
+    pub(super) fn drop_old_history(&self, age: Duration) -> Result<(), StoreError> {
+        let mut histories = self.histories()?;
+        let young = |entry: &&HistoryEntry| now().saturating_sub(entry.at) < age.as_secs();
+        let nodes = histories.by_node.iter();
+        let kept =
+            nodes.flat_map(|(node, entries)| entries.iter().filter(young).map(|one| one.written(*node)));
+        self.write_atomically(&self.history_path(), &kept.collect::<Vec<_>>().concat(), 0o644)?;
+        *histories = Histories::default();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(dir: &tempfile::TempDir) -> LocalStore {
+        LocalStore::open(dir.path().join("cache")).unwrap()
+    }
+
+    fn keys(store: &LocalStore, node: &str) -> Vec<Digest> {
+        store.history(node).iter().map(|entry| entry.key).collect()
+    }
+
+    #[test]
+    fn the_latest_results_are_remembered_whoever_stored_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (store(&dir), store(&dir));
+        let all: Vec<Digest> = (0..20).map(|at: u8| Digest::of(&[at])).collect();
+        for (at, key) in all.iter().enumerate() {
+            let store = if at % 2 == 0 { &one } else { &two };
+            store.add_to_history("node", *key, 7).unwrap();
+        }
+        assert_eq!(keys(&one, "node"), all[4..]);
+        assert_eq!(keys(&two, "node"), all[4..]);
+        one.add_to_history("node", all[5], 8).unwrap();
+        assert_eq!(keys(&two, "node").last(), Some(&all[5]), "a key that came again is the latest");
+        assert_eq!(keys(&store(&dir), "node").len(), HISTORY_LENGTH);
+        assert!(keys(&two, "other").is_empty());
+    }
+
+    #[test]
+    fn a_torn_entry_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let first = store(&dir);
+        first.add_to_history("node", a, 1).unwrap();
+        let mut file = OpenOptions::new().append(true).open(first.history_path()).unwrap();
+        for torn in [&[7; 5][..], &[0; HistoryEntry::LENGTH + 3]] {
+            file.write_all(torn).unwrap();
+            first.add_to_history("node", b, 2).unwrap();
+            assert_eq!(keys(&first, "node"), [a, b]);
+            assert_eq!(keys(&store(&dir), "node"), [a, b]);
+        }
+    }
+
+    #[test]
+    fn gc_drops_what_is_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir);
+        store.add_to_history("node", Digest::of(b"a"), 1).unwrap();
+        store.drop_old_history(Duration::from_secs(3600)).unwrap();
+        assert_eq!(keys(&store, "node"), [Digest::of(b"a")]);
+        store.drop_old_history(Duration::ZERO).unwrap();
+        assert!(keys(&store, "node").is_empty());
+    }
+}
