@@ -117,10 +117,9 @@ fn compare_publishing(section: &mut Section, rclone: &str, aws: &str) {
          no order, and list the bucket each time.",
     );
     section.note(
-        "The aim of a twentieth of aptly's time is missed. aptly makes its requests one after another; forge makes its own in 16 steps, each of \
-         which waits for the one before: five looks at the state, by the check, the plan, the run and the publish itself; one at the \
-         generation; two that see whether conditions are heeded; and eight that the order of writes asks for. A twentieth of aptly's \
-         requests would be eight.",
+        "The aim is a twentieth of aptly's time. aptly makes its requests one after another. forge makes those of a re-publish in \
+         seven steps, each of which waits for the one before: the state; the generation that it names; all that is new; the decision; plain files; \
+         `InRelease`; and that all is done. The rest is the start of the program, its plan and the making of the next generation.",
     );
 }
 
