@@ -394,8 +394,8 @@ target "tree" {{
             .arg(&plain)
             .arg(format!(":s3:{BUCKET}/{place}-plain")));
         fs::remove_dir_all(&plain).unwrap();
-        // Each into a directory of its own, and none is removed meanwhile: for minutes after that ext4 looks at
-        // every inode that was freed before it takes one, so that whoever comes later pays for the one before.
+        // Each into a directory of its own, and none is removed meanwhile: for minutes after that ext4 without a
+        // journal looks at every inode that was freed before it takes one, so that whoever comes later pays for the one before.
         let count = Cell::new(0);
         let new = || {
             count.set(count.get() + 1);

@@ -6,7 +6,7 @@ use crate::index::RepositoryKind;
 use crate::index::rpm::NEXT;
 
 /// What a file of a repository is to clients. Files are written in this order, so that whatever
-/// names another comes after it.
+/// names another comes after it; in a bucket some beside each other, see [`RepositoryKind::turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Role {

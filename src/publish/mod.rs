@@ -25,7 +25,7 @@
 //! | object | content |
 //! | --- | --- |
 //! | `.forge/state.json` | which generation is live; the one object by which publishers race |
-//! | `.forge/generations/<id>.json` | one generation and all its files; never changed |
+//! | `.forge/generations/<id>.json.zst` | one generation and all its files; never changed |
 //! | `.forge/bundles/<digest>.tar.zst` | what indices are made from, and files that a generation signed; never changed |
 //! | `.forge/probe` | shows whether the service heeds conditions |
 

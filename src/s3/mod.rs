@@ -27,4 +27,4 @@ pub use download::Download;
 pub use error::{S3Error, S3Fault};
 pub use location::{Location, LocationError, Service};
 pub use probe::Fitness;
-pub use runtime::{spawn, wait};
+pub use runtime::{Begun, begin, spawn, wait};

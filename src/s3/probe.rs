@@ -12,8 +12,8 @@ pub enum Fitness {
 }
 
 impl Bucket {
-    /// Finds out by two writes to the object `name`, which is left behind, and two more where it was not there,
-    /// whether the service heeds conditions. Some accept the headers and ignore them.
+    /// Finds out by four writes to the object `name`, which is left behind, whether the service heeds conditions. Some
+    /// accept the headers and ignore them.
     pub async fn probe(&self, name: &str) -> Result<Fitness, S3Error> {
         let put = |condition| {
             self.put(Put {
@@ -28,17 +28,17 @@ impl Bucket {
         let foreign = Etag("\"00000000000000000000000000000000\"".to_owned());
         let (created, replaced, found) =
             try_join3(put(Condition::Absent), put(Condition::Matches(foreign)), self.head(name)).await?;
-        let etag = match (created, replaced) {
-            (_, Written::Done(_)) => return Ok(Fitness::Unfit("it ignores If-Match")),
-            (Written::Done(etag), Written::Refused) => etag,
-            // It is there from an earlier time, or somebody else has just begun here.
-            (Written::Refused, Written::Refused) if found.is_some() || self.head(name).await?.is_some() => {
-                return Ok(Fitness::Fit);
-            }
-            (Written::Refused, Written::Refused) => {
-                return Ok(Fitness::Unfit("it refuses to create what is not there"));
-            }
+        if let Written::Done(_) = replaced {
+            return Ok(Fitness::Unfit("it ignores If-Match"));
+        }
+        let etag = match (created, found) {
+            (Written::Done(etag), _) => Some(etag),
+            // It is there from an earlier time: that is as good.
+            (Written::Refused, Some((_, etag))) => Some(etag),
+            // Somebody else has just begun here.
+            (Written::Refused, None) => self.head(name).await?.map(|(_, etag)| etag),
         };
+        let Some(etag) = etag else { return Ok(Fitness::Unfit("it refuses to create what is not there")) };
         Ok(match try_join(put(Condition::Absent), put(Condition::Matches(etag))).await? {
             (Written::Done(_), _) => Fitness::Unfit("it ignores If-None-Match"),
             (_, Written::Refused) => Fitness::Unfit("it refuses If-Match with the right tag"),

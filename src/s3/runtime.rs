@@ -1,4 +1,4 @@
-use std::sync::LazyLock;
+use std::sync::{LazyLock, mpsc};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -21,10 +21,25 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
 
 /// Waits for `future`, holding this thread. Never to be called by a future of this room.
 pub fn wait<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    begin(future).wait()
+}
+
+/// Starts `future` beside what this thread does until it waits for it.
+pub fn begin<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Begun<T> {
+    let (sender, receiver) = mpsc::sync_channel(1);
     RUNTIME.spawn(async move {
         // Nobody listens where the waiting thread has ended.
         let _ = sender.send(future.await);
     });
-    receiver.recv().expect("the future sends what it gives, or panicked")
+    Begun(receiver)
+}
+
+/// What was begun. It goes on, whether or not it is waited for.
+pub struct Begun<T>(mpsc::Receiver<T>);
+
+impl<T> Begun<T> {
+    /// Waits for what it gives, holding this thread. Never to be called by a future of this room.
+    pub fn wait(self) -> T {
+        self.0.recv().expect("the future sends what it gives, or panicked")
+    }
 }

@@ -1,5 +1,5 @@
 use std::fs::{self, File, Permissions};
-use std::io::Read;
+use std::io::{self, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -101,18 +101,13 @@ impl Batch<'_> {
 const SMALL: u64 = 256 << 10;
 
 /// The digest of a file's bytes.
-pub(super) fn hash_file(path: &Path) -> Result<Digest, StoreError> {
-    let hash = |mut file: File| {
-        let length = file.metadata()?.len();
+pub fn hash_file(path: &Path) -> Result<Digest, StoreError> {
+    let hash = |file: File| {
+        // Most files are small.
+        let buffer = file.metadata()?.len().min(SMALL) as usize;
         let mut hasher = Hasher::default();
-        // One more than a small file has, so that its end is found by the first read.
-        let mut buffer = vec![0; length.saturating_add(1).min(SMALL) as usize];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(hasher.digest()),
-                length => hasher.update(&buffer[..length]),
-            }
-        }
+        io::copy(&mut BufReader::with_capacity(buffer, file), &mut hasher)?;
+        Ok(hasher.digest())
     };
     File::open(path).and_then(hash).map_err(StoreError::io("read", path))
 }

@@ -44,7 +44,7 @@ pub use error::StoreError;
 pub use flush::Unflushed;
 pub use gc::{GcReport, StoreStats, VerifyReport};
 pub use idle::Idle;
-pub use ingest::Ingest;
+pub use ingest::{Ingest, hash_file};
 pub use local::{CACHEDIR_SIGNATURE, LocalStore, ObjectWriter, Scratch};
 pub use outputs::Outputs;
 pub use record::{ActionResult, Earlier, Failure};

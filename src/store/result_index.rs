@@ -317,25 +317,15 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::ActionResult;
-    use crate::store::fixture::put_result;
+    use crate::store::fixture::{put_result, result, wait_for_tick};
 
     fn put(store: &LocalStore, key: Digest, output: &str) {
         let outputs = [("root".to_owned(), Digest::of(output.as_bytes()))].into();
-        let (node, runner) = ("node".to_owned(), "sandbox".to_owned());
-        let result = ActionResult { node, action: vec![], outputs, log: None, duration_ms: 1, runner };
-        store.put_result(key, &result).unwrap();
+        store.put_result(key, &result(outputs)).unwrap();
     }
 
     fn outputs(store: &LocalStore, key: Digest) -> Option<Digest> {
         ResultIndex::load(store).outputs(key)?.get("root")
-    }
-
-    fn wait_for_tick() {
-        let now = Moment::now();
-        while Moment::now() == now {
-            std::thread::yield_now();
-        }
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
 }
 
 pub(super) fn write_text(text: &[u8], bytes: &mut Vec<u8>) {
-    // No path is longer than a page.
+    // A path is no longer than a page, and what is known of one directory never takes 4 GiB.
     bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
     bytes.extend_from_slice(text);
 }

@@ -94,6 +94,7 @@ impl StatCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::fixture::wait_for_tick;
 
     fn store() -> (tempfile::TempDir, LocalStore, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -104,14 +105,6 @@ mod tests {
 
     fn digest(cache: &StatCache, path: &Path) -> Digest {
         cache.digest(path, Sighting::at(path).unwrap()).unwrap()
-    }
-
-    /// The clock of files has ticks.
-    fn wait_for_tick() {
-        let now = Moment::now();
-        while Moment::now() == now {
-            std::thread::yield_now();
-        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::digest::{Digest, Hasher};
 use crate::publish::PublishError;
-use crate::store::{LocalStore, StoreError};
+use crate::store::{LocalStore, StoreError, hash_file};
 
 pub(super) fn create_dirs(path: &Path) -> Result<(), PublishError> {
     fs::create_dir_all(path).map_err(PublishError::io("create", path))
@@ -84,11 +84,7 @@ pub(super) fn create_only(from: &Path, to: &Path) -> Result<bool, PublishError> 
 
 /// Whether the file holds exactly these bytes.
 pub(super) fn holds(path: &Path, object: Digest) -> Result<bool, PublishError> {
-    let mut hasher = Hasher::default();
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut hasher))
-        .map_err(PublishError::io("read", path))?;
-    Ok(hasher.digest() == object)
+    Ok(hash_file(path)? == object)
 }
 
 /// Makes `link` point to `target` in one step, whatever link is there; `staging` is a free name

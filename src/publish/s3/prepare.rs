@@ -8,7 +8,7 @@ use super::live::{Live, fetch_records};
 use super::manifest::{Manifest, bundle_name};
 use super::probe::Probe;
 use super::remote::Remote;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::index::RepositoryKind;
 use crate::publish::bundle;
 use crate::publish::content::Content;
@@ -16,7 +16,7 @@ use crate::publish::draft::{Basis, Body, Draft, File, Listed};
 use crate::publish::layout::Role;
 use crate::publish::{Edition, Effect, Generation, Progress, PublishError};
 use crate::s3::{self, Condition, Put, Written};
-use crate::store::{LocalStore, StoreError};
+use crate::store::{LocalStore, StoreError, hash_file};
 
 /// A generation that is in the bucket, and nobody looks at it yet.
 pub(super) struct Prepared {
@@ -294,14 +294,9 @@ impl Upload {
 
 /// A package stays for ever, so its bytes are looked at first.
 async fn check(path: PathBuf, object: Digest) -> Result<(), PublishError> {
-    let hash = move || -> Result<(), PublishError> {
-        let mut hasher = Hasher::default();
-        let mut file = std::fs::File::open(&path).map_err(PublishError::io("open", &path))?;
-        std::io::copy(&mut file, &mut hasher).map_err(PublishError::io("read", &path))?;
-        match hasher.digest() == object {
-            true => Ok(()),
-            false => Err(StoreError::Damaged(object).into()),
-        }
+    let hash = move || match hash_file(&path)? == object {
+        true => Ok(()),
+        false => Err(StoreError::Damaged(object).into()),
     };
     tokio::task::spawn_blocking(hash)
         .await

@@ -1,8 +1,6 @@
-use tokio::task::JoinHandle;
-
 use super::remote::Remote;
 use crate::publish::PublishError;
-use crate::s3::{self, Fitness, S3Error};
+use crate::s3::{self, Begun, Fitness, S3Error};
 
 /// Some services take conditions and ignore them: it is found out before anything is written, once for all repositories of
 /// a publish, and while the first of them is made.
@@ -13,7 +11,7 @@ pub(super) struct Probe {
 
 enum State {
     NotAsked,
-    Asked(JoinHandle<Result<Fitness, S3Error>>),
+    Asked(Begun<Result<Fitness, S3Error>>),
     Fit,
 }
 
@@ -27,21 +25,19 @@ impl Probe {
     pub fn begin(&mut self) {
         if let State::NotAsked = self.state {
             let root = self.root.clone();
-            self.state = State::Asked(s3::spawn(async move { root.fitness().await }));
+            self.state = State::Asked(s3::begin(async move { root.fitness().await }));
         }
     }
 
     /// Waits for the answer.
     pub fn require_fit(&mut self) -> Result<(), PublishError> {
         self.begin();
-        if let State::Asked(answer) = std::mem::replace(&mut self.state, State::Fit) {
-            let answer = s3::wait(answer);
-            if let Fitness::Unfit(reason) =
-                answer.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()))?
-            {
-                return Err(PublishError::Unfit { place: self.root.place(), reason });
-            }
+        if let State::Asked(answer) = std::mem::replace(&mut self.state, State::NotAsked)
+            && let Fitness::Unfit(reason) = answer.wait()?
+        {
+            return Err(PublishError::Unfit { place: self.root.place(), reason });
         }
+        self.state = State::Fit;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command as Process;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -90,10 +90,12 @@ impl Fixture {
 
     /// Nothing of any action may be left where actions work.
     pub(super) fn assert_nothing_left(&self) {
-        let scratch = fs::read_dir(self.store.root().join("scratch")).unwrap().flatten();
-        // Where the store stages objects is its own.
-        let is_of_actions = |path: &PathBuf| !path.display().to_string().contains("/staging-");
-        let left: Vec<_> = scratch.map(|entry| entry.path()).filter(is_of_actions).collect();
+        let within = |dir: &Path| fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
+        let scratch = within(&self.store.root().join("scratch"));
+        // Where the store stages objects is its own; of that it keeps no more than the lock.
+        let (staging, mut left): (Vec<_>, Vec<_>) =
+            scratch.partition(|path| path.file_name().unwrap().to_str().unwrap().starts_with("staging-"));
+        left.extend(staging.iter().flat_map(|dir| within(dir)).filter(|path| !path.ends_with("lock")));
         assert!(left.is_empty(), "left in scratch: {left:?}");
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let root = self.store.root().to_str().unwrap();
