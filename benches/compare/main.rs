@@ -6,6 +6,7 @@
 
 mod apt;
 mod clients;
+mod container;
 mod graph;
 mod ours;
 mod packages;
@@ -14,6 +15,7 @@ mod pool;
 mod report;
 mod rpm;
 mod s3;
+mod side;
 mod tool;
 
 use report::Section;
@@ -23,7 +25,12 @@ type Measure = fn() -> Section;
 
 /// Every group: its name on the command line, and what measures it.
 const GROUPS: &[(&str, Measure)] = &[
-    ("graph", graph::measure),
+    ("graph", graph::idle::measure),
+    ("matrix", graph::matrix::measure),
+    ("cold", graph::cold::measure),
+    ("restore", graph::restore::measure),
+    ("hash", graph::hash::measure),
+    ("container", container::measure),
     ("packages", packages::measure),
     ("apt", apt::measure),
     ("rpm", rpm::measure),

@@ -171,7 +171,11 @@ fn execute(
     let mut listeners = listeners(arguments)?;
     let started = Instant::now();
     let report = runtime.block_on(async {
-        let (runners, said) = Runners::open(arguments.runner, &arguments.engines.concat()).await?;
+        let engines = arguments.engines.concat();
+        let (runners, mut said) = Runners::open(arguments.runner, &engines, workspace.store.clone()).await?;
+        if plan.needs_runner(&workspace.graph) {
+            said.insert(0, runners.ready().await?.to_owned());
+        }
         for text in said {
             let notice = Event::Notice { text };
             listeners.iter_mut().for_each(|listener| listener.hear(&notice));
@@ -181,7 +185,6 @@ fn execute(
         if !errors.is_empty() {
             return Err(Faults { errors }.into());
         }
-        runners.sweep(&workspace.store).await?;
         workspace.store.sweep()?;
         let _unflushed = workspace.store.flush_later()?;
         let supplies = Supplies {

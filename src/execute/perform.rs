@@ -26,9 +26,9 @@ pub struct Performer {
 }
 
 impl Performer {
-    /// The name of the runner of most scripts.
-    pub fn runner_name(&self) -> &'static str {
-        self.runners.usual().name()
+    /// The name of the runner of most scripts; `None` if nothing was to run when the run began.
+    pub fn runner_name(&self) -> Option<&'static str> {
+        self.runners.usual().map(RunnerKind::name)
     }
 
     /// Whether the programs of a node are of another processor than this machine's, and run here.

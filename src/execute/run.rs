@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
         self.tell(Event::RunStarted {
             nodes: plan.steps.len(),
             hits: plan.count("hit"),
-            runner: Some(self.executor.performer.runner_name().to_owned()),
+            runner: self.executor.performer.runner_name().map(str::to_owned),
             estimate_ms: self.estimates.total(),
         });
     }

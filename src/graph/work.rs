@@ -68,6 +68,23 @@ impl Work {
         matches!(self, Self::Script(script) if script.root == Root::Bare)
     }
 
+    /// What it publishes, if it does.
+    pub fn publish(&self) -> Option<&PublishWork> {
+        match self {
+            Self::Publish(publish) => Some(publish),
+            _ => None,
+        }
+    }
+
+    /// Whether a sandbox or an engine does it.
+    pub fn needs_runner(&self) -> bool {
+        match self {
+            Self::Script(script) => script.root != Root::Bare,
+            Self::Dockerfile(_) | Self::Registry(_) => true,
+            _ => false,
+        }
+    }
+
     /// The platform of the programs that it runs, or makes an image of: `linux/amd64`.
     pub fn platform(&self) -> Option<String> {
         match self {

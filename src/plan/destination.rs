@@ -72,7 +72,7 @@ impl<'a> Destination<'a> {
     ) -> Result<Option<String>, PublishError> {
         let (keys, now) = (self.keys()?, signing_time());
         for wanted in self.wanted(catalogs, store) {
-            let difference = self.work.target.difference(&wanted?, Some(&keys), now)?;
+            let difference = self.work.target.difference(&wanted?, Some(&keys), now, store)?;
             if difference.is_some() {
                 return Ok(difference);
             }

@@ -40,6 +40,8 @@ impl Planner<'_> {
         let mut steps: Vec<Option<Step>> = vec![None; self.graph.len()];
         let mut outputs: Vec<Option<Outputs>> = vec![None; self.graph.len()];
         let layers = self.graph.layers(goals);
+        let works = layers.iter().flatten().map(|node| &self.graph.node(*node).work);
+        works.filter_map(Work::publish).for_each(|publish| publish.target.begin());
         self.read_local_files(&layers);
         let mut results = ResultIndex::load(self.store);
         for layer in layers {

@@ -77,6 +77,12 @@ impl Plan {
         self.steps.iter().all(|step| step.verdict == Verdict::Hit)
     }
 
+    /// Whether a sandbox or an engine may be needed for what is to be done.
+    pub fn needs_runner(&self, graph: &Graph) -> bool {
+        let mut to_do = self.steps.iter().filter(|step| step.verdict != Verdict::Hit);
+        to_do.any(|step| graph.node(step.node).work.needs_runner())
+    }
+
     /// The keys of all results that are known.
     pub fn known_keys(&self) -> Vec<Digest> {
         self.steps.iter().filter_map(Step::known_key).collect()

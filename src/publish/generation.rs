@@ -139,6 +139,11 @@ impl Generation {
         self.packages.iter().map(|package| (package.path.as_str(), package.entry.object)).collect()
     }
 
+    /// The version of the format that it was written in.
+    pub(super) fn format(&self) -> u32 {
+        self.format
+    }
+
     /// Reads a state file; the error is the reason for people.
     pub(super) fn from_json(bytes: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]

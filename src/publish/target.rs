@@ -36,6 +36,13 @@ impl Target {
         }
     }
 
+    /// Begins with what is to be done before a bucket is asked, beside all else.
+    pub fn begin(&self) {
+        if let Self::Bucket(bucket) = self {
+            bucket.begin();
+        }
+    }
+
     /// What is live below `prefix`. Errors: [`PublishError::Foreign`] where something is not of forge's
     /// making, [`PublishError::State`] where the state cannot be read.
     pub fn state(&self, prefix: &str) -> Result<Option<Generation>, PublishError> {
@@ -67,18 +74,19 @@ impl Target {
     }
 
     /// Why there is something to publish; `None` if publishing would change nothing. `now` is in
-    /// seconds since 1970. Errors: those of [`Target::state`], [`PublishError::Identity`] and
-    /// [`PublishError::PoolConflict`].
+    /// seconds since 1970; `memory` remembers what is live. Errors: those of [`Target::state`],
+    /// [`PublishError::Identity`] and [`PublishError::PoolConflict`].
     pub fn difference(
         &self,
         repository: &Repository,
         keys: Option<&SigningKeys>,
         now: u64,
+        memory: &LocalStore,
     ) -> Result<Option<String>, PublishError> {
         let place = self.place_of(&repository.prefix);
         let (live, undone) = match self {
             Self::Directory(directory) => (directory.state(&repository.prefix)?, None),
-            Self::Bucket(bucket) => bucket.standing(&repository.prefix)?,
+            Self::Bucket(bucket) => bucket.standing(&repository.prefix, memory)?,
         };
         let content = Content::merge(live.as_ref(), repository, &place, now)?;
         Ok(content.difference(live.as_ref(), keys, &place)?.or(undone))

@@ -349,6 +349,11 @@ impl Etag {
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
+
+    /// As the service writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Condition {

@@ -168,7 +168,16 @@ fn a_condition_that_cannot_be_decided_at_the_moment_is_asked_again() {
 #[test]
 fn a_service_that_heeds_conditions_is_fit() {
     let bucket = bucket();
-    for _ in 0..2 {
-        assert_eq!(ask!(bucket, probe("probe")).unwrap(), Fitness::Fit);
-    }
+    let probe = |known| match ask!(bucket, probe("probe", known)).unwrap() {
+        Fitness::Fit(etag) => etag,
+        unfit => panic!("{unfit:?}"),
+    };
+    let etag = probe(None);
+    assert_eq!(probe(None), etag);
+    let before = bucket.traffic().requests;
+    assert_eq!(probe(Some(etag.clone())), etag);
+    assert_eq!(bucket.traffic().requests - before, 3, "all at once");
+    assert_eq!(probe(Some(Etag::new("another"))), etag);
+    ask!(bucket, delete(&["probe".to_owned()])).unwrap();
+    assert_eq!(probe(Some(etag.clone())), etag, "it is made again");
 }

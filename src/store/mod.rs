@@ -14,6 +14,7 @@
 //! | `pieces/ab/<rest>` | what was made of something and can be made again, such as parts of an index, with its digest |
 //! | `places/ab/<rest>` | where the objects of a result are that a remote store told, by its key |
 //! | `earlier/ab/<rest>` | what a remote store told of a node's latest results, by the digest of its name |
+//! | `seen/ab/<rest>` | what an object elsewhere last said, such as which generation is live, by the digest of its URL |
 //! | `idle/ab/<rest>` | that there was nothing to do, by the digest of what was asked, and what has to look as it did |
 //! | `trees/<digest>/` | trees checked out for runners to mount read-only |
 //! | `scratch/<name>/` | working directories of actions under way |

@@ -139,6 +139,20 @@ impl LocalStore {
         self.write_sealed(&self.piece_path(kind, of), bytes)
     }
 
+    fn seen_path(&self, url: &str) -> PathBuf {
+        self.sharded("seen", Digest::of(url.as_bytes()))
+    }
+
+    /// What an object elsewhere that changes said when this store last heard of it, in one word: which generation is live.
+    pub fn last_seen(&self, url: &str) -> Option<String> {
+        self.read_record(&self.seen_path(url))
+    }
+
+    /// Remembers that. Whoever reads it has to ask whether it still is so.
+    pub fn put_last_seen(&self, url: &str, seen: &str) -> Result<(), StoreError> {
+        self.write_lightly(&self.seen_path(url), &seen)
+    }
+
     fn earlier_path(&self, node: &str) -> PathBuf {
         self.sharded("earlier", Digest::of(node.as_bytes()))
     }

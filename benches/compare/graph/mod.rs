@@ -1,7 +1,9 @@
 //! The graph: what to do is found out, done, and found to be done, beside ninja and make.
 
-mod rows;
-mod shape;
-mod side;
-
-pub use rows::measure;
+pub mod cold;
+pub mod hash;
+pub mod idle;
+pub mod matrix;
+pub mod restore;
+pub mod shape;
+mod tree;

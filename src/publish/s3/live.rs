@@ -5,7 +5,7 @@ use super::manifest::{Manifest, STATE, State, bundle_name};
 use super::remote::Remote;
 use crate::digest::Digest;
 use crate::publish::{Generation, PublishError, bundle};
-use crate::s3::Etag;
+use crate::s3::{Etag, Found};
 use crate::store::{LocalStore, StoreError};
 
 /// For how long what was read is taken for what is there. A plan asks, its run asks again, and so does the
@@ -25,20 +25,28 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Reads the state object and the generation that it names; `None` where nothing was ever published.
-    pub fn read(remote: &Remote) -> Result<Option<Self>, PublishError> {
-        let live =
-            read_state(remote)?.map(|(state, etag)| Self::of_state(remote, state, etag)).transpose()?;
-        remote.last_read().insert(remote.url(STATE), (Instant::now(), live.clone()));
+    /// Reads the state object and the generation that it names; `None` where nothing was ever published. What `memory`
+    /// knows of the last generation is only whom to ask for beside: that it still is live is what the state object says.
+    pub fn read(remote: &Remote, memory: Option<&LocalStore>) -> Result<Option<Self>, PublishError> {
+        let place = remote.url(STATE);
+        let last = remote.last_read().get(&place).and_then(|(_, live)| live.clone());
+        let guess = memory.filter(|_| last.is_none()).and_then(|memory| memory.last_seen(&place));
+        let (state, guessed) = read_with(remote, guess)?;
+        let known = last.map(|last| last.manifest).or(guessed);
+        let live = state.map(|(state, etag)| Self::of_state(remote, state, etag, known)).transpose()?;
+        if let (Some(live), Some(memory)) = (&live, memory) {
+            remote.remember(memory, STATE, &live.state.generation);
+        }
+        remote.last_read().insert(place, (Instant::now(), live.clone()));
         Ok(live)
     }
 
     /// The same, as of the last few moments.
-    pub fn recent(remote: &Remote) -> Result<Option<Self>, PublishError> {
+    pub fn recent(remote: &Remote, memory: Option<&LocalStore>) -> Result<Option<Self>, PublishError> {
         let last = remote.last_read().get(&remote.url(STATE)).cloned();
         match last.filter(|(read, _)| read.elapsed() < RECENT) {
             Some((_, live)) => Ok(live),
-            None => Self::read(remote),
+            None => Self::read(remote, memory),
         }
     }
 
@@ -47,17 +55,18 @@ impl Live {
         remote.last_read().remove(&remote.url(STATE));
     }
 
-    fn of_state(remote: &Remote, state: State, etag: Etag) -> Result<Self, PublishError> {
-        let last = remote.last_read().get(&remote.url(STATE)).and_then(|(_, live)| live.clone());
-        let mut manifest = match last.filter(|last| last.state.generation == state.generation) {
-            // It never changes.
-            Some(last) => last.manifest,
-            None => {
-                let name = Manifest::name(&state.generation);
-                let gone = || fault(remote, &name, "it is not there".to_owned());
-                read_manifest(remote, &state.generation)?.ok_or_else(gone)?
-            }
-        };
+    /// A generation never changes: whoever has its manifest need not read it.
+    fn of_state(
+        remote: &Remote,
+        state: State,
+        etag: Etag,
+        known: Option<Manifest>,
+    ) -> Result<Self, PublishError> {
+        let name = Manifest::name(&state.generation);
+        let gone = || fault(remote, &name, "it is not there".to_owned());
+        let read = || read_manifest(remote, &state.generation)?.ok_or_else(gone);
+        let known = known.filter(|manifest| manifest.generation.id == state.generation);
+        let mut manifest = known.map_or_else(read, Ok)?;
         if let Some(until) = state.previous_until {
             manifest.generation.prolong_previous(until);
         }
@@ -69,10 +78,36 @@ impl Live {
     }
 }
 
-pub(super) fn read_state(remote: &Remote) -> Result<Option<(State, Etag)>, PublishError> {
-    let Some(found) = remote.ask(|remote| async move { remote.get(STATE).await })? else { return Ok(None) };
+/// What a state object says, and by what it is replaced.
+type Stated = (State, Etag);
+
+pub(super) fn read_state(remote: &Remote) -> Result<Option<Stated>, PublishError> {
+    let found = remote.ask(|remote| async move { remote.get(STATE).await })?;
+    found.map(|found| state_of(remote, found)).transpose()
+}
+
+fn state_of(remote: &Remote, found: Found) -> Result<Stated, PublishError> {
     let state = State::from_json(&found.bytes).map_err(|reason| fault(remote, STATE, reason))?;
-    Ok(Some((state, found.etag)))
+    Ok((state, found.etag))
+}
+
+/// The state object, and beside it the manifest of the generation that it is thought to name, if that can be read.
+fn read_with(
+    remote: &Remote,
+    guess: Option<String>,
+) -> Result<(Option<Stated>, Option<Manifest>), PublishError> {
+    let name = guess.map(|id| Manifest::name(&id));
+    let (state, manifest) = remote.ask(|remote| async move {
+        let manifest = async {
+            match &name {
+                Some(name) => remote.get(name).await.ok().flatten(),
+                None => None,
+            }
+        };
+        tokio::join!(remote.get(STATE), manifest)
+    });
+    let state = state?.map(|found| state_of(remote, found)).transpose()?;
+    Ok((state, manifest.and_then(|found| Manifest::from_bytes(&found.bytes).ok())))
 }
 
 /// The manifest of a generation; `None` if it is not there any more.

@@ -114,19 +114,28 @@ impl Manifest {
 
     /// The error is the reason for people.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Outer {
-            generation: Inner,
-        }
-        #[derive(Deserialize)]
-        struct Inner {
-            format: u32,
-        }
         let json = zstd::decode_all(bytes).map_err(|error| error.to_string())?;
-        let outer: Outer = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
-        check_format(outer.generation.format)?;
-        serde_json::from_slice(&json).map_err(|error| error.to_string())
+        let manifest = serde_json::from_slice::<Self>(&json).map_err(|error| error.to_string());
+        // What it is in another format is told by its number alone.
+        check_format(match &manifest {
+            Ok(manifest) => manifest.generation.format(),
+            Err(_) => format_of(&json)?,
+        })?;
+        manifest
     }
+}
+
+fn format_of(json: &[u8]) -> Result<u32, String> {
+    #[derive(Deserialize)]
+    struct Outer {
+        generation: Inner,
+    }
+    #[derive(Deserialize)]
+    struct Inner {
+        format: u32,
+    }
+    let outer: Outer = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    Ok(outer.generation.format)
 }
 
 /// The object of a bundle.

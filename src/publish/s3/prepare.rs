@@ -18,6 +18,9 @@ use crate::publish::{Edition, Effect, Generation, Progress, PublishError};
 use crate::s3::{self, Condition, Put, Written};
 use crate::store::{LocalStore, StoreError, hash_file};
 
+/// What is sent from memory, in bytes: a few are on their way at a time.
+const SMALL: u64 = 1 << 20;
+
 /// A generation that is in the bucket, and nobody looks at it yet.
 pub(super) struct Prepared {
     pub remote: Remote,
@@ -29,17 +32,17 @@ pub(super) struct Prepared {
 }
 
 /// How a publish of one repository begins.
-pub(super) struct Start<'a> {
+pub(super) struct Start<'a, 'm> {
     pub remote: Remote,
     pub prefix: &'a str,
     pub live: Option<Live>,
     pub edition: &'a Edition<'a>,
     /// In seconds.
     pub retention: u64,
-    pub probe: &'a mut Probe,
+    pub probe: &'a mut Probe<'m>,
 }
 
-impl Start<'_> {
+impl Start<'_, '_> {
     /// Uploads what is not there.
     pub fn prepare(
         mut self,
@@ -256,10 +259,7 @@ impl Upload {
                 };
             }
             Source::Bytes(bytes) => s3::Body::Bytes(bytes),
-            Source::Object(path) => {
-                check(path.clone(), self.object).await?;
-                s3::Body::File(path)
-            }
+            Source::Object(path) => checked(path, self.object, size).await?,
             Source::Elsewhere(name) => {
                 let found = remote.get(&name).await?.ok_or(StoreError::Damaged(self.object))?;
                 match Digest::of(&found.bytes) == self.object {
@@ -292,13 +292,19 @@ impl Upload {
     }
 }
 
-/// A package stays for ever, so its bytes are looked at first.
-async fn check(path: PathBuf, object: Digest) -> Result<(), PublishError> {
-    let hash = move || match hash_file(&path)? == object {
-        true => Ok(()),
-        false => Err(StoreError::Damaged(object).into()),
+/// A package stays for ever, so its bytes are looked at first. What is small is sent as it was looked at.
+async fn checked(path: PathBuf, object: Digest, size: u64) -> Result<s3::Body, PublishError> {
+    let check = move || match size <= SMALL {
+        true => {
+            let bytes = std::fs::read(&path).map_err(StoreError::io("read", &path))?;
+            (Digest::of(&bytes) == object)
+                .then_some(s3::Body::Bytes(bytes))
+                .ok_or(StoreError::Damaged(object))
+        }
+        false => {
+            (hash_file(&path)? == object).then_some(s3::Body::File(path)).ok_or(StoreError::Damaged(object))
+        }
     };
-    tokio::task::spawn_blocking(hash)
-        .await
-        .unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()))
+    let checked = tokio::task::spawn_blocking(check).await;
+    Ok(checked.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()))?)
 }

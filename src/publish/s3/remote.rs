@@ -12,6 +12,7 @@ use crate::publish::PublishError;
 use crate::s3::{
     Bucket, Condition, Etag, Fitness, Found, Listed, Location, Put, S3Error, Written, spawn, wait,
 };
+use crate::store::LocalStore;
 
 /// How many requests are on their way at a time.
 const BESIDE: usize = 16;
@@ -200,13 +201,22 @@ impl Remote {
         self.last_read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the service heeds conditions.
-    pub async fn fitness(&self) -> Result<Fitness, S3Error> {
+    /// Whether the service heeds conditions; the probe's object may be known by a tag.
+    pub async fn fitness(&self, known: Option<Etag>) -> Result<Fitness, S3Error> {
         if self.rehearsal.is_some() {
             self.note("PUT", PROBE, vec!["several times, to see whether conditions are heeded".to_owned()]);
-            return Ok(Fitness::Fit);
+            return Ok(Fitness::Fit(Etag::new("to come")));
         }
-        self.made(self.bucket.probe(PROBE)).await
+        self.made(self.bucket.probe(PROBE, known)).await
+    }
+
+    /// What an object that changes says now, for the next process: it asks for that first.
+    pub fn remember(&self, memory: &LocalStore, name: &str, seen: &str) {
+        let url = self.url(name);
+        if self.rehearsal.is_none() && memory.last_seen(&url).as_deref() != Some(seen) {
+            // What is not remembered costs a request's time.
+            let _ = memory.put_last_seen(&url, seen);
+        }
     }
 
     pub fn is_rehearsal(&self) -> bool {

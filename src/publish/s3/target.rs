@@ -1,10 +1,13 @@
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use tokio::sync::OnceCell;
 
 use super::cdn::Cdn;
 use super::collect::{leftovers, remove};
 use super::finish::Decided;
 use super::live::{LastRead, Live, fetch_records, read_manifest, read_manifests};
+use super::manifest::STATE;
 use super::prepare::{Prepared, Start};
 use super::probe::Probe;
 use super::remote::{Rehearsal, Remote, Request};
@@ -12,7 +15,7 @@ use super::verify::verify;
 use crate::publish::content::Content;
 use crate::publish::repository::{check_prefix, check_prefixes};
 use crate::publish::{Checked, Edition, Generation, Outcome, Progress, PublishError, RETENTION, Repository};
-use crate::s3::{self, Bucket, Distribution, Location};
+use crate::s3::{self, Bucket, Distribution, Location, S3Error};
 use crate::store::LocalStore;
 
 /// A part of a bucket that clients read, by a web server or a CDN before it.
@@ -21,7 +24,7 @@ pub struct BucketTarget {
     location: Location,
     distribution: Option<Distribution>,
     retention: Duration,
-    bucket: Arc<OnceLock<Bucket>>,
+    bucket: Arc<OnceCell<Bucket>>,
     last_read: Arc<Mutex<LastRead>>,
     rehearsal: Option<Rehearsal>,
     #[cfg(test)]
@@ -55,12 +58,17 @@ impl BucketTarget {
 
     /// What is live below `prefix`, or decided to be.
     pub fn state(&self, prefix: &str) -> Result<Option<Generation>, PublishError> {
-        Ok(self.standing(prefix)?.0)
+        Ok(Live::recent(&self.remote(prefix)?, None)?.map(|live| live.manifest.generation))
     }
 
-    /// The same, and what the last publisher left to the next one, if anything.
-    pub fn standing(&self, prefix: &str) -> Result<(Option<Generation>, Option<String>), PublishError> {
-        let live = Live::recent(&self.remote(prefix)?)?;
+    /// The same, and what the last publisher left to the next one, if anything. It is known sooner where `memory` knows
+    /// what was live last.
+    pub fn standing(
+        &self,
+        prefix: &str,
+        memory: &LocalStore,
+    ) -> Result<(Option<Generation>, Option<String>), PublishError> {
+        let live = Live::recent(&self.remote(prefix)?, Some(memory))?;
         let undone = live.as_ref().and_then(|live| self.undone(live, prefix));
         Ok((live.map(|live| live.manifest.generation), undone))
     }
@@ -90,14 +98,14 @@ impl BucketTarget {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Outcome>, PublishError> {
         check_prefixes(edition.repositories)?;
-        let mut probe = Probe::new(self.remote("")?);
+        let mut probe = Probe::new(self.remote("")?, edition.store);
         let mut steps = Vec::new();
         for repository in edition.repositories {
             let remote = self.remote(&repository.prefix)?;
             let cdn = |distribution| Cdn::new(distribution, repository.url.as_deref(), remote.location());
             let cdn = self.distribution.as_ref().map(cdn);
             let remote = remote.behind(cdn);
-            let mut live = Live::recent(&remote)?;
+            let mut live = Live::recent(&remote, Some(edition.store))?;
             if let Some(unfinished) = live.take_if(|live| self.undone(live, &repository.prefix).is_some()) {
                 probe.require_fit()?;
                 live = self.finish(&remote, repository, unfinished, edition.now, progress)?;
@@ -143,7 +151,7 @@ impl BucketTarget {
     /// The generations that are retained, oldest first; the last one is live.
     pub fn generations(&self, prefix: &str) -> Result<Vec<Generation>, PublishError> {
         let remote = self.remote(prefix)?;
-        let Some(live) = Live::read(&remote)? else { return Ok(Vec::new()) };
+        let Some(live) = Live::read(&remote, None)? else { return Ok(Vec::new()) };
         let earlier = live.generation().earlier.keys().cloned().collect();
         let mut manifests = read_manifests(&remote, earlier)?;
         manifests.push(live.manifest);
@@ -163,7 +171,7 @@ impl BucketTarget {
     /// clients see a generation that another publisher has yet to replace.
     pub fn gc(&self, prefix: &str, now: u64) -> Result<Vec<String>, PublishError> {
         let remote = self.remote(prefix)?;
-        let Some(live) = Live::read(&remote)?.filter(|live| live.state.finished) else {
+        let Some(live) = Live::read(&remote, None)?.filter(|live| live.state.finished) else {
             return Ok(Vec::new());
         };
         let names = leftovers(&remote, &live, now, self.retention.as_secs())?;
@@ -174,7 +182,7 @@ impl BucketTarget {
     /// Reads everything that the live generation lists; `None` where nothing is published.
     pub fn verify(&self, prefix: &str) -> Result<Option<Checked>, PublishError> {
         let remote = self.remote(prefix)?;
-        Live::read(&remote)?.map(|live| verify(&remote, &live)).transpose()
+        Live::read(&remote, None)?.map(|live| verify(&remote, &live)).transpose()
     }
 
     /// Goes on where a killed publisher stopped. What is live then is read anew.
@@ -193,18 +201,26 @@ impl BucketTarget {
         decided.finish(decided.bodies()?, progress)?;
         match is_rehearsal {
             Some(live) => Ok(Some(live)),
-            None => Live::read(remote),
+            None => Live::read(remote, None),
         }
+    }
+
+    /// Reads certificates and settings beside what is done until they are needed.
+    pub fn begin(&self) {
+        let target = self.clone();
+        // Whoever needs it is told what is wrong.
+        s3::spawn(async move { target.opened().await.map(drop) });
+    }
+
+    async fn opened(self) -> Result<Bucket, S3Error> {
+        self.bucket.get_or_try_init(|| Bucket::open(self.location.clone())).await.cloned()
     }
 
     fn remote(&self, prefix: &str) -> Result<Remote, PublishError> {
         check_prefix(prefix)?;
         let bucket = match self.bucket.get() {
             Some(bucket) => bucket.clone(),
-            None => {
-                let opened = s3::wait(Bucket::open(self.location.clone()))?;
-                self.bucket.get_or_init(|| opened).clone()
-            }
+            None => s3::wait(self.clone().opened())?,
         };
         let remote = Remote::new(bucket, self.last_read.clone(), self.rehearsal.clone()).below(prefix);
         #[cfg(test)]
@@ -216,8 +232,7 @@ impl BucketTarget {
     #[cfg(test)]
     pub(in crate::publish) fn open(bucket: Bucket) -> Self {
         let target = Self::new(bucket.location().clone());
-        target.bucket.get_or_init(|| bucket);
-        target
+        Self { bucket: Arc::new(OnceCell::from(bucket)), ..target }
     }
 
     #[cfg(test)]
@@ -242,6 +257,7 @@ impl Step {
             Self::Commit(prepared) => {
                 let decided = prepared.decide()?;
                 decided.finish(prepared.bodies(store), progress)?;
+                prepared.remote.remember(store, STATE, &prepared.manifest.generation.id);
                 let Prepared { draft, effect, .. } = *prepared;
                 Ok(Outcome::Committed { generation: draft.generation, effect })
             }

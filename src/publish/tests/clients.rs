@@ -128,7 +128,7 @@ fn apt_subscribes_by_the_published_sources_file() {
     };
     world.publish(&at("https://packages.example.org"), NOW).unwrap();
     // Where clients find it is a part of what is published.
-    let said = world.target.difference(&at(&server.uri), Some(&world.keys), NOW).unwrap().unwrap();
+    let said = world.difference(&at(&server.uri), Some(&world.keys), NOW).unwrap().unwrap();
     assert!(said.contains("the settings"), "{said}");
     let both = rotated(&world);
     world.publish_with(&both, &at(&server.uri), NOW + 1).unwrap();

@@ -93,13 +93,13 @@ fn publishing_a_part_of_the_matrix_leaves_the_rest_and_again_changes_nothing() {
     // As the graph has it where only `x` is selected: the alias is declared, its suite is not there.
     let part = index(vec![suite("x"), alias("stable", "y")]);
     let same = world.repository("", &part, &[deb("1", "x")]);
-    assert_eq!(world.target.difference(&same, Some(&world.keys), NOW + 5).unwrap(), None);
+    assert_eq!(world.difference(&same, Some(&world.keys), NOW + 5).unwrap(), None);
     let unchanged = listing(&world.site());
     assert!(matches!(world.publish(&same, NOW + 5), Ok(Outcome::Unchanged(_))));
     assert_eq!(listing(&world.site()), unchanged);
 
     let new = keeping(world.repository("", &part, &[deb("3", "x")]), 1, 0);
-    let said = world.target.difference(&new, Some(&world.keys), NOW + 6).unwrap().unwrap();
+    let said = world.difference(&new, Some(&world.keys), NOW + 6).unwrap().unwrap();
     assert!(said.ends_with("1 packages come, 1 go"), "{said}");
     committed(world.publish(&new, NOW + 6));
     let mut after = before;
@@ -136,8 +136,8 @@ fn the_newest_versions_stay_and_what_is_younger() {
     assert!(world.site().join("pool/x/main/h/hello-forge/hello-forge_1_amd64.deb").exists());
 
     // By time alone: a day later the next one is old enough.
-    assert!(world.target.difference(&new, None, now).unwrap().unwrap().contains("other keys"));
-    let later = world.target.difference(&new, Some(&world.keys), now + DAY).unwrap().unwrap();
+    assert!(world.difference(&new, None, now).unwrap().unwrap().contains("other keys"));
+    let later = world.difference(&new, Some(&world.keys), now + DAY).unwrap().unwrap();
     assert!(later.ends_with("0 packages come, 1 go"), "{later}");
 }
 
@@ -162,7 +162,7 @@ fn other_bytes_under_a_published_name_are_refused_before_anything_is_written() {
     let other = [world.fixture.deb("hello-forge", "1", "amd64", "x", "other")];
     let repository = world.repository("", &settings(), &other);
     for error in [
-        world.target.difference(&repository, Some(&world.keys), NOW).unwrap_err(),
+        world.difference(&repository, Some(&world.keys), NOW).unwrap_err(),
         world.publish(&repository, NOW).unwrap_err(),
     ] {
         assert!(matches!(error, PublishError::PoolConflict { .. }), "{error}");

@@ -312,8 +312,7 @@ fn killed_at_any_one_request_it_leaves_a_whole_generation_and_the_next_publish_f
             let mirror = cloud.mirror("apt", "mirror");
             check_whole(&mirror, &key);
             assert_eq!(check_by_hash(&mirror, &key), both, "after {requests} requests");
-            let difference =
-                cloud.world.target.difference(&again, Some(&cloud.world.keys), NOW + 300).unwrap();
+            let difference = cloud.world.difference(&again, Some(&cloud.world.keys), NOW + 300).unwrap();
             assert_eq!(difference, None);
             world = cloud.world;
             if fuse.is_whole() {
@@ -457,6 +456,24 @@ fn what_is_past_retention_goes_with_the_next_publish_and_no_sooner() {
 }
 
 #[test]
+fn what_is_remembered_of_the_last_generation_is_asked_for_and_not_believed() {
+    let cloud = Cloud::new();
+    let memory = &cloud.world.fixture.store;
+    let first = committed(cloud.world.publish(&cloud.apt(&small(), &[cloud.deb("1.0")]), NOW));
+    let second = committed(cloud.world.publish(&cloud.apt(&small(), &[cloud.deb("2.0")]), NOW + 10));
+    let place = cloud.bucket.location().below("apt/.forge/state.json").to_string();
+    assert_eq!(memory.last_seen(&place), Some(second.id.clone()));
+    for remembered in [&second.id, &first.id, "20260101T000000Z-00000000", "../state"] {
+        memory.put_last_seen(&place, remembered).unwrap();
+        // Another process, which read nothing yet.
+        let later = BucketTarget::open(cloud.bucket.clone());
+        let (live, undone) = later.standing("apt", memory).unwrap();
+        assert_eq!((live.as_ref(), undone), (Some(&second), None), "{remembered}");
+        assert_eq!(memory.last_seen(&place), Some(second.id.clone()));
+    }
+}
+
+#[test]
 fn what_clients_saw_until_a_killed_publish_was_finished_is_kept_from_then_on() {
     let cloud = Cloud::new();
     committed(cloud.world.publish(&cloud.apt(&small(), &[cloud.deb("1.0")]), NOW));
@@ -468,7 +485,7 @@ fn what_clients_saw_until_a_killed_publish_was_finished_is_kept_from_then_on() {
     for requests in 0.. {
         let fuse = Fuse::after(requests, true);
         cloud.publish_with(&cloud.target.with_fuse(fuse), &next, NOW + 10).unwrap_err();
-        if cloud.target.standing("apt").unwrap().1.is_some() {
+        if cloud.target.standing("apt", &cloud.world.fixture.store).unwrap().1.is_some() {
             break;
         }
     }

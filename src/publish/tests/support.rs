@@ -77,6 +77,16 @@ impl World {
         Edition { repositories, keys: Some(&self.keys), now, store: &self.fixture.store }
     }
 
+    /// Why there is something to publish.
+    pub fn difference(
+        &self,
+        repository: &Repository,
+        keys: Option<&SigningKeys>,
+        now: u64,
+    ) -> Result<Option<String>, PublishError> {
+        self.target.difference(repository, keys, now, &self.fixture.store)
+    }
+
     pub fn publish(&self, repository: &Repository, now: u64) -> Result<Outcome, PublishError> {
         self.publish_with(&self.keys, repository, now)
     }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use crate::graph::shape::Shape;
+
 /// A directory in which all sides work on the same graph.
 pub struct Place {
     dir: tempfile::TempDir,
@@ -13,6 +15,19 @@ pub struct Place {
 impl Place {
     pub fn new() -> Self {
         Self { dir: tempfile::Builder::new().prefix("forge-bench-").tempdir().unwrap() }
+    }
+
+    /// All nodes of a shape are built, by forge and by ninja.
+    pub fn built(shape: Shape) -> Self {
+        let place = Self::new();
+        shape.write_sources(place.root());
+        shape.write_buildfile(place.root());
+        shape.write_ninja(place.root(), str::to_owned);
+        place.forge(&["run"], "");
+        place.tool(&["ninja"], "");
+        // The first plan with nothing to do learns what it is by.
+        place.forge(&["run"], "nothing to do");
+        place
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
@@ -31,6 +46,12 @@ impl Place {
     /// Another tool, likewise.
     pub fn tool(&self, words: &[&str], said: &str) {
         self.run(Command::new(words[0]).args(&words[1..]), said);
+    }
+
+    /// What a command prints that has to end well.
+    pub fn output(&self, words: &[&str]) -> String {
+        self.tool(words, "");
+        fs::read_to_string(self.path("told")).unwrap()
     }
 
     /// Peak memory in bytes of a command that has to end well.
@@ -65,6 +86,17 @@ impl Place {
         let moved = fs::rename(&path, aside.join(count.to_string()));
         assert!(moved.is_ok() || !path.exists(), "{}", path.display());
     }
+}
+
+/// What prepares nothing.
+pub fn nothing() {}
+
+pub fn ms(time: Duration) -> String {
+    format!("{:.0} ms", time.as_secs_f64() * 1000.0)
+}
+
+pub fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
 }
 
 /// The path of forge.
