@@ -118,8 +118,9 @@ fn compare_publishing(section: &mut Section, rclone: &str, aws: &str) {
     );
     section.note(
         "The aim is a twentieth of aptly's time. aptly makes its requests one after another. forge makes those of a re-publish in \
-         seven steps, each of which waits for the one before: the state; the generation that it names; all that is new; the decision; plain files; \
-         `InRelease`; and that all is done. The rest is the start of the program, its plan and the making of the next generation.",
+         six steps, each of which waits for the one before: the state, and beside it the generation that it named last; all that is new; the \
+         decision; plain files; `InRelease`; and that all is done. The rest is the start of the program, its plan and the making of the next \
+         generation, beside which the service is probed.",
     );
 }
 

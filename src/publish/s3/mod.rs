@@ -2,7 +2,8 @@
 //!
 //! A publish goes in steps, each after the one before it has ended:
 //!
-//! 0. the state object is read; the next generation is made from exactly the one it names;
+//! 0. the state object is read, and beside it the generation that it named when this store last heard of it; the next
+//!    generation is made from exactly the one it names now;
 //! 1. packages, metadata that is named by its digest or generation, what it is made from, and the generation
 //!    itself, all created only where they are absent;
 //! 2. **the decision**: the state object names the new generation, if it still is the one of step 0. Of
