@@ -21,7 +21,7 @@ pub fn measure() -> Section {
     let place = Place::new();
     fs::create_dir_all(place.path("image")).unwrap();
     fs::copy("/bin/busybox", place.path("image/busybox")).expect("busybox-static, see tests/prepare");
-    let dockerfile = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"ln\", \"-s\", \"busybox\", \"/bin/sh\"]\nRUN ln -s busybox /bin/cat\n";
+    let dockerfile = "FROM scratch\nCOPY image/busybox /bin/busybox\nRUN [\"/bin/busybox\", \"ln\", \"-s\", \"busybox\", \"/bin/sh\"]\nRUN ln -s busybox /bin/cat\n";
     fs::write(place.path("image/Dockerfile"), dockerfile).unwrap();
     fs::create_dir_all(place.path("in")).unwrap();
     (0..STEPS)
@@ -58,7 +58,9 @@ fn buildfile(count: usize) -> String {
     let values: Vec<String> = (0..STEPS).map(|step| format!("\"{step}\"")).collect();
     format!(
         r#"axis "n" {{ value {} }}
-image "busybox" {{ dockerfile "image/Dockerfile" platform="linux/{}" }}
+image "busybox" {{
+    dockerfile "image/Dockerfile" platform="linux/{}" {{ context "image/busybox" }}
+}}
 target "step" over="n" image="busybox" {{
     files "in/{{n}}" into="."
     run "cat in/{{n}} > $OUT/o; : {count}"

@@ -367,7 +367,7 @@ pub struct Command {
     /// What it finds there of several nodes at once.
     pub gathers: Vec<Gather>,
     /// Names below `$OUT`.
-    pub outputs: Vec<String>,
+    pub outputs: Arc<[String]>,
     /// Targets that must have succeeded.
     pub requires: Vec<Reference>,
     /// Whether it may reach the network.

@@ -187,14 +187,14 @@ fn command(script: &Script, node: &Node, inputs: &[Digest], cores: usize) -> Com
         env: script.env.clone(),
         mounts: Vec::new(),
         copies: Vec::new(),
-        outputs: script.outputs.clone(),
+        outputs: script.outputs.to_vec(),
         network: script.network,
         source_date_epoch: script.date,
         jobs: cores,
         cpus: Some(cores as f64),
         memory: node.resources.memory,
         timeout: node.timeout,
-        platform: script.platform.clone(),
+        platform: script.platform.to_string(),
     };
     for placement in &script.placements {
         match placement {

@@ -11,7 +11,7 @@ const DOCKERFILE: &str = "dockerfile 1";
 const REGISTRY: &str = "registry 1";
 const SCRIPT: &str = "script 1";
 const PACKAGE: &str = "package 1";
-const INDEX: &str = "index 2";
+const INDEX: &str = "index 3";
 const KEY: &str = "key 1";
 const PUBLISH: &str = "publish 2";
 

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::dates::Dates;
 use super::fault;
@@ -230,9 +231,9 @@ impl<'a> Builder<'a> {
     }
 
     /// The platform of an image, or this machine's.
-    pub fn platform(&self, image: Option<&Input>) -> String {
+    pub fn platform(&self, image: Option<&Input>) -> Arc<str> {
         match image.and_then(Input::node) {
-            Some(node) => self.graph.node(node).work.platform().unwrap_or_default(),
+            Some(node) => self.graph.node(node).work.platform().unwrap_or_default().into(),
             None => machine_platform(),
         }
     }

@@ -144,7 +144,7 @@ impl Builder<'_> {
             root: Root::Input(0),
             env: generator.env(&platform),
             placements,
-            outputs: vec![generator.output().to_owned()],
+            outputs: [generator.output().to_owned()].into(),
             network: false,
             date: 1,
             platform,

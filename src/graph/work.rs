@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use crate::buildfile::{Key, Retention};
 use crate::digest::Digest;
@@ -91,20 +92,23 @@ impl Work {
             Self::Bootstrap(image) => Some(format!("linux/{}", image.wanted.arch)),
             Self::Dockerfile(image) => Some(image.platform.clone()),
             Self::Registry(image) => Some(image.image.platform.clone()),
-            Self::Script(script) => Some(script.platform.clone()),
+            Self::Script(script) => Some(script.platform.to_string()),
             _ => None,
         }
     }
 }
 
 /// The platform of the machine that this runs on, in the words of Docker.
-pub fn machine_platform() -> String {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("linux/{architecture}")
+pub fn machine_platform() -> Arc<str> {
+    static MACHINE: LazyLock<Arc<str>> = LazyLock::new(|| {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        format!("linux/{architecture}").into()
+    });
+    MACHINE.clone()
 }
 
 /// An archive and how it is unpacked.
@@ -185,13 +189,13 @@ pub struct Script {
     /// Where inputs are put.
     pub placements: Vec<Placement>,
     /// Names below `$OUT`.
-    pub outputs: Vec<String>,
+    pub outputs: Arc<[String]>,
     /// Whether it may reach the network.
     pub network: bool,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub date: u64,
     /// `linux/amd64`.
-    pub platform: String,
+    pub platform: Arc<str>,
 }
 
 /// Where an input is put.

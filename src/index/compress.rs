@@ -7,6 +7,9 @@ use super::xz;
 /// The smallest and the largest dictionary of xz that a piece is given, in bytes: the least that there is, and that of preset 6.
 const XZ_DICTIONARY: (usize, usize) = (4 << 10, 8 << 20);
 
+/// Of zlib-rs the higher ones take longer, and the highest makes more of indices than this.
+const GZ_LEVEL: flate2::Compression = flate2::Compression::new(6);
+
 /// How a file of an index is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IndexCompression {
@@ -32,7 +35,7 @@ impl IndexCompression {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Xz => "xz 1",
-            Self::Gz => "gz 1",
+            Self::Gz => "gz 2",
             Self::Zst => "zst 1",
         }
     }
@@ -46,7 +49,7 @@ impl IndexCompression {
                 encoder.finish()
             }
             Self::Gz => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), GZ_LEVEL);
                 encoder.write_all(bytes)?;
                 encoder.finish()
             }

@@ -8,7 +8,8 @@ use super::Axes;
 /// One value on each of some dimensions, in the declared order of their axes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cell {
-    coordinates: Arc<[Coordinate]>,
+    /// Cells beside each other share them.
+    coordinates: Arc<[Arc<Coordinate>]>,
 }
 
 /// A value on one dimension.
@@ -27,19 +28,19 @@ pub struct Coordinate {
 
 impl Cell {
     /// A cell of the given coordinates, in the declared order of their axes.
-    pub fn new(coordinates: Vec<Coordinate>) -> Self {
+    pub fn new(coordinates: Vec<Arc<Coordinate>>) -> Self {
         Self { coordinates: coordinates.into() }
     }
 
     /// The coordinates.
-    pub fn coordinates(&self) -> &[Coordinate] {
+    pub fn coordinates(&self) -> &[Arc<Coordinate>] {
         &self.coordinates
     }
 
     /// The same cell with another value at one place of its coordinates.
     pub fn with_value(&self, place: usize, value: &str) -> Self {
         let mut coordinates = self.coordinates.to_vec();
-        coordinates[place].value = value.into();
+        Arc::make_mut(&mut coordinates[place]).value = value.into();
         Self::new(coordinates)
     }
 

@@ -145,19 +145,20 @@ struct Spanned {
     axis: usize,
     dimension: Arc<Dimension>,
     /// None if a value has not the attribute that its axis is grouped by.
-    coordinates: Vec<Option<Coordinate>>,
+    coordinates: Vec<Option<Arc<Coordinate>>>,
 }
 
 impl Spanned {
     fn new(axis: usize, resolved: &ResolvedAxis, dimension: &Dimension) -> Self {
         let dimension = Arc::new(dimension.clone());
         // Points that have the same value share the coordinate of the first one.
-        let mut firsts: HashMap<&str, Coordinate> = HashMap::new();
+        let mut firsts: HashMap<&str, Arc<Coordinate>> = HashMap::new();
         let mut coordinates = Vec::with_capacity(resolved.points.len());
         for (point, at) in resolved.points.iter().enumerate() {
             coordinates.push(at.get(dimension.attribute.as_deref()).map(|value| {
                 let dimension = &dimension;
-                let first = || Coordinate { axis, dimension: dimension.clone(), point, value: value.into() };
+                let first =
+                    || Coordinate { axis, dimension: dimension.clone(), point, value: value.into() }.into();
                 firsts.entry(value).or_insert_with(first).clone()
             }));
         }

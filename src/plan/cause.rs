@@ -11,16 +11,7 @@ pub enum Cause {
     /// No result of this node is remembered.
     New,
     /// No result of this node is remembered, and of the same node of an earlier version one is.
-    Version {
-        /// The upstream.
-        upstream: String,
-        /// The earlier version.
-        before: String,
-        /// This node's version.
-        after: String,
-        /// Where versions are written: `forge.lock`.
-        place: String,
-    },
+    Version(Box<NewVersion>),
     /// Fields of its action differ from the nearest earlier one's.
     Changed(Vec<Change>),
     /// Its result is known, but objects of it are gone from the store.
@@ -29,6 +20,19 @@ pub enum Cause {
     ResultGone,
     /// The repositories do not hold what they should.
     Destination(String),
+}
+
+/// A version that follows another one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct NewVersion {
+    /// The upstream.
+    pub upstream: String,
+    /// The earlier version.
+    pub before: String,
+    /// This node's version.
+    pub after: String,
+    /// Where versions are written: `forge.lock`.
+    pub place: String,
 }
 
 /// One step of the way from a node back to what changed first.
@@ -44,7 +48,8 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New => f.write_str("never built"),
-            Self::Version { upstream, before, after, place } => {
+            Self::Version(version) => {
+                let NewVersion { upstream, before, after, place } = &**version;
                 write!(f, "{upstream} {before} → {after} in {place}")
             }
             Self::Changed(changes) => {

@@ -99,7 +99,7 @@ pub fn consequences<'g>(graph: &'g Graph, plan: &Plan) -> Vec<(String, Vec<&'g s
     let mut all: Vec<(String, Vec<NodeId>)> = Vec::new();
     let is_to_do = |id: &NodeId| plan.step(*id).is_some_and(|step| step.verdict != Verdict::Hit);
     for step in &plan.steps {
-        let Verdict::Run(cause @ Cause::Version { .. }) = &step.verdict else { continue };
+        let Verdict::Run(cause @ Cause::Version(_)) = &step.verdict else { continue };
         let cause = cause.to_string();
         match all.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, roots)) => roots.push(step.node),

@@ -10,7 +10,7 @@ mod planner;
 mod saved;
 mod verdict;
 
-pub use cause::{Cause, Link, brief};
+pub use cause::{Cause, Link, NewVersion, brief};
 pub use destination::Destination;
 pub use effect::{RepositoryEffect, effects};
 pub use error::PlanError;

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use rayon::prelude::*;
 
 use super::explain::{difference, nearest_earlier};
-use super::{Cause, Destination, LocalTrees, Place, Plan, PlanError, Step, Verdict};
+use super::{Cause, Destination, LocalTrees, NewVersion, Place, Plan, PlanError, Step, Verdict};
 use crate::digest::{Digest, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, LocalFiles, Node, NodeId, Work};
 use crate::s3;
@@ -311,13 +311,13 @@ impl Planner<'_> {
             let Some(lineage) = self.graph.lineage(coordinate.axis).filter(|_| is_whole) else { continue };
             for before in lineage.before(&coordinate.value) {
                 let cell = node.cell.with_value(place, before.as_str());
-                let cause = Cause::Version {
+                let version = NewVersion {
                     upstream: lineage.upstream.clone(),
                     before: before.to_string(),
                     after: coordinate.value.to_string(),
                     place: lineage.place.clone(),
                 };
-                all.push((format!("{}[{cell}]", node.target), cause));
+                all.push((format!("{}[{cell}]", node.target), Cause::Version(Box::new(version))));
             }
         }
         all

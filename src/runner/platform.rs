@@ -22,7 +22,7 @@ pub struct NoEmulation {
 
 /// Whether programs of `platform` need an emulator on this machine.
 pub fn is_foreign(platform: &str) -> bool {
-    let machine = machine_platform();
+    let machine = &*machine_platform();
     let is_part = machine == "linux/amd64" && platform == "linux/386";
     !is_part && platform != machine && !platform.starts_with(&format!("{machine}/"))
 }
@@ -123,7 +123,7 @@ impl Emulated {
              update-binfmts --enable qemu-{}",
             self.qemu
         );
-        NoEmulation { machine: machine_platform(), platform: platform.to_owned(), reason, fix }
+        NoEmulation { machine: machine_platform().to_string(), platform: platform.to_owned(), reason, fix }
     }
 }
 

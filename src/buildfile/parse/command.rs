@@ -1,5 +1,7 @@
 //! Targets, tests and images.
 
+use std::sync::Arc;
+
 use super::super::reader::{Reader, Text, bytes, duration};
 use super::reference::{alternatives, arguments, named, reference, references};
 use super::{constant, filter, names, over, second, single, strings, target, templates};
@@ -22,7 +24,7 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
     let image = reader.property("image");
     let network = reader.flag("network");
     let mut filters = Vec::new();
-    let mut script = None;
+    let (mut script, mut outputs) = (None, Vec::new());
     let mut command = Command {
         is_test,
         root: image.map_or(Root::Host, |image| match image.value.as_str() {
@@ -34,7 +36,7 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
         env: Vec::new(),
         inputs: Vec::new(),
         gathers: Vec::new(),
-        outputs: Vec::new(),
+        outputs: Arc::default(),
         requires: Vec::new(),
         network,
         resources: Resources { cpu: 1, memory: None },
@@ -53,7 +55,7 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
             "files" => command.inputs.extend(files(child)),
             "use" => command.inputs.extend(uses(child)),
             "gather" => command.gathers.extend(gather(child)),
-            "output" if !is_test => command.outputs.extend(strings(child, "a name below $OUT")),
+            "output" if !is_test => outputs.extend(strings(child, "a name below $OUT")),
             "output" => test_output(child),
             "requires" => command.requires.extend(references(child, "the name of a test")),
             "resources" => command.resources = resources(child),
@@ -75,6 +77,7 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
             reader.push(Diagnostic::error(&span, message, "has nothing to run").help(help));
         }
     }
+    command.outputs = outputs.into();
     if !is_test && command.outputs.is_empty() {
         let help = "name what the script leaves below $OUT: output \"root\"; what only checks is a test";
         reader.push(Diagnostic::error(&span, "a target needs an output", "has none").help(help));
