@@ -11,6 +11,7 @@ mod graph;
 mod ours;
 mod packages;
 mod pairs;
+mod plot;
 mod pool;
 mod report;
 mod rpm;
@@ -51,6 +52,7 @@ fn main() {
             report::write(&measure());
         }
     }
+    side::leave();
 }
 
 fn names() -> Vec<&'static str> {

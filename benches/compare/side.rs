@@ -3,18 +3,30 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use crate::graph::shape::Shape;
 
 /// A directory in which all sides work on the same graph.
 pub struct Place {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
+}
+
+/// All places so far. They stay until everything is measured: filesystems are slower for a while where much was removed.
+static PLACES: Mutex<Vec<tempfile::TempDir>> = Mutex::new(Vec::new());
+
+/// Removes all places.
+pub fn leave() {
+    PLACES.lock().unwrap().clear();
 }
 
 impl Place {
     pub fn new() -> Self {
-        Self { dir: tempfile::Builder::new().prefix("forge-bench-").tempdir().unwrap() }
+        let place = tempfile::Builder::new().prefix("forge-bench-").tempdir().unwrap();
+        let dir = place.path().to_owned();
+        PLACES.lock().unwrap().push(place);
+        Self { dir }
     }
 
     /// All nodes of a shape are built, by forge and by ninja.
@@ -31,11 +43,11 @@ impl Place {
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
-        self.dir.path().join(relative)
+        self.dir.join(relative)
     }
 
     pub fn root(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// forge with these words; it has to end well, and to say `said`.
@@ -77,7 +89,7 @@ impl Place {
         assert!(said.is_empty() || text().contains(said), "{command:?} did not say '{said}': {}", text());
     }
 
-    /// What is there is there no more. It is moved and not removed: filesystems are slower for a while where much was removed.
+    /// What is there is there no more. It is moved and not removed, either.
     pub fn set_aside(&self, relative: &str) {
         let aside = self.path("aside");
         fs::create_dir_all(&aside).unwrap();

@@ -70,22 +70,7 @@ impl Stage {
 
     /// Copies into the working directory what belongs there. Blocks.
     pub(super) fn copy_in(&self, command: &Command) -> Result<(), RunError> {
-        for copy in &command.copies {
-            let through_link = |_| {
-                RunError::Setup(format!(
-                    "copied into '{}': a tree copied before has no directory there",
-                    copy.into
-                ))
-            };
-            let to =
-                join_plain(&self.path("forge/work"), &format!("{}/.", copy.into)).map_err(through_link)?;
-            if fs::symlink_metadata(&to).is_ok_and(|metadata| !metadata.is_dir()) {
-                return Err(through_link(io::ErrorKind::NotADirectory.into()));
-            }
-            let tree = self.store.tree(copy.tree)?;
-            self.store.materialize_in(&tree, &to, command.source_date_epoch, &self.spares)?;
-        }
-        Ok(())
+        copy_to(&self.path("forge/work"), command, &self.store, &self.spares)
     }
 
     pub(super) fn store(&self) -> &Arc<LocalStore> {
@@ -107,20 +92,11 @@ impl Stage {
     }
 
     pub(super) fn make_dir(&self, relative: &str) -> Result<(), StoreError> {
-        let path = self.path(relative);
-        DirBuilder::new()
-            .mode(0o755)
-            .create(&path)
-            // Whatever the caller's umask: other users than root inside must find their way.
-            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))
-            .map_err(StoreError::io("create", path))
+        make_dir(&self.path(relative))
     }
 
     pub(super) fn write(&self, relative: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let path = self.path(relative);
-        fs::write(&path, bytes)
-            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)))
-            .map_err(StoreError::io("write", path))
+        write(&self.path(relative), bytes)
     }
 
     /// Gives all it wrote to the store: what every end of a command has in common.
@@ -138,6 +114,46 @@ impl Stage {
     pub(super) fn log_tail(&self) -> String {
         read_tail(&self.path("log")).unwrap_or_default()
     }
+}
+
+/// Copies into a working directory what belongs there. Blocks.
+pub(super) fn copy_to(
+    work: &Path,
+    command: &Command,
+    store: &LocalStore,
+    spares: &Spares,
+) -> Result<(), RunError> {
+    for copy in &command.copies {
+        let through_link = |_| {
+            RunError::Setup(format!(
+                "copied into '{}': a tree copied before has no directory there",
+                copy.into
+            ))
+        };
+        let to = join_plain(work, &format!("{}/.", copy.into)).map_err(through_link)?;
+        if fs::symlink_metadata(&to).is_ok_and(|metadata| !metadata.is_dir()) {
+            return Err(through_link(io::ErrorKind::NotADirectory.into()));
+        }
+        store.materialize_in(&store.tree(copy.tree)?, &to, command.source_date_epoch, spares)?;
+    }
+    Ok(())
+}
+
+/// A directory for a command.
+pub(super) fn make_dir(path: &Path) -> Result<(), StoreError> {
+    DirBuilder::new()
+        .mode(0o755)
+        .create(path)
+        // Whatever the caller's umask: other users than root inside must find their way.
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755)))
+        .map_err(StoreError::io("create", path))
+}
+
+/// A file for a command.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    fs::write(path, bytes)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o644)))
+        .map_err(StoreError::io("write", path))
 }
 
 /// Stages for actions that need no more than directories of their own, one after the other.

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fs;
 
 use crate::pairs::{Pairs, compare};
+use crate::plot;
 use crate::report::Section;
 use crate::side::{FORGE, Place, mib, ms, nothing};
 
@@ -99,19 +100,25 @@ fn growth(section: &mut Section) {
     let mut table = String::from(
         "| nodes, nothing built | plan | for each node | memory | ninja, loading | memory |\n| --- | --- | --- | --- | --- | --- |",
     );
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for axes in 3..=6 {
         let (matrix, nodes) = (Matrix::new(axes), 10u32.pow(axes as u32));
         let pairs = matrix.compare(&format!("{nodes} to run"));
-        let ours = matrix.place.memory(&[FORGE, "plan"]);
-        let theirs = matrix.place.memory(LOAD);
+        ours.push((f64::from(nodes), pairs.ours().as_secs_f64() * 1e3));
+        theirs.push((f64::from(nodes), pairs.theirs().as_secs_f64() * 1e3));
         table.push_str(&format!(
             "\n| {nodes} | {} | {:.1} µs | {} | {} | {} |",
             ms(pairs.ours()),
             pairs.ours().as_secs_f64() * 1e6 / f64::from(nodes),
-            mib(ours),
+            mib(matrix.place.memory(&[FORGE, "plan"])),
             ms(pairs.theirs()),
-            mib(theirs)
+            mib(matrix.place.memory(LOAD))
         ));
     }
     section.note(&table);
+    plot::write(
+        "growth",
+        &[("forge plan, nothing built", ours), ("ninja, loading what was written out", theirs)],
+    );
+    section.note("![time by nodes](growth.svg)");
 }

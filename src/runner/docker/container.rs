@@ -1,5 +1,6 @@
 use std::collections::HashMap;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use bollard::Docker as Client;
 use bollard::errors::Error;
@@ -74,6 +75,21 @@ impl Container {
         let options = CreateContainerOptionsBuilder::default().platform(&command.platform).build();
         let made = self.client.create_container(Some(options), description).await;
         Ok(made.map_err(engine_error("create a container"))?.id)
+    }
+
+    /// Where its `/forge` is on this machine, if this process may write there as the container's root does: what goes in
+    /// and out need not be packed for the engine then, which starts a process for each archive.
+    pub(super) async fn room(&self) -> Result<Option<PathBuf>, RunError> {
+        let told = self.client.inspect_container(&self.id, None::<InspectContainerOptions>).await;
+        let mounts = told.map_err(engine_error("look at a container"))?.mounts.unwrap_or_default();
+        let own = mounts.into_iter().find(|mount| mount.destination.as_deref() == Some(FORGE));
+        let place = own.and_then(|mount| mount.source).map(PathBuf::from);
+        // Of an engine that maps users, root is another one.
+        let is_mine = |place: &PathBuf| {
+            let owner = std::fs::symlink_metadata(place).map(|metadata| metadata.uid());
+            rustix::process::geteuid().is_root() && owner.is_ok_and(|owner| owner == 0)
+        };
+        Ok(place.filter(is_mine))
     }
 
     /// Ends all its processes. One that has ended is fine.

@@ -1,4 +1,5 @@
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use bollard::container::LogOutput;
@@ -14,13 +15,13 @@ use tokio::sync::watch;
 use super::super::command::{FORGE, OUT};
 use super::super::log::Log;
 use super::super::paths::components;
-use super::super::stage::{Stage, Stop, blocking, stopped};
+use super::super::stage::{Stage, Stop, blocking, copy_to, make_dir, stopped, write};
 use super::super::{Command, Exit, Outcome, Root, RunError};
 use super::archive::{append_dir, append_file, append_tree, made, streamed, unpack};
 use super::container::{Container, Mounts};
 use super::engine::{Docker, engine_error};
 use crate::digest::Digest;
-use crate::store::{LocalStore, StoreError};
+use crate::store::{LocalStore, Spares, StoreError};
 
 impl Docker {
     pub(in super::super) async fn run(
@@ -104,8 +105,9 @@ impl Docker {
         cancel: watch::Receiver<bool>,
     ) -> Result<Option<Exit>, RunError> {
         let mut log = Log::create(&stage.path("log"), listener)?;
+        let room = if self.is_here() { container.room().await? } else { None };
         tokio::select! {
-            sent = self.send(container, command, stage) => sent?,
+            sent = self.fill(container, room.as_deref(), command, stage) => sent?,
             _ = stopped(None, cancel.clone()) => return Err(RunError::Cancelled),
         }
         // Before the start, or the first lines could be missed.
@@ -134,12 +136,43 @@ impl Docker {
             Some(Stop::TimedOut(after)) => Ok(Some(Exit::TimedOut(after))),
             None => match ran_out.map(Exit::OutOfMemory).or_else(|| Exit::from_code(ended.code)) {
                 Some(exit) => Ok(Some(exit)),
-                None => self.fetch(container, stage).await.map(|()| None),
+                None => self.take(container, room.as_deref(), stage).await.map(|()| None),
             },
         }
     }
 
-    /// Fills `/forge`.
+    /// Fills `/forge`, which is `room` on this machine.
+    async fn fill(
+        &self,
+        container: &Container,
+        room: Option<&Path>,
+        command: &Command,
+        stage: &Stage,
+    ) -> Result<(), RunError> {
+        let Some(room) = room.map(Path::to_owned) else { return self.send(container, command, stage).await };
+        let (command, store) = (command.clone(), stage.store().clone());
+        blocking(move || {
+            ["home", "out", "work"].iter().try_for_each(|dir| make_dir(&room.join(dir)))?;
+            write(&room.join("script"), command.script.as_bytes())?;
+            copy_to(&room.join("work"), &command, &store, &Spares::default())
+        })
+        .await
+    }
+
+    /// Brings `/forge/out` into the scratch directory.
+    async fn take(&self, container: &Container, room: Option<&Path>, stage: &Stage) -> Result<(), RunError> {
+        let out = stage.path("forge/out");
+        std::fs::remove_dir(&out).map_err(StoreError::io("remove", &out))?;
+        match room.map(|room| std::fs::rename(room.join("out"), &out)) {
+            Some(Ok(())) => Ok(()),
+            // The command removed it: each output is missing, which is told by its name.
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // The engine has a disk of its own.
+            Some(Err(_)) | None => self.fetch(container, stage).await,
+        }
+    }
+
+    /// Fills `/forge` by way of the engine.
     async fn send(&self, container: &Container, command: &Command, stage: &Stage) -> Result<(), RunError> {
         let (written, store) = (command.clone(), stage.store().clone());
         let (body, sent) = streamed(move |to| write_forge(&written, &store, to));
@@ -152,10 +185,9 @@ impl Docker {
         answer.map_err(engine_error("fill the working directory"))
     }
 
-    /// Brings `/forge/out` into the scratch directory.
+    /// Brings `/forge/out` by way of the engine.
     async fn fetch(&self, container: &Container, stage: &Stage) -> Result<(), RunError> {
         let out = stage.path("forge/out");
-        std::fs::remove_dir(&out).map_err(StoreError::io("remove", &out))?;
         let options = DownloadFromContainerOptionsBuilder::default().path(OUT).build();
         let stream = std::pin::pin!(self.client.download_from_container(&container.id, Some(options)));
         match unpack(stream, stage.path("forge"), |_, _| true).await {
