@@ -242,3 +242,43 @@ fn a_test_that_fails_keeps_everything_from_being_published() {
     assert_eq!(events.nodes("node-skipped"), ["site"]);
     assert!(!scratch.path("public").exists());
 }
+
+#[test]
+fn packages_are_published_where_no_runner_works() {
+    let mut scratch = Scratch::new(
+        r#"
+package "sample" arch="all" {
+    name "sample"
+    version "1.0"
+    maintainer "Somebody <somebody@example.org>"
+    summary "a sample"
+    copyright "copyright"
+    files "data" to="/usr/share/sample"
+}
+index "apt" {
+    packages "sample"
+    suite "stable"
+}
+key "archive" { file "keys/archive.asc" }
+publish "site" to="public" {
+    index "apt" at="apt"
+    sign "archive"
+}
+target "script" { run "echo > $OUT/o"; output "o" }
+"#,
+    );
+    scratch.write("copyright", "Do with it what you like.\n");
+    scratch.write("data", "data\n");
+    scratch.env("PATH", scratch.path("").display());
+    scratch.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    scratch.ok("key new keys/archive.asc --user-id test@example.org");
+    let (done, events) = scratch.run_with_events("site");
+    done.ends_with(0).says("3 run");
+    assert!(events.of("run-started").next().unwrap()["runner"].is_null());
+    assert!(scratch.path("public/apt/dists/stable/Release").exists());
+    // What needs one is told before anything is run.
+    scratch.edit("Buildfile.kdl", "\"1.0\"", "\"1.1\"");
+    let error = scratch.forge("run").ends_with(1).error_text();
+    assert!(error.contains("no runner works here"), "{error}");
+    assert_eq!(scratch.plan("sample").verdict("sample"), "run");
+}
