@@ -10,7 +10,7 @@ pub type Line<'a> = (&'a str, Vec<(f64, f64)>);
 /// In pixels.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 400.0;
-const MARGIN: f64 = 70.0;
+const MARGIN: f64 = 80.0;
 const COLORS: [&str; 2] = ["#b5482a", "#3a6ea5"];
 
 /// Writes `docs/<name>.svg`. Both scales are logarithmic, with lines at the powers of ten: what is linear rises as these lines'

@@ -1,4 +1,5 @@
-use std::fs;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
@@ -62,10 +63,12 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     }
     if arguments.json || arguments.out.is_some() {
         let profile = global.profile.as_deref();
-        let saved = json(&SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects))?;
-        arguments.out.iter().try_for_each(|path| fs::write(path, &saved))?;
+        let saved = SavedPlan::new(&plan, &workspace.graph, profile, &words.selection_text, effects);
+        if let Some(path) = &arguments.out {
+            write(&saved, File::create(path)?)?;
+        }
         if arguments.json {
-            print!("{saved}");
+            write(&saved, io::stdout().lock())?;
         }
     }
     let is_idle = plan.is_idle();
@@ -76,7 +79,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     Ok(if arguments.exit_code && !is_idle { exit::SOMETHING_TO_DO } else { exit::OK })
 }
 
-fn json(plan: &SavedPlan) -> Result<String, CommandError> {
-    let text = serde_json::to_string_pretty(plan).map_err(CommandError::new)?;
-    Ok(text + "\n")
+/// As JSON, which is never in memory as a whole.
+fn write(plan: &SavedPlan, to: impl Write) -> Result<(), CommandError> {
+    let mut to = BufWriter::new(to);
+    serde_json::to_writer_pretty(&mut to, plan).map_err(CommandError::new)?;
+    to.write_all(b"\n")?;
+    Ok(to.flush()?)
 }
