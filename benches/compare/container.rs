@@ -59,7 +59,7 @@ fn buildfile(count: usize) -> String {
     format!(
         r#"axis "n" {{ value {} }}
 image "busybox" {{
-    dockerfile "image/Dockerfile" platform="linux/{}" {{ context "image/busybox" }}
+    dockerfile "image/Dockerfile" platform="{}" {{ context "image/busybox" }}
 }}
 target "step" over="n" image="busybox" {{
     files "in/{{n}}" into="."
@@ -68,15 +68,6 @@ target "step" over="n" image="busybox" {{
 }}
 "#,
         values.join(" "),
-        architecture()
+        forge::graph::machine_platform()
     )
-}
-
-/// This machine's, as Docker calls it.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }

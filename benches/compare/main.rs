@@ -41,6 +41,7 @@ const GROUPS: &[(&str, Measure)] = &[
 ];
 
 fn main() {
+    let _leaving = side::Leaving;
     // `cargo bench` hands on flags of its own.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     for name in &wanted {
@@ -52,7 +53,6 @@ fn main() {
             report::write(&measure());
         }
     }
-    side::leave();
 }
 
 fn names() -> Vec<&'static str> {

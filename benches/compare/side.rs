@@ -16,9 +16,13 @@ pub struct Place {
 /// All places so far. They stay until everything is measured: filesystems are slower for a while where much was removed.
 static PLACES: Mutex<Vec<tempfile::TempDir>> = Mutex::new(Vec::new());
 
-/// Removes all places.
-pub fn leave() {
-    PLACES.lock().unwrap().clear();
+/// Whoever has it removes all places at its end, however that comes.
+pub struct Leaving;
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        PLACES.lock().unwrap().clear();
+    }
 }
 
 impl Place {
@@ -29,12 +33,18 @@ impl Place {
         Self { dir }
     }
 
-    /// All nodes of a shape are built, by forge and by ninja.
-    pub fn built(shape: Shape) -> Self {
+    /// A graph for forge and for ninja, around whose commands `wrap` is put.
+    pub fn of(shape: Shape, wrap: impl Fn(&str) -> String) -> Self {
         let place = Self::new();
         shape.write_sources(place.root());
         shape.write_buildfile(place.root());
-        shape.write_ninja(place.root(), str::to_owned);
+        shape.write_ninja(place.root(), wrap);
+        place
+    }
+
+    /// All of its nodes are built, by both.
+    pub fn built(shape: Shape) -> Self {
+        let place = Self::of(shape, str::to_owned);
         place.forge(&["run"], "");
         place.tool(&["ninja"], "");
         // The first plan with nothing to do learns what it is by.

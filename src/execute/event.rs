@@ -13,7 +13,7 @@ pub enum Event {
         nodes: usize,
         /// Of these, known already.
         hits: usize,
-        /// Where scripts run; none where nothing is to do.
+        /// Where scripts run; none where nothing needs it.
         runner: Option<String>,
         /// How long it will take, in milliseconds, if durations are remembered.
         estimate_ms: Option<u64>,

@@ -23,7 +23,7 @@ pub enum Cause {
 }
 
 /// A version that follows another one.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewVersion {
     /// The upstream.
     pub upstream: String,

@@ -25,11 +25,7 @@ pub fn measure() -> Section {
 
 fn bare(section: &mut Section) {
     let shape = Shape { units: BARE, is_closed: false };
-    let place = Place::new();
-    shape.write_sources(place.root());
-    shape.write_buildfile(place.root());
-    shape.write_ninja(place.root(), str::to_owned);
-    let pairs = against_ninja(&place);
+    let pairs = against_ninja(&Place::of(shape, str::to_owned));
     section.compared(
         &format!("cold: {BARE} actions without a sandbox, every output hashed and stored"),
         "ninja -j2",
@@ -40,17 +36,13 @@ fn bare(section: &mut Section) {
 
 fn sandboxed(section: &mut Section) {
     let shape = Shape { units: SANDBOXED, is_closed: true };
-    let place = Place::new();
-    shape.write_sources(place.root());
-    shape.write_buildfile(place.root());
     let wrap = |command: &str| {
         format!(
             "bwrap --unshare-all --die-with-parent --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp \
              --bind . /mnt --chdir /mnt /bin/sh -c '{command}'"
         )
     };
-    shape.write_ninja(place.root(), wrap);
-    let pairs = against_ninja(&place);
+    let pairs = against_ninja(&Place::of(shape, wrap));
     section.compared(
         &format!("cold: {SANDBOXED} actions in the sandbox"),
         "ninja -j2 with bwrap",

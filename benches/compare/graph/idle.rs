@@ -22,10 +22,6 @@ const NOTES: &[&str] = &[
      What forge and ninja run is the same command by `/bin/sh`.",
     "Nothing to do is answered by a look at everything that decided it (docs/design.md, 'The short answer'), and by no other file: \
      no Buildfile is read, no node made. The second question after a change is the first that is answered so.",
-    "After a change all of the Buildfile is parsed, all nodes are made, keyed and looked up, and all sources looked at, before the first \
-     action begins: 20 µs for each unit. About a third of it is the parser of KDL, with a hundred thousand values before it; a fifth is \
-     the look at the sources, by way of what git ignores; a tenth each are the making of the graph and the asking of the store (uprobes \
-     on a machine with other work).",
 ];
 
 /// The group `graph`.

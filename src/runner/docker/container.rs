@@ -78,7 +78,7 @@ impl Container {
     }
 
     /// Where its `/forge` is on this machine, if this process may write there as the container's root does: what goes in
-    /// and out need not be packed for the engine then, which starts a process for each archive.
+    /// and out need not be packed for the engine then.
     pub(super) async fn room(&self) -> Result<Option<PathBuf>, RunError> {
         let told = self.client.inspect_container(&self.id, None::<InspectContainerOptions>).await;
         let mounts = told.map_err(engine_error("look at a container"))?.mounts.unwrap_or_default();
