@@ -3,7 +3,7 @@
 mod repository;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub use repository::*;
 #[derive(Clone, Debug)]
 pub struct Buildfile {
     /// The directory that relative paths start from.
-    pub dir: PathBuf,
+    pub dir: Arc<Path>,
     /// The lock file, relative to `dir`.
     pub lock: PathBuf,
     /// Where versions come from.

@@ -97,7 +97,7 @@ fn report_empty(files: &[ParsedFile], report: &mut Report) {
 
 fn empty(dir: &Path) -> Buildfile {
     Buildfile {
-        dir: dir.to_owned(),
+        dir: dir.into(),
         lock: PathBuf::from("forge.lock"),
         upstreams: Vec::new(),
         axes: Vec::new(),

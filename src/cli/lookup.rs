@@ -33,7 +33,7 @@ pub fn complete(
         }
         let file = buildfile.lock.display();
         tell(&format!("{} is not met by {file}: looking upstream", selection.text()));
-        let updater = Updater::new(store, buildfile.dir.clone(), None, &tell);
+        let updater = Updater::new(store, buildfile.dir.to_path_buf(), None, &tell);
         let known = lock.available(&upstream.name);
         let change = updater
             .upstream(upstream, &Ask::Missing(selection.clone()), lock)

@@ -58,7 +58,7 @@ pub fn update(
     words: &Words,
     lock: &mut Lock,
 ) -> Result<String, CommandError> {
-    let updater = Updater::new(store, buildfile.dir.clone(), distdir, &tell);
+    let updater = Updater::new(store, buildfile.dir.to_path_buf(), distdir, &tell);
     let upstreams = update_upstreams(&updater, buildfile, words, lock)?;
     let images = update_images(&updater, buildfile, words, lock)?;
     Ok(upstreams + &images)

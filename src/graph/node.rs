@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use petgraph::graph::DiGraph;
@@ -104,7 +104,7 @@ impl Input {
 #[derive(Clone, Debug, Eq)]
 pub struct LocalFiles {
     /// The directory that the globs and the resulting tree start from.
-    pub base: PathBuf,
+    pub base: Arc<Path>,
     /// Which files.
     pub globs: Vec<String>,
 }

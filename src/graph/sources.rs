@@ -74,7 +74,7 @@ impl<'a> Builder<'a> {
         let (work, inputs, fault) = match (&upstream.origin, version) {
             (Origin::Path(path), _) => {
                 let base = self.buildfile.dir.join(self.filler(&cell).text(path));
-                let files = LocalFiles { base, globs: vec!["**".to_owned()] };
+                let files = LocalFiles { base: base.into(), globs: vec!["**".to_owned()] };
                 (Work::Files, vec![Input::Files(files)], None)
             }
             (_, Some(version)) => self.of_version(upstream, &version),

@@ -223,6 +223,17 @@ impl Scratch {
         self.assert_gone(|_| true);
     }
 
+    /// Nobody has the store open. A process that forge forked and that has started nothing yet holds for a moment all that
+    /// its parent held, also where that was killed.
+    pub fn assert_store_let_go(&self) {
+        let lease = self.path("cache/locks/store");
+        if !lease.exists() {
+            return;
+        }
+        let lease = File::open(lease).unwrap();
+        self.wait_until("the end of all that hold the store", || lease.try_lock().is_ok());
+    }
+
     /// What is in the store's scratch room.
     pub fn scratch_files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path("cache/scratch")).unwrap();

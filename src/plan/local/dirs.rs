@@ -16,8 +16,6 @@ use crate::store::{CACHEDIR_SIGNATURE, StoreError};
 pub(super) struct LocalDirs {
     /// Bases as they are written.
     bases: Mutex<HashMap<OsString, Arc<LocalDir>>>,
-    /// Those below a base by their whole path; `None` where nothing in it counts.
-    below: Mutex<HashMap<OsString, Option<Arc<LocalDir>>>>,
     /// Those that bases are below, and bases themselves.
     above: Mutex<HashMap<PathBuf, Arc<LocalDir>>>,
     /// What decided, beside the files themselves, and whether it was there.
@@ -27,9 +25,17 @@ pub(super) struct LocalDirs {
 /// One directory.
 pub(super) struct LocalDir {
     path: PathBuf,
-    rules: Option<Gitignore>,
-    above: Option<Arc<LocalDir>>,
+    /// Of this directory, or of the nearest above it that has any.
+    rules: Option<Arc<Rules>>,
     names: OnceLock<Vec<Name>>,
+    /// Directories in it that were asked for, by name; `None` where nothing in one counts.
+    children: Mutex<HashMap<OsString, Option<Arc<LocalDir>>>>,
+}
+
+/// What a `.gitignore` says, and below it those above.
+struct Rules {
+    own: Gitignore,
+    above: Option<Arc<Rules>>,
 }
 
 /// A name in a directory.
@@ -56,14 +62,14 @@ impl LocalDirs {
             return Ok(dir.clone());
         }
         let above = path.parent().map(|parent| self.with_rules_above(parent)).transpose()?;
-        let dir = Arc::new(self.look_at(path, above)?);
+        let dir = Arc::new(self.look_at(path, above.and_then(|above| above.rules.clone()))?);
         lock(&self.above).insert(path.to_owned(), dir.clone());
         Ok(dir)
     }
 
-    fn look_at(&self, path: &Path, above: Option<Arc<LocalDir>>) -> Result<LocalDir, StoreError> {
+    fn look_at(&self, path: &Path, above: Option<Arc<Rules>>) -> Result<LocalDir, StoreError> {
         let file = path.join(".gitignore");
-        let rules = match file.try_exists().map_err(StoreError::io("read", &file))? {
+        let own = match file.try_exists().map_err(StoreError::io("read", &file))? {
             false => None,
             true => {
                 let mut builder = GitignoreBuilder::new(path);
@@ -72,21 +78,25 @@ impl LocalDirs {
                 builder.build().ok()
             }
         };
-        lock(&self.witnesses).insert(file, rules.is_some());
-        Ok(LocalDir { path: path.to_owned(), rules, above, names: OnceLock::new() })
+        lock(&self.witnesses).insert(file, own.is_some());
+        let rules = match own {
+            Some(own) => Some(Arc::new(Rules { own, above })),
+            None => above,
+        };
+        Ok(LocalDir { path: path.to_owned(), rules, names: OnceLock::new(), children: Mutex::default() })
     }
 
     /// The directory called `name` in `dir`; `None` where it is none, or nothing in it counts.
     fn child(&self, dir: &Arc<LocalDir>, name: &OsStr) -> Result<Option<Arc<LocalDir>>, StoreError> {
-        let path = dir.path.join(name);
-        if let Some(known) = lock(&self.below).get(path.as_os_str()) {
+        if let Some(known) = lock(&dir.children).get(name) {
             return Ok(known.clone());
         }
+        let path = dir.path.join(name);
         let is_dir = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
         let counts = is_dir && name != ".git" && !dir.ignores(&path, true) && !self.is_cache(&path);
         // Whether a directory is there at all shows in its files.
-        let child = counts.then(|| self.look_at(&path, Some(dir.clone()))).transpose()?.map(Arc::new);
-        lock(&self.below).insert(path.into(), child.clone());
+        let child = counts.then(|| self.look_at(&path, dir.rules.clone())).transpose()?.map(Arc::new);
+        lock(&dir.children).insert(name.to_owned(), child.clone());
         Ok(child)
     }
 
@@ -171,13 +181,13 @@ impl LocalDir {
 
     /// Whether git leaves out what is at `path` in this directory: the nearest rule that says something decides.
     fn ignores(&self, path: &Path, is_dir: bool) -> bool {
-        let mut dir = Some(self);
-        while let Some(LocalDir { rules, above, .. }) = dir {
-            let said = rules.as_ref().map(|rules| rules.matched(path, is_dir));
-            if let Some(said) = said.filter(|said| !said.is_none()) {
+        let mut rules = self.rules.as_deref();
+        while let Some(Rules { own, above }) = rules {
+            let said = own.matched(path, is_dir);
+            if !said.is_none() {
                 return said.is_ignore();
             }
-            dir = above.as_deref();
+            rules = above.as_deref();
         }
         false
     }

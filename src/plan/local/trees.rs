@@ -85,7 +85,7 @@ impl<'a> LocalTrees<'a> {
             tree.push(entry);
         }
         if paths.is_empty() {
-            return Err(PlanError::NoFiles { base: files.base.clone(), globs: files.globs.join(" ") });
+            return Err(PlanError::NoFiles { base: files.base.to_path_buf(), globs: files.globs.join(" ") });
         }
         let tree = Tree::new(tree);
         let digest = tree.digest();

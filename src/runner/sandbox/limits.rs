@@ -52,12 +52,9 @@ impl Limits {
         Ok(limits)
     }
 
-    /// The files through which a process enters, by writing `0`.
+    /// The files through which a process of one thread enters, by writing `0`.
     pub(super) fn entrances(&self) -> io::Result<Vec<File>> {
-        self.0
-            .iter()
-            .map(|group| OpenOptions::new().write(true).open(group.dir.join("cgroup.procs")))
-            .collect()
+        self.0.iter().map(|group| OpenOptions::new().write(true).open(group.entrance())).collect()
     }
 
     /// Whether the kernel killed a process in here for its memory.
@@ -127,6 +124,13 @@ impl Group {
             }
         }
         Ok(())
+    }
+
+    /// A thread that moves itself waits for nobody; to move a process takes a lock that waits until every processor has
+    /// gone through the scheduler, which is milliseconds (`cgroup_attach_lock` of Linux since 5.5). Version 2 moves
+    /// processes alone between its domains.
+    fn entrance(&self) -> PathBuf {
+        self.dir.join(if self.kind == Kind::Unified { "cgroup.procs" } else { "tasks" })
     }
 
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
