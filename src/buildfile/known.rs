@@ -1,9 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use kdl::KdlNode;
-
+use super::document::{Node, Value};
 use super::parse::ParsedFile;
-use super::profile::first_argument;
 use super::{Predicate, Version};
 
 /// The values that axes have anywhere, in the Buildfile or in one of its profiles: a condition
@@ -20,27 +18,23 @@ impl KnownValues {
     /// Of every axis in the files.
     pub fn of(files: &[ParsedFile]) -> Self {
         let mut known = Self::default();
-        let top = files.iter().flat_map(|file| file.document.nodes());
-        let inside =
-            top.clone().filter(|node| node.name().value() == "profile").flat_map(KdlNode::iter_children);
-        for axis in top.chain(inside).filter(|node| node.name().value() == "axis") {
+        let top = files.iter().flat_map(|file| &file.document.nodes);
+        let inside = top.clone().filter(|node| node.name.text == "profile").flat_map(Node::children);
+        for axis in top.chain(inside).filter(|node| node.name.text == "axis") {
             known.add(axis);
         }
         known
     }
 
-    fn add(&mut self, axis: &KdlNode) {
-        let Some(name) = first_argument(axis) else { return };
-        if axis.get("from").is_some() {
-            self.open.insert(name.clone());
+    fn add(&mut self, axis: &Node) {
+        let Some(name) = axis.first_argument() else { return };
+        if axis.has_property("from") {
+            self.open.insert(name.to_owned());
         }
-        for value in axis.iter_children() {
-            for entry in value.entries() {
-                let written = entry.format().map(|format| format.value_repr.trim());
-                let Some(text) = entry.value().as_string().or(written) else { continue };
-                let attribute = entry.name().map(|name| name.value().to_owned());
-                self.values.entry((name.clone(), attribute)).or_default().insert(text.to_owned());
-            }
+        for entry in axis.children().iter().flat_map(|value| &value.entries) {
+            let (Value::Text(text) | Value::Number(text)) = &entry.value else { continue };
+            let attribute = entry.name.as_ref().map(|name| name.text.clone());
+            self.values.entry((name.to_owned(), attribute)).or_default().insert(text.clone());
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod body;
 mod diagnostic;
+mod document;
 mod format;
 mod known;
 mod model;

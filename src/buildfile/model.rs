@@ -40,7 +40,7 @@ pub struct Buildfile {
 impl Buildfile {
     /// The target called `name`.
     pub fn target(&self, name: &str) -> Option<&Target> {
-        self.targets.iter().find(|target| target.name == name)
+        self.targets.iter().find(|target| *target.name == *name)
     }
 
     /// The axis called `name`.
@@ -194,7 +194,7 @@ pub enum AxisValues {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AxisValue {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// What is known of it, such as `codename`; values that are declared together share it.
     pub attributes: Arc<BTreeMap<String, String>>,
     /// Where it is declared.
@@ -259,7 +259,7 @@ impl Dimension {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// Its name, unique among all targets.
-    pub name: String,
+    pub name: Arc<str>,
     /// Where it is declared.
     pub span: Span,
     /// The dimensions it spans.

@@ -20,6 +20,7 @@ use super::profile::{Located, profile_names, select_profile};
 use super::reader::{Context, Reader, Text};
 use super::resolve::resolve;
 use super::*;
+use crate::store::LocalStore;
 
 pub use files::files;
 pub(super) use files::{ParsedFile, is_file_include};
@@ -32,13 +33,17 @@ const TOP: [&str; 14] = [
 
 /// Reads the Buildfile at `path` and all it includes, with the profile of that name applied.
 /// Gives the warnings beside it; every fault that can be found is told, also those that arise
-/// only with another profile.
-pub fn load(path: &Path, profile: Option<&str>) -> Result<(Buildfile, Vec<Diagnostic>), Faults> {
+/// only with another profile. `memory` is asked what large files say, if there is one.
+pub fn load(
+    path: &Path,
+    profile: Option<&str>,
+    memory: Option<&LocalStore>,
+) -> Result<(Buildfile, Vec<Diagnostic>), Faults> {
     let dir = files::dir_of(path);
     // An environment variable that is set to nothing selects nothing.
     let profile = profile.filter(|name| !name.is_empty());
     let report = RefCell::new(Report::default());
-    let files = files::read_all(path, &report)?;
+    let files = files::read_all(path, memory, &report)?;
     let mut report = report.into_inner();
     if report.has_errors() {
         return report.finish(empty(dir));
@@ -71,7 +76,7 @@ fn declared(
     let mut broken = BTreeSet::new();
     for Located { node, source } in nodes.declarations {
         if !declare(&mut buildfile, Reader::new(node, Context { source, report: &report })) {
-            broken.extend(profile::first_argument(node));
+            broken.extend(node.first_argument().map(str::to_owned));
         }
     }
     for choices in nodes.choices {
@@ -88,7 +93,7 @@ fn declared(
 }
 
 fn report_empty(files: &[ParsedFile], report: &mut Report) {
-    if files.iter().all(|file| file.document.nodes().is_empty()) {
+    if files.iter().all(|file| file.document.nodes.is_empty()) {
         let message = format!("{} declares nothing", files[0].source.name());
         let help = format!("declare for example a target; a Buildfile is made of: {}", TOP.join(", "));
         report.push(Diagnostic::placeless(message).help(help));
@@ -165,7 +170,7 @@ fn target(
     filter: Vec<Predicate>,
     body: Body,
 ) -> Option<Target> {
-    Some(Target { name: name.value, span: name.span, over, over_span, filter, body })
+    Some(Target { name: name.value.into(), span: name.span, over, over_span, filter, body })
 }
 
 /// A node that has a meaning once, and was there.

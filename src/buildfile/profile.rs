@@ -1,15 +1,14 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use kdl::KdlNode;
-
+use super::document::Node;
 use super::parse::{ParsedFile, is_file_include, names};
 use super::reader::{Context, Reader, Text};
 use super::{Diagnostic, Report, Source, Span};
 
 /// A declaration and the file it stands in.
 pub struct Located<'a> {
-    pub node: &'a KdlNode,
+    pub node: &'a Node,
     pub source: &'a Source,
 }
 
@@ -24,8 +23,9 @@ pub struct Selected<'a> {
 
 /// The names of all profiles.
 pub fn profile_names(files: &[ParsedFile]) -> Vec<String> {
-    let nodes = files.iter().flat_map(|file| file.document.nodes());
-    nodes.filter(|node| node.name().value() == "profile").filter_map(first_argument).collect()
+    let nodes = files.iter().flat_map(|file| &file.document.nodes);
+    let profiles = nodes.filter(|node| node.name.text == "profile");
+    profiles.filter_map(|profile| profile.first_argument().map(str::to_owned)).collect()
 }
 
 /// Applies the profile called `wanted`: a profile is a set of choices, and of declarations that
@@ -37,9 +37,9 @@ pub fn select_profile<'a>(
 ) -> Selected<'a> {
     let (profiles, mut declarations): (Vec<_>, Vec<_>) = files
         .iter()
-        .flat_map(|file| file.document.nodes().iter().map(|node| Located { node, source: &file.source }))
+        .flat_map(|file| file.document.nodes.iter().map(|node| Located { node, source: &file.source }))
         .filter(|located| !is_file_include(located.node))
-        .partition(|located| located.node.name().value() == "profile");
+        .partition(|located| located.node.name.text == "profile");
     let headers: Vec<Header> = profiles.iter().map(|profile| Header::read(profile, report)).collect();
     report_duplicates(&headers, report);
     report_bases(&headers, report);
@@ -90,8 +90,8 @@ impl Header {
 }
 
 /// What stands at the top alone.
-fn is_misplaced(node: &KdlNode) -> bool {
-    node.name().value() == "profile" || is_file_include(node)
+fn is_misplaced(node: &Node) -> bool {
+    node.name.text == "profile" || is_file_include(node)
 }
 
 /// The wanted profile and those it is based on, the first base first.
@@ -162,9 +162,9 @@ fn unknown_profile(name: &str, span: Option<&Span>, headers: &[Header]) -> Diagn
 fn apply<'a>(profile: &Located<'a>, declarations: &mut Vec<Located<'a>>) -> Vec<Located<'a>> {
     let mut choices = Vec::new();
     let mut replaced = Vec::new();
-    for node in profile.node.iter_children().filter(|node| !is_misplaced(node)) {
+    for node in profile.node.children().iter().filter(|node| !is_misplaced(node)) {
         let located = Located { node, source: profile.source };
-        if node.name().value() == "choose" {
+        if node.name.text == "choose" {
             choices.push(located);
             continue;
         }
@@ -185,14 +185,8 @@ fn apply<'a>(profile: &Located<'a>, declarations: &mut Vec<Located<'a>>) -> Vec<
 }
 
 /// Of the same kind and name. Rules have no name; a profile adds to them. There is one cache, wherever it is.
-fn is_same(a: &KdlNode, b: &KdlNode) -> bool {
-    let (kind, name) = (a.name().value(), first_argument(a));
-    let is_named_alike = kind == "cache" || name.is_some() && name == first_argument(b);
-    kind == b.name().value() && is_named_alike
-}
-
-/// The first argument, if it is a text.
-pub fn first_argument(node: &KdlNode) -> Option<String> {
-    let entry = node.entries().iter().find(|entry| entry.name().is_none())?;
-    entry.value().as_string().map(str::to_owned)
+fn is_same(a: &Node, b: &Node) -> bool {
+    let (kind, name) = (&a.name.text, a.first_argument());
+    let is_named_alike = kind == "cache" || name.is_some() && name == b.first_argument();
+    *kind == b.name.text && is_named_alike
 }

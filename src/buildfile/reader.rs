@@ -1,8 +1,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use kdl::{KdlEntry, KdlNode, KdlValue};
-
+use super::document::{Entry, Node, Value};
 use super::{Diagnostic, Report, Source, Span, Template};
 
 /// Where faults of one file go.
@@ -39,8 +38,11 @@ impl Text {
 
 /// Reads one node: what was not asked for by [`Reader::finish`] is a fault.
 pub struct Reader<'a> {
-    node: &'a KdlNode,
+    node: &'a Node,
     context: Context<'a>,
+    /// Where the next argument is looked for.
+    next_entry: usize,
+    /// How many arguments come before it.
     next_argument: usize,
     asked: Vec<&'static str>,
     children: &'static [&'static str],
@@ -51,10 +53,11 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(node: &'a KdlNode, context: Context<'a>) -> Self {
+    pub fn new(node: &'a Node, context: Context<'a>) -> Self {
         Self {
             node,
             context,
+            next_entry: 0,
             next_argument: 0,
             asked: Vec::new(),
             children: &[],
@@ -64,17 +67,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub fn node(&self) -> &'a KdlNode {
+    pub fn node(&self) -> &'a Node {
         self.node
     }
 
     pub fn name(&self) -> &'a str {
-        self.node.name().value()
+        &self.node.name.text
     }
 
     /// The node's name, as a place: underlining a whole block would show too much.
     pub fn span(&self) -> Span {
-        self.context.span(self.node.name().span())
+        self.context.span(self.node.name.place)
     }
 
     pub fn push(&self, diagnostic: Diagnostic) {
@@ -87,18 +90,20 @@ impl<'a> Reader<'a> {
         Some(self.text(entry))
     }
 
-    fn next_entry(&mut self) -> Option<&'a KdlEntry> {
-        let entry = self.arguments_written().nth(self.next_argument)?;
+    fn next_entry(&mut self) -> Option<&'a Entry> {
+        let ahead = &self.node.entries[self.next_entry..];
+        let at = ahead.iter().position(|entry| entry.name.is_none())?;
+        self.next_entry += at + 1;
         self.next_argument += 1;
-        Some(entry)
+        Some(&ahead[at])
     }
 
-    fn arguments_written(&self) -> impl Iterator<Item = &'a KdlEntry> + use<'a> {
-        self.node.entries().iter().filter(|entry| entry.name().is_none())
+    fn arguments_written(&self) -> impl Iterator<Item = &'a Entry> + use<'a> {
+        self.node.entries.iter().filter(|entry| entry.name.is_none())
     }
 
-    fn entry(&self, name: &str) -> Option<&'a KdlEntry> {
-        self.node.entries().iter().find(|entry| entry.name().is_some_and(|n| n.value() == name))
+    fn entry(&self, name: &str) -> Option<&'a Entry> {
+        self.node.entries.iter().find(|entry| entry.is_called(name))
     }
 
     /// The next argument, which must be there: `what` says what it is.
@@ -172,8 +177,8 @@ impl<'a> Reader<'a> {
         self.boolean(entry, self.name())
     }
 
-    fn boolean(&self, entry: &KdlEntry, name: &str) -> Option<bool> {
-        let value = entry.value().as_bool();
+    fn boolean(&self, entry: &Entry, name: &str) -> Option<bool> {
+        let value = entry.value.flag();
         if value.is_none() {
             let message = format!("'{name}' is either #true or #false");
             self.push(Diagnostic::error(&self.value_span(entry), message, "neither of them"));
@@ -185,11 +190,11 @@ impl<'a> Reader<'a> {
     /// place of both.
     pub fn properties(&mut self) -> Vec<(Text, Text, Span)> {
         self.takes_any_property = true;
-        let named = self.node.entries().iter().filter_map(|entry| Some((entry.name()?, entry)));
+        let named = self.node.entries.iter().filter_map(|entry| Some((entry.name.as_ref()?, entry)));
         named
             .map(|(name, entry)| {
                 let value = self.text(entry);
-                let name = Text { value: name.value().to_owned(), span: self.context.span(name.span()) };
+                let name = Text { value: name.text.clone(), span: self.context.span(name.place) };
                 let start = name.span.range.offset();
                 let end = value.span.range.offset() + value.span.range.len();
                 let whole = self.context.span((start, end.saturating_sub(start)));
@@ -204,7 +209,7 @@ impl<'a> Reader<'a> {
         self.children = known;
         let outer = &self.asked;
         let child = |node| Reader { outer: outer.clone(), ..Reader::new(node, self.context) };
-        self.node.iter_children().map(child).collect()
+        self.node.children().iter().map(child).collect()
     }
 
     /// This node has no meaning here.
@@ -222,7 +227,7 @@ impl<'a> Reader<'a> {
     pub fn finish(self) {
         self.report_surplus_arguments();
         self.report_properties();
-        if !self.takes_children && self.node.children().is_some() {
+        if !self.takes_children && self.node.block.is_some() {
             let message = format!("'{}' takes no nodes inside it", self.name());
             self.push(Diagnostic::error(&self.span(), message, "has a block").help("drop the block"));
         }
@@ -241,7 +246,7 @@ impl<'a> Reader<'a> {
             more => format!("this is one too many, and {more} more"),
         };
         let diagnostic = Diagnostic::error(&self.value_span(first), message, label);
-        let word = first.value().as_string().unwrap_or_default();
+        let word = first.value.text().unwrap_or_default();
         self.push(match self.asked.contains(&word) {
             true => diagnostic.help(format!("it is a property: write {word}=\"…\"")),
             false => diagnostic,
@@ -253,16 +258,15 @@ impl<'a> Reader<'a> {
             return;
         }
         let mut seen = Vec::new();
-        for entry in self.node.entries() {
-            let Some(name) = entry.name() else { continue };
-            let span = self.context.span(name.span());
-            if !self.asked.contains(&name.value()) {
-                self.report_unknown_property(name.value(), &span);
-            } else if seen.contains(&name.value()) {
-                let message = format!("'{}' has the property '{}' twice", self.name(), name.value());
+        for name in self.node.entries.iter().filter_map(|entry| entry.name.as_ref()) {
+            let (span, name) = (self.context.span(name.place), name.text.as_str());
+            if !self.asked.contains(&name) {
+                self.report_unknown_property(name, &span);
+            } else if seen.contains(&name) {
+                let message = format!("'{}' has the property '{name}' twice", self.name());
                 self.push(Diagnostic::error(&span, message, "the second").help("drop one of them"));
             }
-            seen.push(name.value());
+            seen.push(name);
         }
     }
 
@@ -278,16 +282,15 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn text(&self, entry: &KdlEntry) -> Text {
+    fn text(&self, entry: &Entry) -> Text {
         let span = self.value_span(entry);
-        let value = match entry.value() {
-            KdlValue::String(text) => text.clone(),
-            // `1.10` is a version, not the number 1.1.
-            KdlValue::Integer(_) | KdlValue::Float(_) => span.text().to_owned(),
-            keyword => {
+        let value = match &entry.value {
+            Value::Text(text) | Value::Number(text) => text.clone(),
+            Value::Flag(_) | Value::Null => {
+                let keyword = span.text();
                 let message = format!("expected a text, and {keyword} is none");
                 let help =
-                    format!("write \"{}\" if the word itself is meant", span.text().trim_start_matches('#'));
+                    format!("write \"{}\" if the word itself is meant", keyword.trim_start_matches('#'));
                 self.push(Diagnostic::error(&span, message, "not a text").help(help));
                 span.text().to_owned()
             }
@@ -295,15 +298,8 @@ impl<'a> Reader<'a> {
         Text { value, span }
     }
 
-    /// The place of an entry's value, without a property's name.
-    fn value_span(&self, entry: &KdlEntry) -> Span {
-        let whole = self.context.span(entry.span());
-        let Some(format) = entry.format() else { return whole };
-        let written = format.value_repr.trim();
-        match whole.text().rfind(written) {
-            Some(at) => self.context.span((whole.range.offset() + at, written.len())),
-            None => whole,
-        }
+    fn value_span(&self, entry: &Entry) -> Span {
+        self.context.span(entry.place)
     }
 }
 

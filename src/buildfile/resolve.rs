@@ -16,9 +16,9 @@ const SCRIPT_WORDS: [&str; 1] = ["jobs"];
 /// Reports every name that stands for nothing. Names in `broken` belong to declarations that were
 /// found faulty before, and are not told once more.
 pub fn resolve(buildfile: &Buildfile, broken: &BTreeSet<String>, known: &KnownValues, report: &mut Report) {
-    report_duplicates("target", buildfile.targets.iter().map(|t| (&t.name, &t.span)), report);
-    report_duplicates("axis", buildfile.axes.iter().map(|a| (&a.name, &a.span)), report);
-    report_duplicates("upstream", buildfile.upstreams.iter().map(|u| (&u.name, &u.span)), report);
+    report_duplicates("target", buildfile.targets.iter().map(|t| (&*t.name, &t.span)), report);
+    report_duplicates("axis", buildfile.axes.iter().map(|a| (&*a.name, &a.span)), report);
+    report_duplicates("upstream", buildfile.upstreams.iter().map(|u| (&*u.name, &u.span)), report);
     report_taken_names(buildfile, report);
     let mut resolver = Resolver { buildfile, broken, known, report };
     buildfile.upstreams.iter().for_each(|upstream| resolver.upstream(upstream));
@@ -29,14 +29,10 @@ pub fn resolve(buildfile: &Buildfile, broken: &BTreeSet<String>, known: &KnownVa
     circle::report(buildfile, report);
 }
 
-fn report_duplicates<'a>(
-    kind: &str,
-    names: impl Iterator<Item = (&'a String, &'a Span)>,
-    report: &mut Report,
-) {
+fn report_duplicates<'a>(kind: &str, names: impl Iterator<Item = (&'a str, &'a Span)>, report: &mut Report) {
     let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
     for (name, span) in names {
-        match seen.get(name.as_str()) {
+        match seen.get(name) {
             Some(first) => report.push(Diagnostic::twice(kind, name, first, span)),
             None => drop(seen.insert(name, span)),
         }
@@ -93,7 +89,7 @@ impl Resolver<'_> {
                 self.upstream_reference(&reference);
             }
             AxisValues::Given(values) => {
-                report_duplicates("value", values.iter().map(|v| (&v.name, &v.span)), self.report);
+                report_duplicates("value", values.iter().map(|v| (&*v.name, &v.span)), self.report);
             }
         }
     }
@@ -119,7 +115,7 @@ impl Resolver<'_> {
             return;
         };
         let values: Vec<&str> = match &predicate.attribute {
-            None => given.iter().map(|value| value.name.as_str()).collect(),
+            None => given.iter().map(|value| &*value.name).collect(),
             Some(name) => given.iter().filter_map(|v| v.attributes.get(name)).map(String::as_str).collect(),
         };
         let is_known = |operand: &&str| {
@@ -416,7 +412,7 @@ impl Resolver<'_> {
         if !self.broken.contains(&reference.name) {
             let message = format!("there is no {kind} '{}'", reference.name);
             let known = self.buildfile.targets.iter().filter(|target| fits(&target.body));
-            let known: Vec<&str> = known.map(|target| target.name.as_str()).collect();
+            let known: Vec<&str> = known.map(|target| &*target.name).collect();
             let diagnostic = Diagnostic::error(&reference.span, message, format!("unknown {kind}"));
             self.report.push(match known.is_empty() {
                 true => diagnostic.help(format!("declare it with {} node", with_article(kind))),

@@ -71,15 +71,24 @@ impl Template {
     }
 
     /// Fills every hole by `value`; the first hole it has no value for is the error.
-    pub fn fill(&self, mut value: impl FnMut(&Hole) -> Option<String>) -> Result<String, &Hole> {
-        let mut text = String::new();
+    pub fn fill<V: AsRef<str>>(&self, mut value: impl FnMut(&Hole) -> Option<V>) -> Result<String, &Hole> {
+        // Values are short.
+        let mut text = String::with_capacity(self.written_length() + 16);
         for part in &self.parts {
             match part {
                 Part::Text(plain) => text.push_str(plain),
-                Part::Hole(hole) => text.push_str(&value(hole).ok_or(hole)?),
+                Part::Hole(hole) => text.push_str(value(hole).ok_or(hole)?.as_ref()),
             }
         }
         Ok(text)
+    }
+
+    fn written_length(&self) -> usize {
+        let lengths = self.parts.iter().map(|part| match part {
+            Part::Text(plain) => plain.len(),
+            Part::Hole(hole) => hole.name.len(),
+        });
+        lengths.sum()
     }
 }
 
@@ -87,6 +96,11 @@ impl Hole {
     /// As it is written, with braces.
     pub fn written(&self) -> String {
         format!("{{{}}}", self.text())
+    }
+
+    /// Whether it is `{name}`.
+    pub fn is(&self, name: &str) -> bool {
+        self.attribute.is_none() && self.name == name
     }
 
     /// As it is written, without braces.

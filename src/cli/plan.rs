@@ -46,10 +46,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let goals = words.nodes(&workspace.graph)?;
     workspace.require_locked(&goals)?;
     let stats = StatCache::load(&workspace.store);
-    // Nobody waits for it to be taken apart.
+    // Nobody waits for these to be taken apart.
     let files = ManuallyDrop::new(LocalTrees::new(&stats));
     let planner = workspace.planner(&files);
-    let plan = planner.plan(&goals)?;
+    let plan = ManuallyDrop::new(planner.plan(&goals)?);
     workspace.tell_said();
     let effects = effects(&workspace.graph, &plan)?;
     // It may be meant for another machine.

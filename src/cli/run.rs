@@ -80,10 +80,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         workspace.keep_additions()?;
     }
     let stats = StatCache::load(&workspace.store);
-    // Nobody waits for it to be taken apart.
+    // Nobody waits for these to be taken apart.
     let files = ManuallyDrop::new(LocalTrees::new(&stats));
     let planner = workspace.planner(&files);
-    let mut plan = planner.plan(&goals)?;
+    let mut plan = ManuallyDrop::new(planner.plan(&goals)?);
     if let Some(saved) = saved {
         let effects = effects(&workspace.graph, &plan)?;
         let profile = global.profile.as_deref();
@@ -92,7 +92,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     }
     if plan.is_idle() && !planner.bring_goals(&plan) {
         // What was known cannot be had.
-        plan = planner.plan(&goals)?;
+        plan = ManuallyDrop::new(planner.plan(&goals)?);
     }
     workspace.tell_said();
     if arguments.dry_run {

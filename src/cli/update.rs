@@ -67,7 +67,7 @@ pub fn update(
 fn check_names(buildfile: &Buildfile, words: &Words) -> Result<(), CommandError> {
     let known = || {
         let upstreams = buildfile.upstreams.iter().map(|upstream| upstream.name.as_str());
-        upstreams.chain(buildfile.targets.iter().map(|target| target.name.as_str()))
+        upstreams.chain(buildfile.targets.iter().map(|target| &*target.name))
     };
     for goal in &words.goals {
         let target = goal.split('[').next().unwrap_or(goal);
@@ -138,7 +138,7 @@ fn update_images(
         return Ok(String::new());
     }
     let graph = whole_graph(buildfile, words, lock)?;
-    let is_named = |node: &Node| words.goals.iter().any(|goal| *goal == node.target || *goal == node.name);
+    let is_named = |node: &Node| words.goals.iter().any(|goal| **goal == *node.target || *goal == node.name);
     let is_wanted = |node: &&Node| match (names_nothing(words, buildfile), words.goals.is_empty()) {
         (true, _) => true,
         (false, true) => node.work.lacks_lock(),

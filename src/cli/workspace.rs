@@ -15,9 +15,9 @@ use crate::upstream::Lock;
 
 /// Everything that is read before a plan can be made.
 pub struct Workspace {
-    /// The values that are selected.
-    pub axes: Axes,
-    /// All nodes of the selection. To take it apart at the end of the process would serve nobody.
+    /// The values that are selected. To take them and the graph apart at the end of the process would serve nobody.
+    pub axes: ManuallyDrop<Axes>,
+    /// All nodes of the selection.
     pub graph: ManuallyDrop<Graph>,
     /// The local store.
     pub store: Arc<LocalStore>,
@@ -58,11 +58,12 @@ impl Workspace {
         words: &Words,
         prepare: impl FnOnce(&Buildfile, &LocalStore, &mut Lock) -> Result<(), CommandError>,
     ) -> Result<Self, CommandError> {
-        let (buildfile, mut lock, mut has_warned) = read_and_warn(global)?;
         let store = Arc::new(LocalStore::open(&global.store)?);
+        let (buildfile, mut lock, mut has_warned) = read_and_warn(global, Some(&store))?;
+        let mut buildfile = ManuallyDrop::new(buildfile);
         prepare(&buildfile, &store, &mut lock)?;
         let additions = complete(&buildfile, &store, words, &mut lock)?;
-        let axes = Axes::resolve(&buildfile, &lock, &words.selection)?;
+        let axes = ManuallyDrop::new(Axes::resolve(&buildfile, &lock, &words.selection)?);
         let (graph, warnings) = graph::build(&buildfile, &axes, &lock)?;
         // A rule that a narrow selection does not touch is not idle.
         if words.selection.is_empty() && buildfile.choice.is_empty() {
@@ -72,7 +73,7 @@ impl Workspace {
         let lock = buildfile.dir.join(&buildfile.lock);
         let lock = lock.strip_prefix(".").map(Path::to_owned).unwrap_or(lock);
         let remote = remote(global, &buildfile, &store);
-        let looked_at = buildfile.looked_at.into_iter().chain([lock.clone()]).collect();
+        let looked_at = std::mem::take(&mut buildfile.looked_at).into_iter().chain([lock.clone()]).collect();
         let graph = ManuallyDrop::new(graph);
         Ok(Self { axes, graph, store, remote, looked_at, has_warned, lock, additions })
     }
@@ -133,12 +134,15 @@ impl Workspace {
 
 /// The Buildfile and its lock; warnings are told.
 pub fn read(global: &Global) -> Result<(Buildfile, Lock), CommandError> {
-    read_and_warn(global).map(|(buildfile, lock, _)| (buildfile, lock))
+    read_and_warn(global, None).map(|(buildfile, lock, _)| (buildfile, lock))
 }
 
 /// The same, and whether there were warnings.
-fn read_and_warn(global: &Global) -> Result<(Buildfile, Lock, bool), CommandError> {
-    let (buildfile, warnings) = buildfile::load(&global.file, global.profile.as_deref())?;
+fn read_and_warn(
+    global: &Global,
+    memory: Option<&LocalStore>,
+) -> Result<(Buildfile, Lock, bool), CommandError> {
+    let (buildfile, warnings) = buildfile::load(&global.file, global.profile.as_deref(), memory)?;
     warnings.iter().for_each(error::print);
     let lock = Lock::load(&buildfile.dir.join(&buildfile.lock))?;
     Ok((buildfile, lock, !warnings.is_empty()))

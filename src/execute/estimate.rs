@@ -31,7 +31,7 @@ impl Estimates {
             }
         }
         for &id in &to_do {
-            let similar = of_target.get(graph.node(id).target.as_str());
+            let similar = of_target.get(&*graph.node(id).target);
             remembered[id.index()] = remembered[id.index()].or(similar.copied());
         }
         let mut estimates = Self { remembered, critical: vec![0; graph.len()], total: None };

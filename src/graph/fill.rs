@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -25,7 +26,7 @@ impl Filler<'_> {
 
     /// A script, in which `{jobs}` is told at run time: it must not be in the key.
     pub fn script(&self, template: &Template) -> String {
-        self.fill(template, |hole| (hole.text() == "jobs").then(|| "$FORGE_JOBS".to_owned()))
+        self.fill(template, |hole| hole.is("jobs").then_some("$FORGE_JOBS".into()))
     }
 
     /// The texts of several templates.
@@ -35,7 +36,7 @@ impl Filler<'_> {
 
     /// A text in which versions stand as packages have them.
     pub fn packaged(&self, template: &Template) -> String {
-        self.fill(template, |hole| self.value(hole).map(packaged_version))
+        self.fill(template, |hole| self.value(hole).map(|version| packaged_version(version).into()))
     }
 
     fn value(&self, hole: &Hole) -> Option<&str> {
@@ -49,12 +50,12 @@ impl Filler<'_> {
         (self.missing.borrow().len() == lacking).then_some(text)
     }
 
-    fn fill(&self, template: &Template, own: impl Fn(&Hole) -> Option<String>) -> String {
+    fn fill(&self, template: &Template, own: impl Fn(&Hole) -> Option<Cow<'static, str>>) -> String {
         let filled = template.fill(|hole| {
-            let value = own(hole).or_else(|| self.value(hole).map(str::to_owned));
+            let value = own(hole).or_else(|| self.value(hole).map(Cow::Borrowed));
             Some(value.unwrap_or_else(|| {
                 self.missing.borrow_mut().push(self.lacking(template, hole));
-                String::new()
+                Cow::default()
             }))
         });
         filled.unwrap_or_default()

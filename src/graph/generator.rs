@@ -153,7 +153,7 @@ impl Builder<'_> {
         let name = node_name(&step, cell);
         let work = Work::Script(Box::new(script));
         let node = plain_node(target, name, cell.clone(), work);
-        self.add(Node { target: step, keyword: "target", inputs: taken, ..node })
+        self.add(Node { target: step.into(), keyword: "target", inputs: taken, ..node })
     }
 
     /// A bootstrap image must have libraries of the package's architecture: what they are called

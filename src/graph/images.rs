@@ -15,7 +15,7 @@ impl Builder<'_> {
                 self.add(Node { inputs, fault: fault.map(Box::new), ..plain_node(target, name, cell, work) });
             }
             None => {
-                self.refused.insert(target.name.clone());
+                self.refused.insert(target.name.to_string());
             }
         }
     }
@@ -83,7 +83,7 @@ impl Builder<'_> {
                 Some(RegistryImage { image, locked })
             }
             Err(error) => {
-                if !self.refused.contains(&target.name) {
+                if !self.refused.contains(&*target.name) {
                     self.report.push(Diagnostic::error(&template.span, error.to_string(), "names no image"));
                 }
                 None

@@ -122,7 +122,7 @@ impl<'a> Builder<'a> {
         }
         let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
         let node = plain_node(index, name, cell, Work::Accept);
-        self.add(Node { target: step, keyword: "package", inputs, requires, ..node })
+        self.add(Node { target: step.into(), keyword: "package", inputs, requires, ..node })
     }
 
     /// The nodes among the inputs that the Buildfile lets go on without.
@@ -175,7 +175,7 @@ impl<'a> Builder<'a> {
     fn rpm_index(&self, rpm: &RpmSettings, inputs: &mut Vec<Input>, cell: &Cell, date: u64) -> RpmIndexWork {
         if let Some(path) = &rpm.updateinfo {
             let globs = vec![self.filler(cell).text(path)];
-            inputs.push(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs }));
+            inputs.push(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs: globs.into() }));
         }
         let compression = compression(&rpm.compression).unwrap_or(IndexCompression::Zst);
         RpmIndexWork { index: RpmIndex { compression }, has_updateinfo: rpm.updateinfo.is_some(), date }

@@ -31,7 +31,7 @@ enum Used<'a> {
 impl<'a> Builder<'a> {
     /// The joins of a target, once those it uses have their nodes.
     pub fn joins_of(&mut self, user: &'a Target) -> Rc<Joins<'a>> {
-        if let Some(joins) = self.joins.get(&user.name) {
+        if let Some(joins) = self.joins.get(&*user.name) {
             return joins.clone();
         }
         let references = user.body.uses().into_iter();
@@ -41,7 +41,7 @@ impl<'a> Builder<'a> {
             (name.clone(), self.join_of(&name, &self.source_over(upstream), user, &[]))
         });
         let joins = Rc::new(Joins { by_name: targets.chain(sources).collect() });
-        self.joins.insert(user.name.clone(), joins.clone());
+        self.joins.insert(user.name.to_string(), joins.clone());
         joins
     }
 

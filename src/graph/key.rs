@@ -18,7 +18,7 @@ impl Builder<'_> {
             let help = "`forge key new` makes one";
             Diagnostic::error(&target.span, error.to_string(), "declared here").help(help)
         });
-        let work = KeyWork { name: target.name.clone(), key, certificate: certificate.ok() };
+        let work = KeyWork { name: target.name.to_string(), key, certificate: certificate.ok() };
         let work = Work::Key(Box::new(work));
         self.add(Node { fault: fault.map(Box::new), ..plain_node(target, name, cell, work) });
     }

@@ -21,7 +21,7 @@ pub struct Node {
     /// `target[axis=value,…]`.
     pub name: String,
     /// The target's name; `target.step` for an added step.
-    pub target: String,
+    pub target: Arc<str>,
     /// The node name it is declared by.
     pub keyword: &'static str,
     /// The cell.
@@ -106,7 +106,7 @@ pub struct LocalFiles {
     /// The directory that the globs and the resulting tree start from.
     pub base: Arc<Path>,
     /// Which files.
-    pub globs: Vec<String>,
+    pub globs: Arc<[String]>,
 }
 
 /// Bases are compared as they are written: nobody writes one in two ways, and there are many to compare.
@@ -151,7 +151,7 @@ pub struct Graph {
     graph: DiGraph<Node, ()>,
     /// Made when the first node is asked for by its name.
     by_name: OnceLock<HashMap<String, NodeId>>,
-    by_target: HashMap<String, Vec<NodeId>>,
+    by_target: HashMap<Arc<str>, Vec<NodeId>>,
     lineages: Vec<Lineage>,
 }
 
@@ -226,7 +226,7 @@ impl Graph {
 
     /// All targets that have nodes, sorted.
     pub fn targets(&self) -> Vec<&str> {
-        let mut targets: Vec<&str> = self.by_target.keys().map(String::as_str).collect();
+        let mut targets: Vec<&str> = self.by_target.keys().map(|name| &**name).collect();
         targets.sort_unstable();
         targets
     }

@@ -43,13 +43,13 @@ impl<'a> Builder<'a> {
             Ok(written) => written,
             // The same may hold for many cells, and is told once.
             Err(fault) => {
-                self.refused.insert(target.name.clone());
+                self.refused.insert(target.name.to_string());
                 return self.report.push_new(fault);
             }
         };
         let copyright = package.copyright.as_ref().map(|path| {
             let globs = vec![path.display().to_string()];
-            inputs.push(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs }));
+            inputs.push(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs: globs.into() }));
             inputs.len() - 1
         });
         let image = part.generated().map(|_| self.one(&package.image, &cell, joins));

@@ -38,7 +38,7 @@ fn node_json(graph: &Graph, axes: &Axes, id: NodeId) -> Value {
     let needs: Vec<&str> = graph.needs(id).map(|need| graph.node(need).name.as_str()).collect();
     json!({
         "name": node.name,
-        "target": node.target,
+        "target": &*node.target,
         "kind": node.keyword,
         "cell": cell,
         "attributes": attributes(axes, &node.cell),

@@ -74,7 +74,7 @@ impl<'a> Builder<'a> {
         let (work, inputs, fault) = match (&upstream.origin, version) {
             (Origin::Path(path), _) => {
                 let base = self.buildfile.dir.join(self.filler(&cell).text(path));
-                let files = LocalFiles { base: base.into(), globs: vec!["**".to_owned()] };
+                let files = LocalFiles { base: base.into(), globs: ["**".to_owned()].into() };
                 (Work::Files, vec![Input::Files(files)], None)
             }
             (_, Some(version)) => self.of_version(upstream, &version),
@@ -85,7 +85,7 @@ impl<'a> Builder<'a> {
         };
         self.add(Node {
             name,
-            target,
+            target: target.into(),
             keyword: "source",
             cell,
             work,
@@ -103,7 +103,7 @@ impl<'a> Builder<'a> {
         let by_template: Vec<String> = upstream
             .archives
             .iter()
-            .filter_map(|url| url.fill(|hole| (hole.text() == "version").then(|| version.to_owned())).ok())
+            .filter_map(|url| url.fill(|hole| hole.is("version").then_some(version)).ok())
             .collect();
         if let Origin::List(listed) = &upstream.origin
             && let Some(listed) = listed.iter().find(|listed| listed.version == version)

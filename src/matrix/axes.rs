@@ -29,7 +29,7 @@ pub struct ResolvedAxis {
 #[derive(Clone, Debug)]
 pub struct Point {
     /// The value.
-    pub name: String,
+    pub name: Arc<str>,
     /// What is known of it.
     pub attributes: Arc<BTreeMap<String, String>>,
 }
@@ -142,7 +142,7 @@ fn selected(axis: &Axis, buildfile: &Buildfile, all: &[Point], selection: &Selec
     let Some(upstream) = upstream else {
         return all.iter().map(|point| selection.0.iter().all(|predicate| point.meets(predicate))).collect();
     };
-    let versions: Vec<Version> = all.iter().map(|point| Version::new(point.name.as_str())).collect();
+    let versions: Vec<Version> = all.iter().map(|point| Version::new(&*point.name)).collect();
     let chosen = match selection.is_empty() {
         true => upstream.policy.standing(&versions),
         false => upstream.policy.selected(&versions, selection),
@@ -152,7 +152,7 @@ fn selected(axis: &Axis, buildfile: &Buildfile, all: &[Point], selection: &Selec
 
 fn version_point(version: &Version) -> Point {
     let attributes = [("major".to_owned(), version.major()), ("minor".to_owned(), version.minor())];
-    Point { name: version.to_string(), attributes: Arc::new(attributes.into()) }
+    Point { name: version.to_string().into(), attributes: Arc::new(attributes.into()) }
 }
 
 fn report_unknown_axis(predicate: &Predicate, buildfile: &Buildfile, report: &mut Report) {

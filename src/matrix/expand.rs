@@ -149,19 +149,21 @@ struct Spanned {
 }
 
 impl Spanned {
-    fn new(axis: usize, resolved: &ResolvedAxis, dimension: &Dimension) -> Self {
+    fn new<'p>(axis: usize, resolved: &'p ResolvedAxis, dimension: &Dimension) -> Self {
         let dimension = Arc::new(dimension.clone());
-        // Points that have the same value share the coordinate of the first one.
-        let mut firsts: HashMap<&str, Arc<Coordinate>> = HashMap::new();
-        let mut coordinates = Vec::with_capacity(resolved.points.len());
-        for (point, at) in resolved.points.iter().enumerate() {
-            coordinates.push(at.get(dimension.attribute.as_deref()).map(|value| {
-                let dimension = &dimension;
-                let first =
-                    || Coordinate { axis, dimension: dimension.clone(), point, value: value.into() }.into();
-                firsts.entry(value).or_insert_with(first).clone()
-            }));
-        }
+        let at = |point, value| Arc::new(Coordinate { axis, dimension: dimension.clone(), point, value });
+        let points = resolved.points.iter().enumerate();
+        let coordinates = match &dimension.attribute {
+            None => points.map(|(place, point)| Some(at(place, point.name.clone()))).collect(),
+            Some(attribute) => {
+                // Points that have the same value share the coordinate of the first one.
+                let mut firsts: HashMap<&'p str, Arc<Coordinate>> = HashMap::new();
+                let mut shared = |place, value: &'p str| {
+                    firsts.entry(value).or_insert_with(|| at(place, value.into())).clone()
+                };
+                points.map(|(place, point)| Some(shared(place, point.get(Some(attribute))?))).collect()
+            }
+        };
         Self { axis, dimension, coordinates }
     }
 }

@@ -30,7 +30,7 @@ fn declared(more: &str, profile: Option<&str>) -> Buildfile {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("Buildfile.kdl");
     fs::write(&path, text).unwrap();
-    buildfile::load(&path, profile).unwrap().0
+    buildfile::load(&path, profile, None).unwrap().0
 }
 
 fn resolved(buildfile: &Buildfile, selection: &[&str]) -> Result<Axes, String> {
@@ -49,7 +49,7 @@ fn dimensions(over: &str) -> Vec<Dimension> {
 /// The selected values of an axis.
 fn names(axes: &Axes, axis: &str) -> Vec<String> {
     let (_, axis) = axes.get(axis).unwrap();
-    axis.selected_places().into_iter().map(|at| axis.points[at].name.clone()).collect()
+    axis.selected_places().into_iter().map(|at| axis.points[at].name.to_string()).collect()
 }
 
 /// The cells over `over`, limited by `filter`, of a matrix with these rules.

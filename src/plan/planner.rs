@@ -7,7 +7,7 @@ use super::{Cause, Destination, LocalTrees, NewVersion, Place, Plan, PlanError, 
 use crate::digest::{Digest, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, LocalFiles, Node, NodeId, Work};
 use crate::s3;
-use crate::store::{LocalStore, Outputs, RemoteStore, ResultIndex};
+use crate::store::{KnownResult, LocalStore, Outputs, RemoteStore, ResultIndex};
 
 /// Keys nodes and asks the store what it knows. `plan` and `run` both go through this.
 pub struct Planner<'a> {
@@ -24,6 +24,44 @@ pub struct Planner<'a> {
 /// How many earlier versions of a node are asked for, where the node itself is new.
 const VERSIONS_ASKED: usize = 3;
 
+/// The steps of nodes that were looked at.
+type Steps = Vec<Option<Step>>;
+
+/// What a node that was looked at gives, if that is known.
+fn outputs_of(node: NodeId, steps: &Steps) -> Option<&Outputs> {
+    steps[node.index()].as_ref()?.outputs.as_ref()
+}
+
+/// What is known of results beside what they give.
+struct Remembered {
+    /// Whether all objects of a node's result are known to be here.
+    whole: Vec<bool>,
+    /// Keys of results that were not used for long.
+    old: Vec<Digest>,
+}
+
+impl Remembered {
+    fn new(nodes: usize) -> Self {
+        Self { whole: vec![false; nodes], old: Vec::new() }
+    }
+
+    fn add(&mut self, step: &Step, known: Option<KnownResult>) {
+        let Some(known) = known else { return };
+        self.whole[step.node.index()] = known.is_whole;
+        self.old.extend(step.key.filter(|_| known.is_old));
+    }
+
+    /// Of what is needed for certain: the goals.
+    fn look_for_objects(&mut self, plan: &Plan, results: &mut ResultIndex<'_>) {
+        let of_goals = plan.goals.iter().filter(|goal| !self.whole[goal.index()]);
+        let (nodes, keys): (Vec<NodeId>, Vec<Digest>) =
+            of_goals.filter_map(|goal| Some((*goal, plan.step(*goal)?.known_key()?))).unzip();
+        for (node, is_whole) in nodes.into_iter().zip(results.look_for_objects(&keys)) {
+            self.whole[node.index()] = is_whole;
+        }
+    }
+}
+
 /// What is found out of one node whose inputs are known.
 pub struct Assessment {
     /// Its key.
@@ -37,34 +75,32 @@ pub struct Assessment {
 impl Planner<'_> {
     /// Plans `goals` and everything they need.
     pub fn plan(&self, goals: &[NodeId]) -> Result<Plan, PlanError> {
-        let mut steps: Vec<Option<Step>> = vec![None; self.graph.len()];
-        let mut outputs: Vec<Option<Outputs>> = vec![None; self.graph.len()];
+        let mut steps: Steps = vec![None; self.graph.len()];
         let layers = self.graph.layers(goals);
         let works = layers.iter().flatten().map(|node| &self.graph.node(*node).work);
         works.filter_map(Work::publish).for_each(|publish| publish.target.begin());
         self.read_local_files(&layers);
         let mut results = ResultIndex::load(self.store);
+        let mut remembered = Remembered::new(self.graph.len());
         for layer in layers {
-            self.ask(&layer, &outputs)?;
-            layer.iter().for_each(|node| self.bring_catalogs(*node, &mut steps, &mut outputs));
+            self.ask(&layer, &steps)?;
+            layer.iter().for_each(|node| self.bring_catalogs(*node, &mut steps));
             // Nothing in a layer needs another of it. Whether to publish may be asked of a network: not where files are read.
             let is_of_files = |node: &&NodeId| !matches!(self.graph.node(**node).work, Work::Publish(_));
-            let step = |node: &NodeId| self.step(*node, &outputs, &results);
+            let step = |node: &NodeId| self.step(*node, &steps, &results);
             let found = layer.par_iter().filter(is_of_files).map(step).collect::<Result<Vec<_>, _>>()?;
             let asked = layer.iter().filter(|node| !is_of_files(node)).map(step);
-            for step in found.into_iter().chain(asked.collect::<Result<Vec<_>, _>>()?) {
+            for (step, known) in found.into_iter().chain(asked.collect::<Result<Vec<_>, _>>()?) {
+                remembered.add(&step, known);
                 let at = step.node.index();
-                outputs[at].clone_from(&step.outputs);
                 steps[at] = Some(step);
             }
         }
         let mut plan = Plan { goals: goals.to_vec(), steps: steps.into_iter().flatten().collect() };
-        // What is needed for certain.
-        let of_goals = plan.goals.iter().filter_map(|goal| plan.step(*goal)?.known_key());
-        results.look_for_objects(&of_goals.collect::<Vec<_>>());
-        while self.demote_incomplete(&mut plan, &results) {}
+        remembered.look_for_objects(&plan, &mut results);
+        while self.demote_incomplete(&mut plan, &remembered) {}
         self.ask_for_durations(&plan);
-        results.touch(&plan.known_keys());
+        results.touch(&remembered.old);
         // The next plan looks at more directories without it.
         let _ = results.save();
         Ok(plan)
@@ -72,8 +108,11 @@ impl Planner<'_> {
 
     fn read_local_files(&self, layers: &[Vec<NodeId>]) {
         let inputs = layers.iter().flatten().flat_map(|id| &self.graph.node(*id).inputs);
-        let files: HashSet<&LocalFiles> = inputs.filter_map(Input::files).collect();
-        self.files.prepare(&files.into_iter().collect::<Vec<_>>());
+        let mut seen = HashSet::new();
+        // In the order of nodes: files beside each other are found sooner one after the other.
+        let files: Vec<&LocalFiles> =
+            inputs.filter_map(Input::files).filter(|files| seen.insert(*files)).collect();
+        self.files.prepare(&files);
     }
 
     /// How long a node takes is told by its history, also while it waits for others.
@@ -89,15 +128,15 @@ impl Planner<'_> {
 
     /// Asks the remote store for the results of all nodes whose inputs are known and whose result is not, and
     /// for what explains it where there is none: all at the same time, since every answer takes its time.
-    fn ask(&self, nodes: &[NodeId], outputs: &[Option<Outputs>]) -> Result<(), PlanError> {
+    fn ask(&self, nodes: &[NodeId], steps: &Steps) -> Result<(), PlanError> {
         let Some(remote) = self.remote.filter(|remote| remote.is_read()) else { return Ok(()) };
         let mut asked = Vec::new();
         for id in nodes {
             let node = self.graph.node(*id);
             let mut inputs = node.inputs.iter().filter_map(Input::node);
             let is_shared = !matches!(node.work, Work::Publish(_)) && !node.work.is_bare();
-            if is_shared && inputs.all(|need| outputs[need.index()].is_some()) {
-                let known = |need: NodeId| outputs[need.index()].as_ref();
+            if is_shared && inputs.all(|need| outputs_of(need, steps).is_some()) {
+                let known = |need| outputs_of(need, steps);
                 let key = key_of(&Action::new(node, &input_digests(node, self.files, known)?));
                 if self.store.result(key).is_none() {
                     asked.push((key, node));
@@ -137,7 +176,7 @@ impl Planner<'_> {
 
     /// Whether something is to be published is found out by reading catalogs: they have to be here. An
     /// index whose catalog is not to be had is run again.
-    fn bring_catalogs(&self, node: NodeId, steps: &mut [Option<Step>], outputs: &mut [Option<Outputs>]) {
+    fn bring_catalogs(&self, node: NodeId, steps: &mut Steps) {
         let node = self.graph.node(node);
         if !matches!(node.work, Work::Publish(_)) {
             return;
@@ -155,7 +194,6 @@ impl Planner<'_> {
             if !self.bring(step.key, wanted) {
                 step.verdict = Verdict::Run(Cause::ObjectsGone);
                 step.outputs = None;
-                outputs[index.index()] = None;
             }
         }
     }
@@ -183,28 +221,33 @@ impl Planner<'_> {
         all
     }
 
+    /// What is to be done about a node, and what is known of its result beside what it gives.
     fn step(
         &self,
         node: NodeId,
-        outputs: &[Option<Outputs>],
+        steps: &Steps,
         results: &ResultIndex<'_>,
-    ) -> Result<Step, PlanError> {
+    ) -> Result<(Step, Option<KnownResult>), PlanError> {
         // A required test only has to come first; what a node is made of are its inputs.
         let inputs = self.graph.node(node).inputs.iter().filter_map(Input::node);
-        if let Some(need) = inputs.filter(|need| outputs[need.index()].is_none()).min() {
+        if let Some(need) = inputs.filter(|need| outputs_of(*need, steps).is_none()).min() {
             self.check_destination(node)?;
-            let outline = self.outline(node, outputs)?;
+            let outline = self.outline(node, steps)?;
             let verdict = Verdict::Unknown(need);
-            return Ok(Step { node, key: None, outline, verdict, outputs: None, place: None });
+            return Ok((Step { node, key: None, outline, verdict, outputs: None, place: None }, None));
         }
-        let known = |need: NodeId| outputs[need.index()].as_ref();
+        let known = |need| outputs_of(need, steps);
         let inputs = input_digests(self.graph.node(node), self.files, known)?;
-        let known = |key| results.outputs(key).cloned().or_else(|| self.taken(key));
+        let mut remembered = None;
+        let known = |key| {
+            remembered = results.get(key);
+            remembered.as_ref().map(|known| known.outputs.clone()).or_else(|| self.taken(key))
+        };
         let found = self.assess_by(self.graph.node(node), &inputs, known)?;
         let verdict = self.verdict(self.graph.node(node), &inputs, &found);
         let Assessment { key, outputs, .. } = found;
         let place = outputs.is_some().then(|| self.place(key));
-        Ok(Step { node, key: Some(key), outline: key, verdict, outputs, place })
+        Ok((Step { node, key: Some(key), outline: key, verdict, outputs, place }, remembered))
     }
 
     fn place(&self, key: Digest) -> Place {
@@ -215,12 +258,12 @@ impl Planner<'_> {
     }
 
     /// Local files are read now, also for what waits for others: a plan pins them all.
-    fn outline(&self, id: NodeId, outputs: &[Option<Outputs>]) -> Result<Digest, PlanError> {
+    fn outline(&self, id: NodeId, steps: &Steps) -> Result<Digest, PlanError> {
         let node = self.graph.node(id);
         let inputs = node.inputs.iter().map(|input| match input {
             Input::Files(local) => Ok(self.files.get(local)?.digest),
             Input::Node { node, output } => {
-                let known = outputs[node.index()].as_ref().and_then(|outputs| outputs.get(output));
+                let known = outputs_of(*node, steps).and_then(|outputs| outputs.get(output));
                 let name = &self.graph.node(*node).name;
                 Ok(known.unwrap_or_else(|| Digest::of(format!("to come: {output} of {name}").as_bytes())))
             }
@@ -258,7 +301,7 @@ impl Planner<'_> {
         &self,
         node: &Node,
         inputs: &[Digest],
-        known: impl Fn(Digest) -> Option<Outputs>,
+        known: impl FnOnce(Digest) -> Option<Outputs>,
     ) -> Result<Assessment, PlanError> {
         let key = key_of(&Action::new(node, inputs));
         let Work::Publish(publish) = &node.work else {
@@ -326,13 +369,13 @@ impl Planner<'_> {
     /// A hit serves only those who need its objects. Where one of them is run and an object is
     /// gone, the hit is a miss: seen from the goals down, since this makes further needs. Gives whether
     /// more is known now than at the start, so that this has to be done again.
-    fn demote_incomplete(&self, plan: &mut Plan, results: &ResultIndex<'_>) -> bool {
+    fn demote_incomplete(&self, plan: &mut Plan, remembered: &Remembered) -> bool {
         let mut needed = vec![false; self.graph.len()];
         plan.goals.iter().for_each(|goal| needed[goal.index()] = true);
         let (mut demoted, mut asked) = (Vec::new(), Vec::new());
         let incomplete = |step: &Step| {
             let outputs = step.outputs.as_ref().filter(|_| step.verdict == Verdict::Hit);
-            let is_whole = step.key.is_some_and(|key| results.is_whole(key));
+            let is_whole = remembered.whole[step.node.index()];
             let is_here = |tree| self.store.holds_tree(tree);
             outputs.is_some_and(|outputs| !is_whole && !outputs.trees().all(is_here))
         };

@@ -61,7 +61,7 @@ impl SavedPlan {
         let name = |id: &NodeId| graph.node(*id).name.clone();
         let steps = plan.steps.iter().map(|step| SavedStep {
             node: name(&step.node),
-            target: graph.node(step.node).target.clone(),
+            target: graph.node(step.node).target.to_string(),
             key: step.key,
             outline: step.outline,
             verdict: step.verdict.word().to_owned(),

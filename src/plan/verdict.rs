@@ -83,11 +83,6 @@ impl Plan {
         to_do.any(|step| graph.node(step.node).work.needs_runner())
     }
 
-    /// The keys of all results that are known.
-    pub fn known_keys(&self) -> Vec<Digest> {
-        self.steps.iter().filter_map(Step::known_key).collect()
-    }
-
     /// Whether what it says follows from files on this machine alone: nothing of it is in the shared cache, and
     /// neither a repository nor a signing key was asked.
     pub fn is_of_files(&self, graph: &Graph) -> bool {

@@ -52,7 +52,7 @@ pub use record::{ActionResult, Earlier, Failure};
 pub use remote::{
     Access, RemoteGc, RemoteStats, RemoteStore, RemoteTraffic, RemoteVerify, Said, SendError, Sent,
 };
-pub use result_index::ResultIndex;
+pub use result_index::{KnownResult, ResultIndex};
 pub use sighting::{Moment, Sighting, Sightings};
 pub use spares::Spares;
 pub use staging::Staging;

@@ -65,6 +65,11 @@ impl Sighting {
         std::fs::symlink_metadata(path).ok().map(|metadata| Self::of(&metadata))
     }
 
+    /// The size in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     fn of_stat(stat: &Stat) -> Self {
         #[expect(clippy::unnecessary_cast, reason = "the types differ between architectures")]
         Self {
@@ -151,6 +156,11 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
+    /// How many bytes were not taken.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// All that was not taken.
     pub(super) fn rest(self) -> &'a [u8] {
         self.0
@@ -208,20 +218,24 @@ impl Sightings {
         Ok(blocks)
     }
 
-    /// What [`Sightings::write`] wrote: the notes by name of each directory; one may come several times.
-    pub fn read<N: Note>(bytes: &[u8]) -> Result<Vec<SeenIn<N>>, SightingsError> {
-        let block = |block: &&[u8]| {
+    /// The directories in what [`Sightings::write`] wrote, each with what is said of it; one may come several times.
+    pub fn dirs(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, SightingsError> {
+        let dir = |block| {
             let mut reader = Reader(block);
-            let dir = path_of(reader.text()?);
-            let mut seen = Vec::new();
-            while !reader.is_empty() {
-                let name = reader.text()?.into();
-                seen.push((name, Sighting::read(&mut reader)?, N::read(&mut reader)?));
-            }
-            Some((dir, seen))
+            Some((reader.text()?, reader.rest()))
         };
-        let blocks = Self::blocks(bytes)?;
-        blocks.par_iter().map(|bytes| block(bytes).ok_or(SightingsError)).collect()
+        Self::blocks(bytes)?.into_iter().map(|block| dir(block).ok_or(SightingsError)).collect()
+    }
+
+    /// What is said of a directory: the notes by name.
+    pub fn read<N: Note>(said: &[u8]) -> Result<Vec<Seen<'_, N>>, SightingsError> {
+        let mut reader = Reader(said);
+        let mut seen = Vec::new();
+        while !reader.is_empty() {
+            let mut read = || Some((reader.text()?, Sighting::read(&mut reader)?, N::read(&mut reader)?));
+            seen.push(read().ok_or(SightingsError)?);
+        }
+        Ok(seen)
     }
 
     /// Whether every path in `bytes`, which have no notes, looks as it did.
@@ -230,11 +244,8 @@ impl Sightings {
     }
 }
 
-/// What was seen in a directory.
-pub type SeenIn<N> = (PathBuf, Vec<Seen<N>>);
-
 /// A name, how it looked, and what was noted.
-pub type Seen<N> = (Box<[u8]>, Sighting, N);
+pub type Seen<'a, N> = (&'a [u8], Sighting, N);
 
 /// Whether every path of a block looks as it did.
 fn holds(block: &[u8]) -> Option<()> {
@@ -298,12 +309,16 @@ mod tests {
             paths.iter().map(move |path| (path.as_path(), Sighting::at(path).unwrap(), digest)).collect()
         };
         let bytes = Sightings::write::<Digest>(seen(Digest::of(b"x")));
-        let read = Sightings::read::<Digest>(&bytes).unwrap();
+        let dirs = Sightings::dirs(&bytes).unwrap();
+        let read = dirs.iter().map(|(dir, said)| (path_of(dir), Sightings::read::<Digest>(said).unwrap()));
+        let read: Vec<_> = read.collect();
         assert_eq!(read.iter().map(|(_, seen)| seen.len()).sum::<usize>(), paths.len());
         assert!(read.iter().all(|(dir, seen)| seen.iter().all(|(name, then, digest)| {
             Sighting::at(&dir.join(OsStr::from_bytes(name))) == Some(*then) && *digest == Digest::of(b"x")
         })));
-        assert_eq!(Sightings::read::<Digest>(&bytes[..bytes.len() - 1]).unwrap_err(), SightingsError);
+        let (_, said) = dirs[0];
+        assert_eq!(Sightings::read::<Digest>(&said[..said.len() - 1]).unwrap_err(), SightingsError);
+        assert_eq!(Sightings::dirs(&bytes[..bytes.len() - 1]).unwrap_err(), SightingsError);
 
         let plain = || {
             Sightings::write(

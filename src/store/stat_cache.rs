@@ -1,12 +1,11 @@
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::ingest::hash_file;
 use super::local::unsealed;
-use super::sighting::{Seen, parts, path_of};
+use super::sighting::{parts, path_of};
 use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
 
@@ -24,8 +23,26 @@ pub struct StatCache {
     read: Mutex<Vec<(PathBuf, Sighting, Digest)>>,
 }
 
-/// What is known of the files of one directory, by name.
-type OfDir = HashMap<Box<[u8]>, (Sighting, Digest)>;
+/// What is known of the files of one directory.
+#[derive(Debug, Default)]
+struct OfDir {
+    /// As it is written: not every directory is asked for.
+    said: Vec<Box<[u8]>>,
+    by_name: OnceLock<HashMap<Box<[u8]>, (Sighting, Digest)>>,
+}
+
+impl OfDir {
+    fn by_name(&self) -> &HashMap<Box<[u8]>, (Sighting, Digest)> {
+        self.by_name.get_or_init(|| {
+            let seen = self.said.iter().flat_map(|said| Sightings::read(said).unwrap_or_default());
+            seen.map(|(name, sighting, digest)| (name.into(), (sighting, digest))).collect()
+        })
+    }
+}
+
+/// What was read is written once it is a part of all that is known of which this is the reciprocal, or so many bytes: before,
+/// it is sooner read again.
+const WORTH: (usize, u64) = (64, 8 << 20);
 
 impl StatCache {
     /// Reads the cache of `store`; an unreadable one is an empty one.
@@ -38,10 +55,8 @@ impl StatCache {
 
     fn known_of(bytes: &[u8]) -> Option<HashMap<Box<[u8]>, OfDir>> {
         let mut known: HashMap<_, OfDir> = HashMap::new();
-        for (dir, seen) in Sightings::read(unsealed(bytes)?).ok()? {
-            let seen =
-                seen.into_iter().map(|(name, sighting, digest): Seen<Digest>| (name, (sighting, digest)));
-            known.entry(dir.as_os_str().as_bytes().into()).or_default().extend(seen);
+        for (dir, said) in Sightings::dirs(unsealed(bytes)?).ok()? {
+            known.entry(dir.into()).or_default().said.push(said.into());
         }
         Some(known)
     }
@@ -64,29 +79,26 @@ impl StatCache {
 
     fn known(&self, path: &Path) -> Option<&(Sighting, Digest)> {
         let (dir, name) = parts(path);
-        self.known.get(dir)?.get(name)
+        self.known.get(dir)?.by_name().get(name)
     }
 
-    /// Writes what this process read, beside what was known of other files.
+    /// Writes what this process read, beside what was known of other files, if that is worth it.
     pub fn save(self, store: &LocalStore) -> Result<(), StoreError> {
         let read = self.read.into_inner().unwrap_or_default();
-        if read.is_empty() {
+        let known = || self.known.values().map(|dir| dir.by_name().len()).sum::<usize>();
+        let bytes: u64 = read.iter().map(|(_, sighting, _)| sighting.size()).sum();
+        if read.is_empty() || (read.len() < known() / WORTH.0 && bytes < WORTH.1) {
             return Ok(());
         }
-        let mut known = self.known;
-        for (path, sighting, digest) in read {
-            let (dir, name) = parts(&path);
-            known.entry(dir.into()).or_default().insert(name.into(), (sighting, digest));
-        }
-        let paths: Vec<(PathBuf, Sighting, Digest)> = known
-            .iter()
-            .flat_map(|(dir, seen)| {
-                let path = |name: &[u8]| path_of(dir).join(path_of(name));
-                seen.iter().map(move |(name, (sighting, digest))| (path(name), *sighting, *digest))
-            })
-            .collect();
+        let paths = self.known.iter().flat_map(|(dir, known)| {
+            let path = |name: &[u8]| path_of(dir).join(path_of(name));
+            known.by_name().iter().map(move |(name, (sighting, digest))| (path(name), *sighting, *digest))
+        });
+        // What was read now counts.
+        let seen: HashMap<PathBuf, (Sighting, Digest)> =
+            paths.chain(read).map(|(path, sighting, digest)| (path, (sighting, digest))).collect();
         let seen =
-            paths.iter().map(|(path, sighting, digest)| (path.as_path(), *sighting, *digest)).collect();
+            seen.iter().map(|(path, (sighting, digest))| (path.as_path(), *sighting, *digest)).collect();
         store.write_sealed(&self.path, &Sightings::write(seen))
     }
 }

@@ -143,7 +143,7 @@ impl Taking<'_> {
     }
 
     fn filled(&self, template: &Template) -> String {
-        let filled = template.fill(|hole| (hole.text() == "version").then(|| self.version.to_owned()));
+        let filled = template.fill(|hole| hole.is("version").then_some(self.version));
         filled.unwrap_or_default()
     }
 }

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use kdl::{KdlDocument, KdlNode};
-
+use crate::buildfile::document::{Document, Node};
 use crate::buildfile::reader::{Context, Reader, Text};
 use crate::buildfile::syntax::syntax_faults;
 use crate::buildfile::{Diagnostic, Faults, Report, Source, Span, nearest, read_source};
+use crate::store::LocalStore;
 
 /// What may stand for other characters in a glob.
 const WILD: [char; 5] = ['*', '?', '[', '{', '\\'];
@@ -16,26 +16,30 @@ const WILD: [char; 5] = ['*', '?', '[', '{', '\\'];
 pub struct ParsedFile {
     pub path: PathBuf,
     pub source: Source,
-    pub document: KdlDocument,
+    pub document: Document,
 }
 
 /// The Buildfile at `path` and the files it includes.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>, Faults> {
     let report = RefCell::new(Report::default());
-    let main = read(path, dir_of(path), &report)?;
+    let main = read(path, dir_of(path), None, &report)?;
     let included = included_paths(&main, path, &report);
     let files = std::iter::once(path.to_owned()).chain(included).collect();
     report.into_inner().finish(files).map(|(files, _)| files)
 }
 
 /// All files, parsed; faults go to `report`, so that those of every file are told.
-pub fn read_all(path: &Path, report: &RefCell<Report>) -> Result<Vec<ParsedFile>, Faults> {
+pub fn read_all(
+    path: &Path,
+    memory: Option<&LocalStore>,
+    report: &RefCell<Report>,
+) -> Result<Vec<ParsedFile>, Faults> {
     let dir = dir_of(path);
-    let main = read(path, dir, report)?;
+    let main = read(path, dir, memory, report)?;
     let included = included_paths(&main, path, report);
     let mut files = vec![main];
     for file in included {
-        match read(&file, dir, report) {
+        match read(&file, dir, memory, report) {
             Ok(file) => files.push(file),
             Err(fault) => report.borrow_mut().push(fault),
         }
@@ -49,17 +53,22 @@ pub fn dir_of(path: &Path) -> &Path {
 }
 
 /// `include "glob"` names files; `include axis="…"` is a rule.
-pub fn is_file_include(node: &KdlNode) -> bool {
-    node.name().value() == "include" && node.entries().iter().any(|entry| entry.name().is_none())
+pub fn is_file_include(node: &Node) -> bool {
+    node.name.text == "include" && node.entries.iter().any(|entry| entry.name.is_none())
 }
 
 /// Messages call the file by its path from `dir`.
-fn read(path: &Path, dir: &Path, report: &RefCell<Report>) -> Result<ParsedFile, Diagnostic> {
+fn read(
+    path: &Path,
+    dir: &Path,
+    memory: Option<&LocalStore>,
+    report: &RefCell<Report>,
+) -> Result<ParsedFile, Diagnostic> {
     let name = path.strip_prefix(dir).unwrap_or(path).display().to_string();
     let source = read_source(path, name)?;
-    let document = KdlDocument::parse_v2(source.inner()).unwrap_or_else(|error| {
+    let document = Document::parse(&source, memory).unwrap_or_else(|error| {
         syntax_faults(&source, error).into_iter().for_each(|fault| report.borrow_mut().push(fault));
-        KdlDocument::new()
+        Document::default()
     });
     Ok(ParsedFile { path: path.to_owned(), source, document })
 }
@@ -69,7 +78,7 @@ fn included_paths(main: &ParsedFile, path: &Path, report: &RefCell<Report>) -> V
     let dir = dir_of(path);
     let context = Context { source: &main.source, report };
     let mut paths = Vec::new();
-    for node in main.document.nodes().iter().filter(|node| is_file_include(node)) {
+    for node in main.document.nodes.iter().filter(|node| is_file_include(node)) {
         let mut reader = Reader::new(node, context);
         for glob in reader.arguments("a glob such as \"targets/*.kdl\"") {
             paths.extend(matching_files(dir, path, &glob, &context));
@@ -116,8 +125,8 @@ fn files_below(dir: &Path, glob: &str) -> Vec<PathBuf> {
 
 /// All files, and the directories in which a glob of an `include` could find another one.
 pub fn looked_at(files: &[ParsedFile], dir: &Path) -> Vec<PathBuf> {
-    let includes = files.iter().flat_map(|file| file.document.nodes()).filter(|node| is_file_include(node));
-    let globs = includes.flat_map(|node| node.entries()).filter_map(|entry| entry.value().as_string());
+    let includes = files.iter().flat_map(|file| &file.document.nodes).filter(|node| is_file_include(node));
+    let globs = includes.flat_map(|node| &node.entries).filter_map(|entry| entry.value.text());
     let wild = globs.filter(|glob| glob.contains(WILD));
     let walks = wild.flat_map(|glob| walk_below(dir, glob));
     let dirs = walks.filter(|entry| entry.file_type().is_dir()).map(walkdir::DirEntry::into_path);
@@ -152,8 +161,8 @@ fn matches_nothing(dir: &Path, glob: &Text, candidates: &[PathBuf]) -> Diagnosti
 /// The one place to see what belongs to a build is its Buildfile.
 pub fn report_nested_includes(files: &[ParsedFile], report: &mut Report) {
     for file in &files[1..] {
-        for node in file.document.nodes().iter().filter(|node| is_file_include(node)) {
-            let span = Span { source: file.source.clone(), range: node.name().span() };
+        for node in file.document.nodes.iter().filter(|node| is_file_include(node)) {
+            let span = Span { source: file.source.clone(), range: node.name.place.into() };
             let message = "an included file includes no others";
             let help =
                 "name the files in the Buildfile itself, so that it shows all that belongs to the build";

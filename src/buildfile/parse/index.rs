@@ -91,7 +91,7 @@ fn keep(mut reader: Reader<'_>) -> Option<Retention> {
         let message = "the newest version of a package always stays";
         let help = format!("write for example: {example}");
         reader.push(Diagnostic::error(&span, message, "expected versions=1 or more").help(help));
-    } else if reader.node().entries().is_empty() {
+    } else if reader.node().entries.is_empty() {
         let help = format!("write for example: {example}; without keep everything stays");
         reader.push(Diagnostic::error(&span, "keep says what stays", "keeps what?").help(help));
     }
@@ -158,7 +158,7 @@ fn belongs_to(child: &Reader<'_>, owner: &str, format: &str) {
 }
 
 fn require(reader: &Reader<'_>, child: &str, needs: &str, label: &str, example: &str) {
-    if !reader.node().iter_children().any(|node| node.name().value() == child) {
+    if !reader.node().has_child(child) {
         let help = format!("add for example: {example}");
         reader.push(Diagnostic::error(&reader.span(), needs, label).help(help));
     }

@@ -28,7 +28,7 @@ pub fn key(mut reader: Reader<'_>) -> Option<Target> {
             _ => child.unknown(&KEY),
         }
     }
-    let has = |name: &str| reader.node().iter_children().any(|child| child.name().value() == name);
+    let has = |name: &str| reader.node().has_child(name);
     if !has("file") && !has("env") {
         let help = "add for example: file \"keys/archive.asc\"; `forge key new` makes one";
         reader.push(Diagnostic::error(&span, "a key is read from somewhere", "from where?").help(help));

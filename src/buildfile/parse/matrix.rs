@@ -29,9 +29,7 @@ pub fn axis(mut reader: Reader<'_>) -> Option<Axis> {
         None => AxisValues::Given(values),
     };
     // A value that is there and faulty was told.
-    if values == AxisValues::Given(Vec::new())
-        && reader.node().children().is_none_or(|c| c.nodes().is_empty())
-    {
+    if values == AxisValues::Given(Vec::new()) && reader.node().children().is_empty() {
         let help = "give it value nodes, or from=\"an upstream\"";
         reader.push(Diagnostic::error(&reader.span(), "an axis needs values", "has none").help(help));
     }
@@ -54,14 +52,15 @@ fn axis_values(mut reader: Reader<'_>) -> Vec<AxisValue> {
     }
     reader.finish();
     let attributes = Arc::new(attributes);
-    let value = |name: Text| AxisValue { name: name.value, attributes: attributes.clone(), span: name.span };
+    let value =
+        |name: Text| AxisValue { name: name.value.into(), attributes: attributes.clone(), span: name.span };
     names.into_iter().map(value).collect()
 }
 
 pub fn rule(mut reader: Reader<'_>, kind: RuleKind) -> Option<Rule> {
     let span = reader.span();
     let predicates = predicates(&mut reader);
-    if predicates.is_empty() && reader.node().entries().is_empty() {
+    if predicates.is_empty() && reader.node().entries.is_empty() {
         let help = format!("write for example: {} arch=\"arm64\" distro=\"debian-14\"", reader.name());
         let message = format!("'{}' needs conditions", reader.name());
         reader.push(Diagnostic::error(&span, message, "would hold everywhere").help(help));

@@ -255,7 +255,7 @@ fn content(mut reader: Reader<'_>) -> Option<Content> {
 }
 
 fn report_missing(package: &Package, reader: &Reader<'_>) {
-    let has = |name: &str| reader.node().iter_children().any(|child| child.name().value() == name);
+    let has = |name: &str| reader.node().has_child(name);
     let required = [
         ("version", "version \"{otp}\""),
         ("maintainer", "maintainer \"Name <address>\""),

@@ -40,7 +40,7 @@ pub fn publish(mut reader: Reader<'_>) -> Option<Target> {
         }
     }
     publish.to = to.and_then(|to| site(&reader, to, service, distribution)).unwrap_or(publish.to);
-    let has = |name: &str| reader.node().iter_children().any(|child| child.name().value() == name);
+    let has = |name: &str| reader.node().has_child(name);
     if !has("index") {
         let help = "add for example: index \"apt\" at=\"apt/{otp.major}\"";
         reader.push(Diagnostic::error(&span, "a publish node publishes indices", "names none").help(help));

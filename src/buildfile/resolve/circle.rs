@@ -10,7 +10,7 @@ pub fn report(buildfile: &Buildfile, report: &mut Report) {
     let mut graph = DiGraphMap::<&str, &Reference>::new();
     for target in &buildfile.targets {
         for reference in target.body.uses() {
-            graph.add_edge(target.name.as_str(), reference.name.as_str(), reference);
+            graph.add_edge(&*target.name, reference.name.as_str(), reference);
         }
     }
     for component in tarjan_scc(&graph) {

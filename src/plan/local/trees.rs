@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rayon::prelude::*;
@@ -17,13 +17,26 @@ use crate::store::{Entry, Ingest, Kind, LocalStore, Sighting, StatCache, StoreEr
 pub struct LocalTrees<'a> {
     stats: &'a StatCache,
     dirs: LocalDirs,
-    known: Mutex<Known>,
+    known: RwLock<Known>,
 }
 
 #[derive(Default)]
 struct Known {
     by_files: HashMap<LocalFiles, Arc<LocalTree>>,
-    by_digest: HashMap<Digest, Arc<LocalTree>>,
+    /// Of all of them; made when one is asked for by its digest.
+    by_digest: OnceLock<HashMap<Digest, Arc<LocalTree>>>,
+}
+
+impl Known {
+    fn add(&mut self, files: &LocalFiles, tree: Arc<LocalTree>) {
+        self.by_files.insert(files.clone(), tree);
+        self.by_digest.take();
+    }
+
+    fn by_digest(&self, digest: Digest) -> Option<&Arc<LocalTree>> {
+        let all = || self.by_files.values().map(|tree| (tree.digest, tree.clone())).collect();
+        self.by_digest.get_or_init(all).get(&digest)
+    }
 }
 
 /// What globs matched, and the tree it makes.
@@ -40,7 +53,7 @@ pub struct LocalTree {
 impl<'a> LocalTrees<'a> {
     /// Digests come from `stats` where it knows them.
     pub fn new(stats: &'a StatCache) -> Self {
-        Self { stats, dirs: LocalDirs::default(), known: Mutex::default() }
+        Self { stats, dirs: LocalDirs::default(), known: RwLock::default() }
     }
 
     /// The tree of `files` as they are now.
@@ -49,7 +62,7 @@ impl<'a> LocalTrees<'a> {
             return Ok(tree.clone());
         }
         let tree = Arc::new(self.read(files)?);
-        self.add(files, &tree);
+        self.known_mut().add(files, tree.clone());
         Ok(tree)
     }
 
@@ -57,17 +70,17 @@ impl<'a> LocalTrees<'a> {
     pub fn prepare(&self, all: &[&LocalFiles]) {
         let read = all.par_iter().map(|files| Some((*files, Arc::new(self.read(files).ok()?))));
         let read: Vec<_> = read.collect();
-        read.iter().flatten().for_each(|(files, tree)| self.add(files, tree));
+        let mut known = self.known_mut();
+        known.by_files.reserve(read.len());
+        read.into_iter().flatten().for_each(|(files, tree)| known.add(files, tree));
     }
 
-    fn add(&self, files: &LocalFiles, tree: &Arc<LocalTree>) {
-        let mut known = self.known();
-        known.by_files.insert(files.clone(), tree.clone());
-        known.by_digest.insert(tree.digest, tree.clone());
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self, files: &LocalFiles) -> Result<LocalTree, PlanError> {
@@ -77,7 +90,11 @@ impl<'a> LocalTrees<'a> {
             let seen = self.entry(name, &path)?;
             Ok(seen.map(|(sighting, entry)| (path, sighting, entry)))
         };
-        let entries = paths.into_par_iter().map(look).collect::<Result<Vec<_>, StoreError>>()?;
+        let entries = match paths.len() {
+            // Many nodes take one file.
+            1 => paths.into_iter().map(look).collect::<Result<Vec<_>, StoreError>>()?,
+            _ => paths.into_par_iter().map(look).collect::<Result<Vec<_>, StoreError>>()?,
+        };
         let (mut paths, mut sightings, mut tree) = (Vec::new(), Vec::new(), Vec::new());
         for (path, sighting, entry) in entries.into_iter().flatten() {
             paths.push(path);
@@ -152,7 +169,7 @@ impl<'a> LocalTrees<'a> {
 
     /// The tree `digest`, if it was read here.
     pub fn tree(&self, digest: Digest) -> Option<Tree> {
-        self.known().by_digest.get(&digest).map(|local| local.tree.clone())
+        self.known().by_digest(digest).map(|local| local.tree.clone())
     }
 
     /// All files and links that were read, as they were then.
