@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{Node, Value};
@@ -6,17 +7,34 @@ use super::{Predicate, Version};
 
 /// The values that axes have anywhere, in the Buildfile or in one of its profiles: a condition
 /// that names another one is a slip, and one that a profile leaves without effect is not.
-#[derive(Debug, Default)]
-pub struct KnownValues {
+pub struct KnownValues<'a> {
+    files: &'a [ParsedFile],
+    /// Found when a condition first asks: there may be many, and none that asks.
+    found: OnceCell<Found>,
+}
+
+#[derive(Default)]
+struct Found {
     /// By axis and attribute.
     values: BTreeMap<(String, Option<String>), BTreeSet<String>>,
     /// Axes whose values the lock tells.
     open: BTreeSet<String>,
 }
 
-impl KnownValues {
+impl<'a> KnownValues<'a> {
     /// Of every axis in the files.
-    pub fn of(files: &[ParsedFile]) -> Self {
+    pub fn of(files: &'a [ParsedFile]) -> Self {
+        Self { files, found: OnceCell::new() }
+    }
+
+    /// The values that a condition names and no value of the axis meets, with those there are.
+    pub fn unknown<'p>(&'p self, predicate: &'p Predicate) -> Option<(&'p str, Vec<&'p str>)> {
+        self.found.get_or_init(|| Found::of(self.files)).unknown(predicate)
+    }
+}
+
+impl Found {
+    fn of(files: &[ParsedFile]) -> Self {
         let mut known = Self::default();
         let top = files.iter().flat_map(|file| &file.document.nodes);
         let inside = top.clone().filter(|node| node.name.text == "profile").flat_map(Node::children);
@@ -38,8 +56,7 @@ impl KnownValues {
         }
     }
 
-    /// The values that a condition names and no value of the axis meets, with those there are.
-    pub fn unknown<'a>(&'a self, predicate: &'a Predicate) -> Option<(&'a str, Vec<&'a str>)> {
+    fn unknown<'a>(&'a self, predicate: &'a Predicate) -> Option<(&'a str, Vec<&'a str>)> {
         if self.open.contains(&predicate.axis) {
             return None;
         }

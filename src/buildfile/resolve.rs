@@ -3,7 +3,7 @@
 
 mod circle;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::known::KnownValues;
 use super::*;
@@ -30,7 +30,7 @@ pub fn resolve(buildfile: &Buildfile, broken: &BTreeSet<String>, known: &KnownVa
 }
 
 fn report_duplicates<'a>(kind: &str, names: impl Iterator<Item = (&'a str, &'a Span)>, report: &mut Report) {
-    let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
+    let mut seen: HashMap<&str, &Span> = HashMap::new();
     for (name, span) in names {
         match seen.get(name) {
             Some(first) => report.push(Diagnostic::twice(kind, name, first, span)),
@@ -61,7 +61,7 @@ fn report_taken_names(buildfile: &Buildfile, report: &mut Report) {
 struct Resolver<'a> {
     buildfile: &'a Buildfile,
     broken: &'a BTreeSet<String>,
-    known: &'a KnownValues,
+    known: &'a KnownValues<'a>,
     report: &'a mut Report,
 }
 

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::{Cause, Link, LocalTrees, Plan, PlanError, Verdict, input_digests};
 use crate::digest::{Change, Digest, Field, changes, fields_of};
-use crate::graph::{Action, Graph, Input, NodeId};
+use crate::graph::{Action, Graph, Input, Node, NodeId};
 use crate::store::{ActionResult, LocalStore};
 
 /// How far back the way to the first change is followed.
@@ -73,7 +73,7 @@ pub fn explain(
             && let Some((key, earlier)) = nearest_earlier(store, &node.name, &explanation.action)
         {
             explanation.earlier = Some(key);
-            explanation.changes = difference(store, files, &earlier.action, &explanation.action);
+            explanation.changes = difference(store, files, node, &earlier.action, &explanation.action);
             explanation.chain = chain(graph, plan, store, id, &explanation.changes);
         }
     }
@@ -137,16 +137,22 @@ pub fn nearest_earlier(store: &LocalStore, node: &str, fields: &[Field]) -> Opti
     results.min_by_key(|(_, result)| changes(&result.action, fields).len())
 }
 
-/// What differs between two actions; of two trees also in which paths.
+/// What differs between two actions, the later one of `node`; of two trees also in which paths.
 pub fn difference(
     store: &LocalStore,
     files: &LocalTrees<'_>,
+    node: &Node,
     before: &[Field],
     after: &[Field],
 ) -> Vec<Change> {
+    // Local files are not in the store yet.
+    let local = |digest: Digest| {
+        let mut trees = node.inputs.iter().filter_map(|input| files.get(input.files()?).ok());
+        Some(trees.find(|local| local.digest == digest)?.tree().clone())
+    };
     let tree = |value: &Option<String>| {
         let digest = value.as_deref()?.parse().ok()?;
-        files.tree(digest).or_else(|| store.tree(digest).ok())
+        local(digest).or_else(|| store.tree(digest).ok())
     };
     let mut changes = changes(before, after);
     for change in &mut changes {

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
 use rayon::prelude::*;
 
 use super::explain::{difference, nearest_earlier};
@@ -108,7 +109,7 @@ impl Planner<'_> {
 
     fn read_local_files(&self, layers: &[Vec<NodeId>]) {
         let inputs = layers.iter().flatten().flat_map(|id| &self.graph.node(*id).inputs);
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::<_, RandomState>::default();
         // In the order of nodes: files beside each other are found sooner one after the other.
         let files: Vec<&LocalFiles> =
             inputs.filter_map(Input::files).filter(|files| seen.insert(*files)).collect();
@@ -190,7 +191,7 @@ impl Planner<'_> {
             if self.store.holds_tree(catalog) || step.verdict != Verdict::Hit {
                 continue;
             }
-            let wanted = [(output.as_str().into(), catalog)].into_iter().collect();
+            let wanted = [(output.as_str(), catalog)].into_iter().collect();
             if !self.bring(step.key, wanted) {
                 step.verdict = Verdict::Run(Cause::ObjectsGone);
                 step.outputs = None;
@@ -329,7 +330,7 @@ impl Planner<'_> {
     fn cause(&self, node: &Node, inputs: &[Digest]) -> Cause {
         let fields = fields_of(&Action::new(node, inputs));
         match nearest_earlier(self.store, &node.name, &fields) {
-            Some((_, earlier)) => match difference(self.store, self.files, &earlier.action, &fields) {
+            Some((_, earlier)) => match difference(self.store, self.files, node, &earlier.action, &fields) {
                 same if same.is_empty() => Cause::ResultGone,
                 changes => Cause::Changed(changes),
             },

@@ -61,8 +61,10 @@ pub(super) struct Histories {
     file: Option<File>,
     /// How much of it.
     length: u64,
-    /// By the digests of the nodes' names, the latest last.
-    by_node: HashMap<Digest, Vec<HistoryEntry>>,
+    /// All entries in the order in which they were written, each with the place of the one before it of the same node.
+    entries: Vec<(HistoryEntry, Option<usize>)>,
+    /// The place of the latest one of each node, by the digest of its name.
+    latest: HashMap<Digest, usize>,
 }
 
 impl Histories {
@@ -75,6 +77,7 @@ impl Histories {
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(self.length))?;
         file.read_to_end(&mut bytes)?;
+        self.latest.reserve(bytes.len() / HistoryEntry::LENGTH);
         let mut rest = bytes.as_slice();
         while rest.len() >= HistoryEntry::LENGTH {
             let taken = match HistoryEntry::read(rest) {
@@ -92,11 +95,25 @@ impl Histories {
     }
 
     fn add(&mut self, node: Digest, entry: HistoryEntry) {
-        let entries = self.by_node.entry(node).or_default();
-        entries.retain(|known| known.key != entry.key);
-        entries.push(entry);
-        let surplus = entries.len().saturating_sub(HISTORY_LENGTH);
-        entries.drain(..surplus);
+        let before = self.latest.insert(node, self.entries.len());
+        self.entries.push((entry, before));
+    }
+
+    /// The latest entries of a node, newest last, each key once.
+    fn of(&self, node: Digest) -> Vec<HistoryEntry> {
+        let mut of_node: Vec<HistoryEntry> = Vec::new();
+        let mut ahead = self.latest.get(&node).copied();
+        while let Some((entry, before)) = ahead.and_then(|at| self.entries.get(at)) {
+            if of_node.len() == HISTORY_LENGTH {
+                break;
+            }
+            if of_node.iter().all(|known| known.key != entry.key) {
+                of_node.push(*entry);
+            }
+            ahead = *before;
+        }
+        of_node.reverse();
+        of_node
     }
 }
 
@@ -119,7 +136,7 @@ impl LocalStore {
     /// The latest results of a node, newest last, as far as they can be read.
     pub(super) fn history(&self, node: &str) -> Vec<HistoryEntry> {
         let Ok(histories) = self.histories() else { return Vec::new() };
-        histories.by_node.get(&Digest::of(node.as_bytes())).cloned().unwrap_or_default()
+        histories.of(Digest::of(node.as_bytes()))
     }
 
     /// Remembers that a result of `node` was stored now.
@@ -135,9 +152,10 @@ impl LocalStore {
     pub(super) fn drop_old_history(&self, age: Duration) -> Result<(), StoreError> {
         let mut histories = self.histories()?;
         let young = |entry: &&HistoryEntry| now().saturating_sub(entry.at) < age.as_secs();
-        let nodes = histories.by_node.iter();
-        let kept =
-            nodes.flat_map(|(node, entries)| entries.iter().filter(young).map(|one| one.written(*node)));
+        let kept = histories.latest.keys().flat_map(|node| {
+            let entries = histories.of(*node);
+            entries.iter().filter(young).map(|one| one.written(*node)).collect::<Vec<_>>()
+        });
         self.write_atomically(&self.history_path(), &kept.collect::<Vec<_>>().concat(), 0o644)?;
         *histories = Histories::default();
         Ok(())

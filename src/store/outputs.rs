@@ -1,11 +1,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::sighting::{Note, Reader, write_text};
 use crate::digest::Digest;
 
 /// The trees of a result by the names of its outputs. There are as many as nodes: it is small, and a clone shares it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outputs(Arc<[(Box<str>, Digest)]>);
+pub struct Outputs(
+    /// Each name after its length, and its tree, as an index of results has them.
+    Arc<[u8]>,
+);
 
 impl Outputs {
     /// The tree of the output `name`.
@@ -14,24 +18,41 @@ impl Outputs {
     }
 
     /// All of them, by name.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Digest)> {
-        self.0.iter().map(|(name, tree)| (&**name, *tree))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Digest)> {
+        let mut reader = Reader::new(&self.0);
+        std::iter::from_fn(move || {
+            Some((std::str::from_utf8(reader.text()?).ok()?, Digest::read(&mut reader)?))
+        })
     }
 
     /// The trees alone.
     pub fn trees(&self) -> impl Iterator<Item = Digest> {
         self.iter().map(|(_, tree)| tree)
     }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// What [`Outputs::as_bytes`] gave.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
 }
 
-impl FromIterator<(Box<str>, Digest)> for Outputs {
-    fn from_iter<I: IntoIterator<Item = (Box<str>, Digest)>>(outputs: I) -> Self {
-        Self(outputs.into_iter().collect())
+impl<N: AsRef<str>> FromIterator<(N, Digest)> for Outputs {
+    fn from_iter<I: IntoIterator<Item = (N, Digest)>>(outputs: I) -> Self {
+        let mut bytes = Vec::new();
+        for (name, tree) in outputs {
+            write_text(name.as_ref().as_bytes(), &mut bytes);
+            tree.write(&mut bytes);
+        }
+        Self(bytes.into())
     }
 }
 
 impl From<BTreeMap<String, Digest>> for Outputs {
     fn from(outputs: BTreeMap<String, Digest>) -> Self {
-        outputs.into_iter().map(|(name, tree)| (name.into(), tree)).collect()
+        outputs.into_iter().collect()
     }
 }

@@ -18,7 +18,7 @@ use crate::digest::Digest;
 pub(super) const USE: Duration = Duration::from_secs(3600);
 
 /// Raised when what is written has another form.
-const FORM: &[u8] = b"forge results 3";
+const FORM: &[u8] = b"forge results 4";
 
 /// It is written once a part of it is new of which this is the reciprocal: before, whoever loads it next looks at that sooner.
 const WORTH: usize = 64;
@@ -94,22 +94,14 @@ impl Known {
     fn write(&self, bytes: &mut Vec<u8>) {
         self.seen.write(bytes);
         self.objects.0.iter().for_each(|part| bytes.extend_from_slice(&part.to_le_bytes()));
-        bytes.extend_from_slice(&(self.outputs.iter().len() as u64).to_le_bytes());
-        for (name, tree) in self.outputs.iter() {
-            write_text(name.as_bytes(), bytes);
-            tree.write(bytes);
-        }
+        write_text(self.outputs.as_bytes(), bytes);
     }
 
     fn read(bytes: &mut Reader<'_>) -> Option<Self> {
         let seen = Sighting::read(bytes)?;
         let mut part = || bytes.number();
         let objects = Dirs([part()?, part()?, part()?, part()?]);
-        let outputs = (0..bytes.number()?).map(|_| {
-            let name = std::str::from_utf8(bytes.text()?).ok()?.into();
-            Some((name, Digest::read(bytes)?))
-        });
-        Some(Self { seen, outputs: outputs.collect::<Option<_>>()?, objects })
+        Some(Self { seen, outputs: Outputs::from_bytes(bytes.text()?), objects })
     }
 
     /// What was whole may be so no longer, if it has objects in directories that changed.
@@ -163,8 +155,11 @@ impl Table {
 
     fn get(&self, key: Digest) -> Option<Known> {
         let (rows, said) = self.parts()?;
-        let at = rows.binary_search_by(|row| row[..Digest::LENGTH].cmp(key.as_bytes())).ok()?;
-        Self::known(&rows[at], said)
+        // Nearly always the first bytes tell keys apart.
+        let start = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let first = rows.partition_point(|row| start(row) < start(key.as_bytes()));
+        let row = rows[first..].iter().find(|row| row[..Digest::LENGTH] >= key.as_bytes()[..])?;
+        Self::known(row, said).filter(|_| row.starts_with(key.as_bytes()))
     }
 
     fn known(row: &[u8; ROW], said: &[u8]) -> Option<Known> {

@@ -66,11 +66,12 @@ impl Sighting {
     }
 
     /// The size in bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.size
     }
 
-    fn of_stat(stat: &Stat) -> Self {
+    /// Of what was looked at by a call of the kernel.
+    pub fn of_stat(stat: &Stat) -> Self {
         #[expect(clippy::unnecessary_cast, reason = "the types differ between architectures")]
         Self {
             size: stat.st_size as u64,

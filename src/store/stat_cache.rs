@@ -1,11 +1,14 @@
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use foldhash::fast::RandomState;
+
 use super::ingest::hash_file;
 use super::local::unsealed;
-use super::sighting::{parts, path_of};
+use super::sighting::path_of;
 use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
 
@@ -16,23 +19,26 @@ use crate::digest::Digest;
 #[derive(Debug)]
 pub struct StatCache {
     path: PathBuf,
-    known: HashMap<Box<[u8]>, OfDir>,
+    known: Known,
     /// Before anything was looked at.
     started: Moment,
     /// What was read now.
     read: Mutex<Vec<(PathBuf, Sighting, Digest)>>,
 }
 
+/// By directory.
+type Known = HashMap<Box<[u8]>, OfDir, RandomState>;
+
 /// What is known of the files of one directory.
 #[derive(Debug, Default)]
 struct OfDir {
     /// As it is written: not every directory is asked for.
     said: Vec<Box<[u8]>>,
-    by_name: OnceLock<HashMap<Box<[u8]>, (Sighting, Digest)>>,
+    by_name: OnceLock<HashMap<Box<[u8]>, (Sighting, Digest), RandomState>>,
 }
 
 impl OfDir {
-    fn by_name(&self) -> &HashMap<Box<[u8]>, (Sighting, Digest)> {
+    fn by_name(&self) -> &HashMap<Box<[u8]>, (Sighting, Digest), RandomState> {
         self.by_name.get_or_init(|| {
             let seen = self.said.iter().flat_map(|said| Sightings::read(said).unwrap_or_default());
             seen.map(|(name, sighting, digest)| (name.into(), (sighting, digest))).collect()
@@ -53,33 +59,32 @@ impl StatCache {
         Self { path, known, started, read: Mutex::default() }
     }
 
-    fn known_of(bytes: &[u8]) -> Option<HashMap<Box<[u8]>, OfDir>> {
-        let mut known: HashMap<_, OfDir> = HashMap::new();
+    fn known_of(bytes: &[u8]) -> Option<Known> {
+        let mut known = Known::default();
         for (dir, said) in Sightings::dirs(unsealed(bytes)?).ok()? {
             known.entry(dir.into()).or_default().said.push(said.into());
         }
         Some(known)
     }
 
-    /// The digest of the file at `path`, absolute, which looked like this before.
-    pub fn digest(&self, path: &Path, sighting: Sighting) -> Result<Digest, StoreError> {
-        if let Some((then, digest)) = self.known(path)
+    /// The digest of the file called `name` in `dir`, absolute, which looked like this before.
+    pub fn digest(&self, dir: &Path, name: &str, sighting: Sighting) -> Result<Digest, StoreError> {
+        if let Some((then, digest)) = self.known(dir, name)
             && *then == sighting
         {
             return Ok(*digest);
         }
-        let digest = hash_file(path)?;
+        let path = dir.join(name);
+        let digest = hash_file(&path)?;
         // What is younger may look the same after another edit.
         if sighting.is_before(self.started) {
-            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-            read.push((path.to_owned(), sighting, digest));
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).push((path, sighting, digest));
         }
         Ok(digest)
     }
 
-    fn known(&self, path: &Path) -> Option<&(Sighting, Digest)> {
-        let (dir, name) = parts(path);
-        self.known.get(dir)?.by_name().get(name)
+    fn known(&self, dir: &Path, name: &str) -> Option<&(Sighting, Digest)> {
+        self.known.get(dir.as_os_str().as_bytes())?.by_name().get(name.as_bytes())
     }
 
     /// Writes what this process read, beside what was known of other files, if that is worth it.
@@ -116,7 +121,7 @@ mod tests {
     }
 
     fn digest(cache: &StatCache, path: &Path) -> Digest {
-        cache.digest(path, Sighting::at(path).unwrap()).unwrap()
+        cache.digest(path.parent().unwrap(), "file", Sighting::at(path).unwrap()).unwrap()
     }
 
     #[test]
@@ -128,7 +133,7 @@ mod tests {
         let cache = StatCache::load(&store);
         assert_eq!(digest(&cache, &path), Digest::of(b"one"));
         cache.save(&store).unwrap();
-        assert!(StatCache::load(&store).known(&path).is_some(), "it is remembered");
+        assert!(StatCache::load(&store).known(path.parent().unwrap(), "file").is_some(), "it is remembered");
 
         fs::write(&path, "two").unwrap();
         fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
@@ -142,7 +147,7 @@ mod tests {
         fs::write(&path, "one").unwrap();
         assert_eq!(digest(&cache, &path), Digest::of(b"one"));
         cache.save(&store).unwrap();
-        assert!(StatCache::load(&store).known(&path).is_none());
+        assert!(StatCache::load(&store).known(path.parent().unwrap(), "file").is_none());
     }
 
     #[test]
@@ -157,6 +162,6 @@ mod tests {
         let mut bytes = fs::read(&file).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&file, bytes).unwrap();
-        assert!(StatCache::load(&store).known(&path).is_none());
+        assert!(StatCache::load(&store).known(path.parent().unwrap(), "file").is_none());
     }
 }

@@ -2,10 +2,13 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use foldhash::fast::RandomState;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
 use crate::plan::PlanError;
 use crate::store::{CACHEDIR_SIGNATURE, StoreError};
@@ -29,7 +32,7 @@ pub(super) struct LocalDir {
     rules: Option<Arc<Rules>>,
     names: OnceLock<Vec<Name>>,
     /// Directories in it that were asked for, by name; `None` where nothing in one counts.
-    children: Mutex<HashMap<OsString, Option<Arc<LocalDir>>>>,
+    children: Mutex<HashMap<OsString, Option<Arc<LocalDir>>, RandomState>>,
 }
 
 /// What a `.gitignore` says, and below it those above.
@@ -87,13 +90,13 @@ impl LocalDirs {
     }
 
     /// The directory called `name` in `dir`; `None` where it is none, or nothing in it counts.
-    fn child(&self, dir: &Arc<LocalDir>, name: &OsStr) -> Result<Option<Arc<LocalDir>>, StoreError> {
+    fn child(&self, dir: &LocalDir, name: &OsStr) -> Result<Option<Arc<LocalDir>>, StoreError> {
         if let Some(known) = lock(&dir.children).get(name) {
             return Ok(known.clone());
         }
         let path = dir.path.join(name);
         let is_dir = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
-        let counts = is_dir && name != ".git" && !dir.ignores(&path, true) && !self.is_cache(&path);
+        let counts = is_dir && name != ".git" && !dir.ignores(name, true) && !self.is_cache(&path);
         // Whether a directory is there at all shows in its files.
         let child = counts.then(|| self.look_at(&path, dir.rules.clone())).transpose()?.map(Arc::new);
         lock(&dir.children).insert(name.to_owned(), child.clone());
@@ -110,38 +113,35 @@ impl LocalDirs {
             && start == CACHEDIR_SIGNATURE.as_bytes()
     }
 
-    /// The path of the file `relative` below `base`, if it may count. Whether it is there is for the caller to find out.
-    pub fn file(&self, base: &Arc<LocalDir>, relative: &str) -> Result<Option<PathBuf>, PlanError> {
-        let (dirs, name) = relative.rsplit_once('/').unwrap_or(("", relative));
+    /// The directory at `relative` below `base`, if anything in it counts.
+    pub fn below(&self, base: &Arc<LocalDir>, relative: &str) -> Result<Option<Arc<LocalDir>>, PlanError> {
         let mut dir = base.clone();
-        for part in dirs.split('/').filter(|part| !part.is_empty()) {
+        for part in relative.split('/').filter(|part| !part.is_empty()) {
             match self.child(&dir, part.as_ref())? {
                 Some(child) => dir = child,
                 None => return Ok(None),
             }
         }
-        let path = dir.path.join(name);
-        Ok((name != ".git" && !dir.ignores(&path, false)).then_some(path))
+        Ok(Some(dir))
     }
 
-    /// Everything below `base` that is no directory and counts, by its relative path. Only directories are entered for
-    /// which `may_hold` holds.
+    /// Everything below `base` that is no directory and counts: its relative path, the directory that it is in and its name
+    /// there. Only directories are entered for which `may_hold` holds.
     pub fn walk(
         &self,
         base: &Arc<LocalDir>,
         may_hold: impl Fn(&str) -> bool,
-        mut found: impl FnMut(&str, PathBuf),
+        mut found: impl FnMut(String, &Arc<LocalDir>, &OsStr),
     ) -> Result<(), PlanError> {
         let mut ahead = vec![(base.clone(), String::new())];
         while let Some((dir, relative)) = ahead.pop() {
             for Name { name, is_dir } in self.names(&dir)? {
-                let path = dir.path.join(name);
                 let text = name.to_string_lossy();
                 let relative =
                     if relative.is_empty() { text.into_owned() } else { format!("{relative}/{text}") };
                 if !is_dir {
-                    if name != ".git" && !dir.ignores(&path, false) {
-                        found(&relative, path);
+                    if dir.takes(name) {
+                        found(relative, &dir, name);
                     }
                 } else if may_hold(&relative)
                     && let Some(child) = self.child(&dir, name)?
@@ -179,9 +179,16 @@ impl LocalDir {
         &self.path
     }
 
-    /// Whether git leaves out what is at `path` in this directory: the nearest rule that says something decides.
-    fn ignores(&self, path: &Path, is_dir: bool) -> bool {
-        let mut rules = self.rules.as_deref();
+    /// Whether the file called `name` counts, if it is there.
+    pub fn takes(&self, name: &OsStr) -> bool {
+        name != ".git" && !self.ignores(name, false)
+    }
+
+    /// Whether git leaves out what is called `name` in this directory: the nearest rule that says something decides.
+    fn ignores(&self, name: &OsStr, is_dir: bool) -> bool {
+        let Some(rules) = self.rules.as_deref() else { return false };
+        let path = &self.path.join(name);
+        let mut rules = Some(rules);
         while let Some(Rules { own, above }) = rules {
             let said = own.matched(path, is_dir);
             if !said.is_none() {
@@ -190,6 +197,63 @@ impl LocalDir {
             rules = above.as_deref();
         }
         false
+    }
+}
+
+/// Looks at one file after the other: those that are beside each other are found by their names alone.
+#[derive(Default)]
+pub(super) struct Look {
+    base: Option<(Arc<Path>, Arc<LocalDir>)>,
+    /// Below the base.
+    dir: Option<(String, Option<Arc<LocalDir>>)>,
+    open: Option<(Arc<LocalDir>, OwnedFd)>,
+}
+
+impl Look {
+    /// The directory that globs start from.
+    pub fn base(&mut self, dirs: &LocalDirs, path: &Arc<Path>) -> Result<Arc<LocalDir>, PlanError> {
+        match &self.base {
+            Some((known, base)) if Arc::ptr_eq(known, path) => Ok(base.clone()),
+            _ => {
+                let base = dirs.base(path)?;
+                (self.base, self.dir) = (Some((path.clone(), base.clone())), None);
+                Ok(base)
+            }
+        }
+    }
+
+    /// The directory of the file `relative` below `base`, the last one, if that file may count. Whether it is there is for the
+    /// caller to find out.
+    pub fn dir_of(
+        &mut self,
+        dirs: &LocalDirs,
+        base: &Arc<LocalDir>,
+        relative: &str,
+    ) -> Result<Option<Arc<LocalDir>>, PlanError> {
+        let (path, name) = relative.rsplit_once('/').unwrap_or(("", relative));
+        let dir = match &self.dir {
+            Some((known, dir)) if known == path => dir.clone(),
+            _ => {
+                let dir = dirs.below(base, path)?;
+                self.dir = Some((path.to_owned(), dir.clone()));
+                dir
+            }
+        };
+        Ok(dir.filter(|dir| dir.takes(name.as_ref())))
+    }
+
+    /// What is called `name` in `dir`.
+    pub fn at(&mut self, dir: &Arc<LocalDir>, name: &str) -> rustix::io::Result<Stat> {
+        let open = match self.open.take() {
+            Some((known, open)) if Arc::ptr_eq(&known, dir) => open,
+            _ => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                rustix::fs::open(&dir.path, flags, Mode::empty())?
+            }
+        };
+        let stat = rustix::fs::statat(&open, name, AtFlags::SYMLINK_NOFOLLOW);
+        self.open = Some((dir.clone(), open));
+        stat
     }
 }
 

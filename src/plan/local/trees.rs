@@ -1,13 +1,15 @@
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use foldhash::fast::RandomState;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rayon::prelude::*;
+use rustix::fs::FileType;
 
-use super::dirs::{LocalDir, LocalDirs};
+use super::dirs::{LocalDir, LocalDirs, Look};
 use crate::digest::Digest;
 use crate::graph::LocalFiles;
 use crate::plan::PlanError;
@@ -20,34 +22,23 @@ pub struct LocalTrees<'a> {
     known: RwLock<Known>,
 }
 
-#[derive(Default)]
-struct Known {
-    by_files: HashMap<LocalFiles, Arc<LocalTree>>,
-    /// Of all of them; made when one is asked for by its digest.
-    by_digest: OnceLock<HashMap<Digest, Arc<LocalTree>>>,
-}
-
-impl Known {
-    fn add(&mut self, files: &LocalFiles, tree: Arc<LocalTree>) {
-        self.by_files.insert(files.clone(), tree);
-        self.by_digest.take();
-    }
-
-    fn by_digest(&self, digest: Digest) -> Option<&Arc<LocalTree>> {
-        let all = || self.by_files.values().map(|tree| (tree.digest, tree.clone())).collect();
-        self.by_digest.get_or_init(all).get(&digest)
-    }
-}
+type Known = HashMap<LocalFiles, Arc<LocalTree>, RandomState>;
 
 /// What globs matched, and the tree it makes.
 pub struct LocalTree {
-    base: PathBuf,
-    paths: Vec<PathBuf>,
-    /// Of each path, before it was read.
-    sightings: Vec<Sighting>,
+    base: Arc<LocalDir>,
+    /// Of each entry of the tree, where it is and how it looked before it was read.
+    seen: Vec<(Arc<LocalDir>, Sighting)>,
     tree: Tree,
     /// The digest of the tree; it is not in the store until [`LocalTree::store`].
     pub digest: Digest,
+}
+
+/// A file or a link that may be there.
+struct Found {
+    /// Relative to the base.
+    path: String,
+    dir: Arc<LocalDir>,
 }
 
 impl<'a> LocalTrees<'a> {
@@ -58,21 +49,21 @@ impl<'a> LocalTrees<'a> {
 
     /// The tree of `files` as they are now.
     pub fn get(&self, files: &LocalFiles) -> Result<Arc<LocalTree>, PlanError> {
-        if let Some(tree) = self.known().by_files.get(files) {
+        if let Some(tree) = self.known().get(files) {
             return Ok(tree.clone());
         }
-        let tree = Arc::new(self.read(files)?);
-        self.known_mut().add(files, tree.clone());
+        let tree = Arc::new(self.read(files, &mut Look::default())?);
+        self.known_mut().insert(files.clone(), tree.clone());
         Ok(tree)
     }
 
     /// Reads all these at the same time. What is wrong with one is told to whoever gets it.
     pub fn prepare(&self, all: &[&LocalFiles]) {
-        let read = all.par_iter().map(|files| Some((*files, Arc::new(self.read(files).ok()?))));
-        let read: Vec<_> = read.collect();
-        let mut known = self.known_mut();
-        known.by_files.reserve(read.len());
-        read.into_iter().flatten().for_each(|(files, tree)| known.add(files, tree));
+        let read = |look: &mut Look, files: &&LocalFiles| {
+            Some(((*files).clone(), Arc::new(self.read(files, look).ok()?)))
+        };
+        let read: Vec<_> = all.par_iter().map_init(Look::default, read).collect();
+        self.known_mut().extend(read.into_iter().flatten());
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -83,44 +74,40 @@ impl<'a> LocalTrees<'a> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, files: &LocalFiles) -> Result<LocalTree, PlanError> {
-        let base = self.dirs.base(&files.base)?;
-        let paths = self.matching(&base, files)?;
-        let look = |(name, path): (String, PathBuf)| {
-            let seen = self.entry(name, &path)?;
-            Ok(seen.map(|(sighting, entry)| (path, sighting, entry)))
-        };
-        let entries = match paths.len() {
+    fn read(&self, files: &LocalFiles, look: &mut Look) -> Result<LocalTree, PlanError> {
+        let base = look.base(&self.dirs, &files.base)?;
+        let found = self.matching(&base, files, look)?;
+        let entries = match found.len() {
             // Many nodes take one file.
-            1 => paths.into_iter().map(look).collect::<Result<Vec<_>, StoreError>>()?,
-            _ => paths.into_par_iter().map(look).collect::<Result<Vec<_>, StoreError>>()?,
+            1 => found.into_iter().map(|found| self.entry(look, found)).collect::<Result<Vec<_>, _>>()?,
+            _ => {
+                let entry = |look: &mut Look, found| self.entry(look, found);
+                found.into_par_iter().map_init(Look::default, entry).collect::<Result<Vec<_>, _>>()?
+            }
         };
-        let (mut paths, mut sightings, mut tree) = (Vec::new(), Vec::new(), Vec::new());
-        for (path, sighting, entry) in entries.into_iter().flatten() {
-            paths.push(path);
-            sightings.push(sighting);
-            tree.push(entry);
-        }
-        if paths.is_empty() {
+        let (seen, entries): (Vec<_>, Vec<_>) = entries.into_iter().flatten().unzip();
+        if entries.is_empty() {
             return Err(PlanError::NoFiles { base: files.base.to_path_buf(), globs: files.globs.join(" ") });
         }
-        let tree = Tree::new(tree);
+        // They come in its order.
+        let tree = Tree::new(entries);
         let digest = tree.digest();
-        Ok(LocalTree { base: base.path().to_owned(), paths, sightings, tree, digest })
+        Ok(LocalTree { base, seen, tree, digest })
     }
 
-    /// The names of files and links that match, and where they may be. A glob without wildcards needs no search.
+    /// The names of files and links that match, in their order, and where they may be. A glob without wildcards needs no search.
     fn matching(
         &self,
         base: &Arc<LocalDir>,
         files: &LocalFiles,
-    ) -> Result<Vec<(String, PathBuf)>, PlanError> {
+        look: &mut Look,
+    ) -> Result<Vec<Found>, PlanError> {
         let (plain, globs): (Vec<&String>, Vec<&String>) = files.globs.iter().partition(|glob| is_path(glob));
-        let mut paths = Vec::new();
-        for name in plain {
-            match self.dirs.file(base, name)? {
-                Some(path) => paths.push((name.clone(), path)),
-                None => self.dirs.missed(base.path().join(name)),
+        let mut all = Vec::with_capacity(plain.len());
+        for path in plain {
+            match look.dir_of(&self.dirs, base, path)? {
+                Some(dir) => all.push(Found { path: path.clone(), dir }),
+                None => self.dirs.missed(base.path().join(path)),
             }
         }
         if !globs.is_empty() {
@@ -130,53 +117,62 @@ impl<'a> LocalTrees<'a> {
                 let dir = Path::new(dir);
                 prefixes.iter().any(|prefix| dir.starts_with(prefix) || prefix.starts_with(dir))
             };
-            let found = |name: &str, path| {
-                if set.is_match(name) {
-                    paths.push((name.to_owned(), path));
+            let mut odd = None;
+            let found = |path: String, dir: &Arc<LocalDir>, name: &OsStr| {
+                if set.is_match(&path) {
+                    match name.to_str() {
+                        Some(_) => all.push(Found { path, dir: dir.clone() }),
+                        None => odd = Some(dir.path().join(name)),
+                    }
                 }
             };
             self.dirs.walk(base, may_hold, found)?;
+            if let Some(path) = odd {
+                return Err(StoreError::Unsupported { path, reason: "the name is not UTF-8" }.into());
+            }
         }
-        paths.sort_by(|(a, _), (b, _)| a.cmp(b));
-        paths.dedup_by(|(a, _), (b, _)| a == b);
-        Ok(paths)
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        all.dedup_by(|a, b| a.path == b.path);
+        Ok(all)
     }
 
-    /// What is at a path; `None` where nothing is, or a directory.
-    fn entry(&self, name: String, path: &Path) -> Result<Option<(Sighting, Entry)>, StoreError> {
-        let unsupported = |reason| StoreError::Unsupported { path: path.to_owned(), reason };
-        let metadata = match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_dir() => return Ok(None),
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.dirs.missed(path.to_owned());
+    /// What is there; `None` where nothing is, or a directory.
+    fn entry(
+        &self,
+        look: &mut Look,
+        Found { path, dir }: Found,
+    ) -> Result<Option<((Arc<LocalDir>, Sighting), Entry)>, StoreError> {
+        let name = name_of(&path);
+        let whole = || dir.path().join(name);
+        let stat = match look.at(&dir, name) {
+            Ok(stat) => stat,
+            Err(rustix::io::Errno::NOENT) => {
+                self.dirs.missed(whole());
                 return Ok(None);
             }
-            Err(error) => return Err(StoreError::io("read", path)(error)),
+            Err(error) => return Err(StoreError::io("read", whole())(error.into())),
         };
-        path.to_str().ok_or_else(|| unsupported("the name is not UTF-8"))?;
-        let sighting = Sighting::of(&metadata);
-        let (mode, kind) = if metadata.is_symlink() {
-            let target = fs::read_link(path).map_err(StoreError::io("read", path))?;
-            let target = target.to_str().ok_or_else(|| unsupported("the link's target is not UTF-8"))?;
-            (0o777, Kind::Symlink { target: target.to_owned() })
-        } else {
-            let object = self.stats.digest(path, sighting)?;
-            (normal_mode(metadata.permissions().mode()), Kind::File { object, size: metadata.len() })
+        let sighting = Sighting::of_stat(&stat);
+        let (mode, kind) = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => return Ok(None),
+            FileType::Symlink => {
+                let target = fs::read_link(whole()).map_err(StoreError::io("read", whole()))?;
+                let reason = "the link's target is not UTF-8";
+                let target = target.to_str().ok_or(StoreError::Unsupported { path: whole(), reason })?;
+                (0o777, Kind::Symlink { target: target.to_owned() })
+            }
+            _ => {
+                let object = self.stats.digest(dir.path(), name, sighting)?;
+                (normal_mode(stat.st_mode), Kind::File { object, size: sighting.size() })
+            }
         };
-        Ok(Some((sighting, Entry { path: name, mode, kind })))
-    }
-
-    /// The tree `digest`, if it was read here.
-    pub fn tree(&self, digest: Digest) -> Option<Tree> {
-        self.known().by_digest(digest).map(|local| local.tree.clone())
+        Ok(Some(((dir, sighting), Entry { path, mode, kind })))
     }
 
     /// All files and links that were read, as they were then.
     pub fn sightings(&self) -> HashMap<PathBuf, Sighting> {
         let known = self.known();
-        let seen = known.by_files.values().flat_map(|local| local.paths.iter().zip(&local.sightings));
-        seen.map(|(path, sighting)| (path.clone(), *sighting)).collect()
+        known.values().flat_map(|local| local.paths().zip(local.seen.iter().map(|(_, seen)| *seen))).collect()
     }
 
     /// What decided, beside the files themselves, which of them were read, and whether it was there.
@@ -186,19 +182,35 @@ impl<'a> LocalTrees<'a> {
 }
 
 impl LocalTree {
+    /// Where its entries are.
+    fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let dirs = self.seen.iter().map(|(dir, _)| dir);
+        dirs.zip(self.tree.entries()).map(|(dir, entry)| dir.path().join(name_of(&entry.path)))
+    }
+
+    /// As it is.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// Puts the files into the store. What an action sees is this copy, so an edit while it
     /// runs cannot reach it; an edit since the plan is noticed here.
     pub fn store(&self, store: &LocalStore) -> Result<Digest, StoreError> {
-        let tree = normalized(store.ingest_paths(&self.base, self.paths.clone(), Ingest::Copy)?);
+        let tree = store.ingest_paths(self.base.path(), self.paths().collect(), Ingest::Copy)?;
+        let tree = normalized(tree);
         let digest = store.put_tree(&tree)?;
         match digest == self.digest {
             true => Ok(digest),
             false => Err(StoreError::Unsupported {
-                path: self.base.clone(),
+                path: self.base.path().to_owned(),
                 reason: "a source file was edited since the plan was made; run again",
             }),
         }
     }
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Whether a glob is the path of one file.
