@@ -4,7 +4,8 @@ use kdl::{KdlDocument, KdlEntry, KdlError, KdlIdentifier, KdlNode, KdlValue};
 use miette::SourceSpan;
 use serde::{Deserialize, Serialize};
 
-use super::Source;
+use super::syntax::syntax_faults;
+use super::{Diagnostic, Source, Span};
 use crate::digest::Digest;
 use crate::store::LocalStore;
 
@@ -13,6 +14,9 @@ const KIND: &str = "kdl 1";
 
 /// From how many bytes on a text is remembered by what it says: a smaller one is as soon parsed again.
 const LARGE: usize = 64 << 10;
+
+/// How many blocks may be inside one another: the parser of KDL calls itself for each.
+const DEEPEST: usize = 64;
 
 /// The nodes of a file.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -85,13 +89,20 @@ impl From<SourceSpan> for Place {
 }
 
 impl Document {
-    /// Parses a text. Of a large one `memory` knows what it says if it was parsed before: that takes a hundred times as long.
-    pub fn parse(source: &Source, memory: Option<&LocalStore>) -> Result<Self, KdlError> {
+    /// Parses a text. Of a large one `memory` knows what it says if it was parsed before, which takes many times as long.
+    pub fn parse(source: &Source, memory: Option<&LocalStore>) -> Result<Self, Vec<Diagnostic>> {
         let text = source.inner();
-        match memory.filter(|_| text.len() >= LARGE) {
+        if let Some(at) = too_deep(text) {
+            let span = Span { source: source.clone(), range: (at, 1).into() };
+            let message = format!("blocks are inside one another more than {DEEPEST} times");
+            let help = "close the blocks before it: those of a Buildfile are hardly ever five deep";
+            return Err(vec![Diagnostic::error(&span, message, "one more is opened here").help(help)]);
+        }
+        let parsed = match memory.filter(|_| text.len() >= LARGE) {
             Some(store) => Self::remembered(text, store),
             None => Self::of(text),
-        }
+        };
+        parsed.map_err(|error| syntax_faults(source, error))
     }
 
     fn remembered(text: &str, store: &LocalStore) -> Result<Self, KdlError> {
@@ -155,6 +166,19 @@ impl Value {
             _ => None,
         }
     }
+}
+
+/// Where a block is opened inside of too many, as far as braces tell: those in texts come in pairs, too.
+fn too_deep(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    text.bytes().position(|byte| {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEEPEST
+    })
 }
 
 fn nodes(document: &KdlDocument, text: &str) -> Vec<Node> {
@@ -224,9 +248,19 @@ mod tests {
     fn what_is_no_kdl_is_not_remembered() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(dir.path().join("cache")).unwrap();
-        let text = "axis \"a\" {\n".repeat(LARGE);
+        let text = format!("{}axis \"a\" {{", "axis \"a\"\n".repeat(LARGE));
         for _ in 0..2 {
             assert!(Document::parse(&source(&text), Some(&store)).is_err());
+        }
+    }
+
+    #[test]
+    fn blocks_are_parsed_as_deep_as_they_may_be_and_no_deeper() {
+        let nested = |depth| source(&format!("{}{}\n", "a { ".repeat(depth), "}".repeat(depth)));
+        Document::parse(&nested(DEEPEST), None).unwrap();
+        for depth in [DEEPEST + 1, 100_000] {
+            let faults = Document::parse(&nested(depth), None).unwrap_err();
+            assert!(faults[0].to_string().contains("64 times"), "{faults:?}");
         }
     }
 }

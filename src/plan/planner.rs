@@ -87,11 +87,13 @@ impl Planner<'_> {
             self.ask(&layer, &steps)?;
             layer.iter().for_each(|node| self.bring_catalogs(*node, &mut steps));
             // Nothing in a layer needs another of it. Whether to publish may be asked of a network: not where files are read.
-            let is_of_files = |node: &&NodeId| !matches!(self.graph.node(**node).work, Work::Publish(_));
+            let is_asked = |node: &NodeId| matches!(self.graph.node(*node).work, Work::Publish(_));
+            let (asked, of_files): (Vec<_>, Vec<_>) = layer.into_iter().partition(is_asked);
             let step = |node: &NodeId| self.step(*node, &steps, &results);
-            let found = layer.par_iter().filter(is_of_files).map(step).collect::<Result<Vec<_>, _>>()?;
-            let asked = layer.iter().filter(|node| !is_of_files(node)).map(step);
-            for (step, known) in found.into_iter().chain(asked.collect::<Result<Vec<_>, _>>()?) {
+            let found: Vec<_> = of_files.par_iter().map(step).collect();
+            let asked: Vec<_> = asked.iter().map(step).collect();
+            for found in found.into_iter().chain(asked) {
+                let (step, known) = found?;
                 remembered.add(&step, known);
                 let at = step.node.index();
                 steps[at] = Some(step);

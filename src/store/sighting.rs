@@ -220,7 +220,7 @@ impl Sightings {
     }
 
     /// The directories in what [`Sightings::write`] wrote, each with what is said of it; one may come several times.
-    pub fn dirs(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, SightingsError> {
+    pub fn dirs(bytes: &[u8]) -> Result<Vec<SaidOf<'_>>, SightingsError> {
         let dir = |block| {
             let mut reader = Reader(block);
             Some((reader.text()?, reader.rest()))
@@ -244,6 +244,9 @@ impl Sightings {
         Self::blocks(bytes).is_ok_and(|blocks| blocks.par_iter().all(|block| holds(block).is_some()))
     }
 }
+
+/// A directory, and what is said of it.
+pub type SaidOf<'a> = (&'a [u8], &'a [u8]);
 
 /// A name, how it looked, and what was noted.
 pub type Seen<'a, N> = (&'a [u8], Sighting, N);

@@ -34,11 +34,13 @@ type Known = HashMap<Box<[u8]>, OfDir, RandomState>;
 struct OfDir {
     /// As it is written: not every directory is asked for.
     said: Vec<Box<[u8]>>,
-    by_name: OnceLock<HashMap<Box<[u8]>, (Sighting, Digest), RandomState>>,
+    by_name: OnceLock<ByName>,
 }
 
+type ByName = HashMap<Box<[u8]>, (Sighting, Digest), RandomState>;
+
 impl OfDir {
-    fn by_name(&self) -> &HashMap<Box<[u8]>, (Sighting, Digest), RandomState> {
+    fn by_name(&self) -> &ByName {
         self.by_name.get_or_init(|| {
             let seen = self.said.iter().flat_map(|said| Sightings::read(said).unwrap_or_default());
             seen.map(|(name, sighting, digest)| (name.into(), (sighting, digest))).collect()

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use crate::buildfile::document::{Document, Node};
 use crate::buildfile::reader::{Context, Reader, Text};
-use crate::buildfile::syntax::syntax_faults;
 use crate::buildfile::{Diagnostic, Faults, Report, Source, Span, nearest, read_source};
 use crate::store::LocalStore;
 
@@ -66,8 +65,8 @@ fn read(
 ) -> Result<ParsedFile, Diagnostic> {
     let name = path.strip_prefix(dir).unwrap_or(path).display().to_string();
     let source = read_source(path, name)?;
-    let document = Document::parse(&source, memory).unwrap_or_else(|error| {
-        syntax_faults(&source, error).into_iter().for_each(|fault| report.borrow_mut().push(fault));
+    let document = Document::parse(&source, memory).unwrap_or_else(|faults| {
+        faults.into_iter().for_each(|fault| report.borrow_mut().push(fault));
         Document::default()
     });
     Ok(ParsedFile { path: path.to_owned(), source, document })

@@ -27,12 +27,15 @@ type Known = HashMap<LocalFiles, Arc<LocalTree>, RandomState>;
 /// What globs matched, and the tree it makes.
 pub struct LocalTree {
     base: Arc<LocalDir>,
-    /// Of each entry of the tree, where it is and how it looked before it was read.
-    seen: Vec<(Arc<LocalDir>, Sighting)>,
+    /// Of each entry of the tree.
+    seen: Vec<SeenIn>,
     tree: Tree,
     /// The digest of the tree; it is not in the store until [`LocalTree::store`].
     pub digest: Digest,
 }
+
+/// The directory that something is in, and how it looked before it was read.
+type SeenIn = (Arc<LocalDir>, Sighting);
 
 /// A file or a link that may be there.
 struct Found {
@@ -141,7 +144,7 @@ impl<'a> LocalTrees<'a> {
         &self,
         look: &mut Look,
         Found { path, dir }: Found,
-    ) -> Result<Option<((Arc<LocalDir>, Sighting), Entry)>, StoreError> {
+    ) -> Result<Option<(SeenIn, Entry)>, StoreError> {
         let name = name_of(&path);
         let whole = || dir.path().join(name);
         let stat = match look.at(&dir, name) {
