@@ -15,13 +15,14 @@ use crate::store::{LocalStore, StoreError};
 
 /// Runs commands on this machine as it is.
 pub struct Bare {
+    store: Arc<LocalStore>,
     stages: Stages,
 }
 
 impl Bare {
     /// Its commands take from `store` and give to it.
     pub fn new(store: Arc<LocalStore>) -> Self {
-        Self { stages: Stages::new(store) }
+        Self { store, stages: Stages::default() }
     }
 
     /// Runs `command` in directories of its own, with the environment that every action has, its places being those of
@@ -36,8 +37,9 @@ impl Bare {
         command.check()?;
         let group = Group::default();
         let work = {
-            let (command, stages, group) = (command.clone(), self.stages.clone(), group.clone());
-            blocking(move || perform(&command, &stages, &group))
+            let (command, store) = (command.clone(), self.store.clone());
+            let (stages, group) = (self.stages.clone(), group.clone());
+            blocking(move || perform(&command, &store, &stages, &group))
         };
         let mut work = std::pin::pin!(work);
         let stop = tokio::select! {
@@ -115,8 +117,8 @@ impl Group {
 }
 
 /// Takes a stage, and gives it back when all is over. Blocks.
-fn perform(command: &Command, stages: &Stages, group: &Group) -> Done {
-    let stage = stages.take()?;
+fn perform(command: &Command, store: &Arc<LocalStore>, stages: &Stages, group: &Group) -> Done {
+    let stage = stages.plain(store)?;
     let done = run_in(&stage, command, group);
     stages.give_back(stage);
     done

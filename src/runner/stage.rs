@@ -1,6 +1,7 @@
+use std::fmt;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,8 +16,13 @@ use crate::store::{LocalStore, Scratch, Spares, StoreError};
 /// Bytes of a log that are shown where a runner could not start a command.
 const TAIL: u64 = 4096;
 
+const DIR_MODE: u32 = 0o755;
+
 /// The directories that belong to an action.
 const OWN_DIRS: [&str; 3] = ["forge/work", "forge/out", "forge/home"];
+
+/// The directories of a writable layer over a root.
+pub(super) const OVERLAY_DIRS: [&str; 3] = ["root", "upper", "overlay"];
 
 /// What both runners lay out before an action, and read back after it.
 ///
@@ -34,14 +40,17 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Checks out what is mounted and makes the directories. Blocks.
+    /// Makes the directories and checks out what is mounted. Blocks.
     pub(super) fn prepare(command: &Command, store: Arc<LocalStore>) -> Result<Self, RunError> {
         let scratch = store.scratch()?;
-        let checkout = |mount: &super::Mount| Ok((store.checkout(mount.tree)?, mount.at.clone()));
-        let mounts = command.mounts.iter().map(checkout).collect::<Result<_, StoreError>>()?;
-        let stage = Self { store, scratch, mounts, spares: Spares::default() };
-        stage.make_dir("forge")?;
-        OWN_DIRS.iter().chain(&["etc"]).try_for_each(|dir| stage.make_dir(dir))?;
+        let mut stage = Self::laid_out(store, scratch)?;
+        stage.mount(command)?;
+        Ok(stage)
+    }
+
+    fn laid_out(store: Arc<LocalStore>, scratch: Scratch) -> Result<Self, StoreError> {
+        let stage = Self { store, scratch, mounts: Vec::new(), spares: Spares::default() };
+        ["forge"].iter().chain(&OWN_DIRS).chain(&["etc"]).try_for_each(|dir| stage.make_dir(dir))?;
         stage.write("etc/hosts", b"127.0.0.1\tlocalhost forge\n::1\tlocalhost\n")?;
         stage.write("etc/hostname", b"forge\n")?;
         Ok(stage)
@@ -49,23 +58,49 @@ impl Stage {
 
     /// The directories alone, for what runs without mounts. Blocks.
     fn plain(store: Arc<LocalStore>) -> Result<Self, StoreError> {
-        let scratch = store.scratch()?;
+        let scratch = store.lasting_scratch()?;
         let spares = Spares::new(scratch.path().join("spares"));
         let stage = Self { store, scratch, mounts: Vec::new(), spares };
         ["forge", "spares"].iter().chain(&OWN_DIRS).try_for_each(|dir| stage.make_dir(dir))?;
         Ok(stage)
     }
 
-    /// Empties the directories for the next action.
-    fn empty(&self) -> io::Result<()> {
-        for dir in OWN_DIRS.map(|dir| self.path(dir)) {
-            let metadata = fs::symlink_metadata(&dir)?;
-            if !metadata.is_dir() || metadata.permissions().mode() & 0o7777 != 0o755 {
-                return Err(io::ErrorKind::NotADirectory.into());
-            }
-            self.spares.take_from(&dir)?;
-        }
+    /// For a closed command: nothing that one had in its hands is left for the next. Blocks.
+    fn closed(store: Arc<LocalStore>) -> Result<Self, StoreError> {
+        let scratch = store.lasting_scratch()?;
+        Self::laid_out(store, scratch)
+    }
+
+    /// Checks out what is mounted. Blocks.
+    pub(super) fn mount(&mut self, command: &Command) -> Result<(), StoreError> {
+        let checkout = |mount: &super::Mount| Ok((self.store.checkout(mount.tree)?, mount.at.clone()));
+        self.mounts = command.mounts.iter().map(checkout).collect::<Result<_, StoreError>>()?;
         Ok(())
+    }
+
+    /// Empties the directories for the next action.
+    fn empty(&mut self) -> io::Result<()> {
+        self.mounts.clear();
+        ["forge"].iter().chain(&OWN_DIRS).try_for_each(|dir| check_as_made(&self.path(dir)))?;
+        for dir in OWN_DIRS {
+            self.spares.take_from(&self.path(dir))?;
+        }
+        // What is beside these: the script, and whatever an action put there.
+        for entry in fs::read_dir(self.path("forge"))? {
+            let name = Path::new("forge").join(entry?.file_name());
+            if OWN_DIRS.iter().all(|own| name != Path::new(own)) {
+                remove(&self.path(&name))?;
+            }
+        }
+        for dir in OVERLAY_DIRS.map(|dir| self.path(dir)) {
+            if dir.exists() {
+                remove(&dir)?;
+            }
+        }
+        match File::options().write(true).open(self.path("log")) {
+            Ok(log) if log.metadata()?.len() > 0 => log.set_len(0),
+            _ => Ok(()),
+        }
     }
 
     /// Copies into the working directory what belongs there. Blocks.
@@ -82,7 +117,7 @@ impl Stage {
         &self.mounts
     }
 
-    pub(super) fn path(&self, relative: &str) -> PathBuf {
+    pub(super) fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.scratch.path().join(relative)
     }
 
@@ -142,10 +177,10 @@ pub(super) fn copy_to(
 /// A directory for a command.
 pub(super) fn make_dir(path: &Path) -> Result<(), StoreError> {
     DirBuilder::new()
-        .mode(0o755)
+        .mode(DIR_MODE)
         .create(path)
         // Whatever the caller's umask: other users than root inside must find their way.
-        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755)))
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(DIR_MODE)))
         .map_err(StoreError::io("create", path))
 }
 
@@ -156,33 +191,62 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         .map_err(StoreError::io("write", path))
 }
 
-/// Stages for actions that need no more than directories of their own, one after the other.
-#[derive(Clone)]
-pub(super) struct Stages {
-    store: Arc<LocalStore>,
-    free: Arc<Mutex<Vec<Stage>>>,
-}
+/// Stages for actions, one after the other: to make and remove the directories of each takes longer than a small one does.
+#[derive(Clone, Default)]
+pub(super) struct Stages(Arc<Mutex<Vec<Stage>>>);
 
 impl Stages {
-    pub(super) fn new(store: Arc<LocalStore>) -> Self {
-        Self { store, free: Arc::default() }
-    }
-
     fn free(&self) -> MutexGuard<'_, Vec<Stage>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Blocks.
-    pub(super) fn take(&self) -> Result<Stage, StoreError> {
-        let free = self.free().pop();
-        free.map_or_else(|| Stage::plain(self.store.clone()), Ok)
+    /// Directories alone, for what runs without mounts. Blocks.
+    pub(super) fn plain(&self, store: &Arc<LocalStore>) -> Result<Stage, StoreError> {
+        self.free_of(store).map_or_else(|| Stage::plain(store.clone()), Ok)
+    }
+
+    /// For a closed command. Blocks.
+    pub(super) fn closed(&self, store: &Arc<LocalStore>) -> Result<Stage, StoreError> {
+        self.free_of(store).map_or_else(|| Stage::closed(store.clone()), Ok)
+    }
+
+    fn free_of(&self, store: &Arc<LocalStore>) -> Option<Stage> {
+        let mut free = self.free();
+        let at = free.iter().position(|stage| Arc::ptr_eq(&stage.store, store))?;
+        Some(free.swap_remove(at))
     }
 
     /// Blocks. A stage that cannot be emptied goes away.
-    pub(super) fn give_back(&self, stage: Stage) {
+    pub(super) fn give_back(&self, mut stage: Stage) {
         if stage.empty().is_ok() {
             self.free().push(stage);
         }
+    }
+}
+
+impl fmt::Debug for Stages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} stages", self.free().len())
+    }
+}
+
+/// Refuses a directory that does not look as it was made: an action may have changed it, or put something in its place.
+fn check_as_made(dir: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(dir)?;
+    let owners = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let is_own = (metadata.uid(), metadata.gid()) == owners;
+    // A filesystem without attributes gives an error, and there are none.
+    let attributes = rustix::fs::llistxattr(dir, &mut [0; 0]).unwrap_or(0);
+    match metadata.is_dir() && metadata.mode() & 0o7777 == DIR_MODE && is_own && attributes == 0 {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path)?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
     }
 }
 

@@ -178,6 +178,11 @@ impl LocalStore {
         self.scratch_named("work-")
     }
 
+    /// The same for several pieces of work, one after the other.
+    pub fn lasting_scratch(&self) -> Result<Scratch, StoreError> {
+        self.scratch_named("stage-")
+    }
+
     fn scratch_named(&self, prefix: &str) -> Result<Scratch, StoreError> {
         let room = self.root.join("scratch");
         loop {

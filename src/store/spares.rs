@@ -86,13 +86,16 @@ impl Spares {
 
     /// Empties a directory, and keeps what can be used again.
     pub fn take_from(&self, dir: &Path) -> io::Result<()> {
+        let keeps = !self.room.as_os_str().is_empty();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             let (path, metadata) = (entry.path(), entry.metadata()?);
-            if metadata.is_dir() {
+            if metadata.is_dir() && !keeps {
+                fs::remove_dir_all(&path)?;
+            } else if metadata.is_dir() {
                 self.take_from(&path)?;
                 self.take(&self.dirs, &path, &metadata, DIR_MODE)?;
-            } else if metadata.is_file() && metadata.nlink() == 1 && metadata.len() <= LONGEST {
+            } else if keeps && metadata.is_file() && metadata.nlink() == 1 && metadata.len() <= LONGEST {
                 self.take(&self.files, &path, &metadata, 0o600)?;
             } else {
                 fs::remove_file(path)?;

@@ -1,6 +1,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,6 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 const PERIOD: u64 = 100_000;
 /// What the names of forge's groups begin with; the pid of their forge follows.
 const PREFIX: &str = "forge-";
+
+/// So that no two groups of this process have one name.
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// The control groups that hold a command to its limits. They go away with this value.
 #[derive(Debug)]
@@ -39,8 +43,10 @@ impl Limits {
     pub(super) fn make(name: &str, cpus: Option<f64>, memory: Option<u64>) -> io::Result<Self> {
         let mut limits = Self(Vec::new());
         let wanted = [memory.map(|_| Kind::Memory), cpus.map(|_| Kind::Cpu)];
+        // A group of the same stage may be there for a moment.
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
         for (parent, kind) in wanted.into_iter().flatten().filter_map(place_for) {
-            let dir = parent.join(format!("{PREFIX}{}-{name}", std::process::id()));
+            let dir = parent.join(format!("{PREFIX}{}-{made}-{name}", std::process::id()));
             if limits.0.iter().all(|group| group.dir != dir) {
                 fs::create_dir(&dir)?;
                 limits.0.push(Group { dir, kind });

@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdout};
 use tokio::sync::watch;
 
 use super::super::log::Log;
-use super::super::stage::{Stage, Stop, blocking, stopped};
+use super::super::stage::{OVERLAY_DIRS, Stage, Stages, Stop, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError};
 use super::arguments::Arguments;
 use super::limits::Limits;
@@ -30,6 +30,7 @@ pub struct Sandbox {
     bwrap: PathBuf,
     version: String,
     inherited: Vec<i32>,
+    stages: Stages,
 }
 
 /// One line of what bubblewrap tells of the command.
@@ -76,7 +77,7 @@ impl Sandbox {
                 "bubblewrap may not make namespaces here: {said}; {ALLOW_NAMESPACES}"
             )));
         }
-        Ok(Self { bwrap, version, inherited: inherited() })
+        Ok(Self { bwrap, version, inherited: inherited(), stages: Stages::default() })
     }
 
     /// What is used, and what of a command's limits it can enforce, in one line.
@@ -102,11 +103,19 @@ impl Sandbox {
     ) -> Result<Outcome, RunError> {
         command.check()?;
         let (stage, root) = {
-            let (command, store) = (command.clone(), store.clone());
-            blocking(move || lay_out(&command, store)).await?
+            let (command, store, stages) = (command.clone(), store.clone(), self.stages.clone());
+            blocking(move || lay_out(&command, &store, &stages)).await?
         };
         match self.execute(command, &stage, &root, listener, cancel).await {
-            Ok(failed) => stage.finish(command, failed).await,
+            Ok(failed) => {
+                let (command, stages) = (command.clone(), self.stages.clone());
+                blocking(move || {
+                    let outcome = stage.collect(&command, failed);
+                    stages.give_back(stage);
+                    outcome
+                })
+                .await
+            }
             Err(error) => {
                 blocking(move || drop(stage)).await;
                 Err(error)
@@ -201,19 +210,22 @@ impl Sandbox {
 const ALLOW_NAMESPACES: &str = "run as root, or allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns), or use the docker runner";
 
 /// Makes everything the command sees. Blocks.
-fn lay_out(command: &Command, store: Arc<LocalStore>) -> Result<(Stage, PathBuf), RunError> {
+fn lay_out(
+    command: &Command,
+    store: &Arc<LocalStore>,
+    stages: &Stages,
+) -> Result<(Stage, PathBuf), RunError> {
     let root = match command.root {
         Root::Tree(tree) => store.checkout(tree)?,
         Root::Host => PathBuf::from("/"),
     };
-    let stage = Stage::prepare(command, store)?;
+    let mut stage = stages.closed(store)?;
+    stage.mount(command)?;
     stage.write("forge/script", command.script.as_bytes())?;
     stage.write("etc/resolv.conf", &resolvers(command.network))?;
     stage.copy_in(command)?;
     if command.root != Root::Host {
-        for dir in ["root", "upper", "overlay"] {
-            stage.make_dir(dir)?;
-        }
+        OVERLAY_DIRS.iter().try_for_each(|dir| stage.make_dir(dir))?;
     }
     Ok((stage, root))
 }

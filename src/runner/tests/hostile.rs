@@ -50,6 +50,32 @@ async fn what_an_action_leaves_closed_is_cleaned_away() {
 }
 
 #[tokio::test]
+async fn nothing_of_a_command_is_there_for_the_next() {
+    let fixture = Fixture::new();
+    let look = fixture
+        .command("find /forge /tmp | sort; ls -ldn /forge/* | cut -d' ' -f1-4; cat /forge/script; pwd");
+    let scripts = [
+        "echo x > /forge/beside; mkdir -p /forge/dir/d; echo y > $OUT/o; echo z > $HOME/h; touch w /tmp/t",
+        "rm /forge/script; ln -s /etc/passwd /forge/script",
+        "rm /forge/script; mkdir /forge/script",
+        "chmod 777 /forge",
+        "chmod 700 $OUT",
+        "chown 7:7 $HOME",
+        "rmdir /forge/home; ln -s / /forge/home",
+        "ln /forge/script /forge/second",
+    ];
+    for runner in all().await {
+        let look = async || fixture.store.get(fixture.run(&runner, &look).await.unwrap().log).unwrap();
+        let first = String::from_utf8(look().await).unwrap();
+        for script in scripts {
+            fixture.run(&runner, &fixture.command(script)).await.unwrap();
+            assert_eq!(String::from_utf8(look().await).unwrap(), first, "{}: {script}", runner.name());
+        }
+    }
+    fixture.assert_nothing_left();
+}
+
+#[tokio::test]
 async fn an_out_directory_that_is_a_link_shows_nothing_of_the_host() {
     let fixture = Fixture::new();
     let mut command = fixture.command("rmdir /forge/out; ln -s /etc /forge/out");

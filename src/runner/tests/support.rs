@@ -90,12 +90,31 @@ impl Fixture {
 
     /// Nothing of any action may be left where actions work.
     pub(super) fn assert_nothing_left(&self) {
-        let within = |dir: &Path| fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
-        let scratch = within(&self.store.root().join("scratch"));
-        // Where the store stages objects is its own; of that it keeps no more than the lock.
-        let (staging, mut left): (Vec<_>, Vec<_>) =
-            scratch.partition(|path| path.file_name().unwrap().to_str().unwrap().starts_with("staging-"));
-        left.extend(staging.iter().flat_map(|dir| within(dir)).filter(|path| !path.ends_with("lock")));
+        let room = self.store.root().join("scratch");
+        // Where the store stages objects, and where a runner lays out its next command, is their own: of that they keep
+        // directories and the files that every command has.
+        const KEPT: [&str; 10] = [
+            "lock",
+            "forge",
+            "forge/work",
+            "forge/out",
+            "forge/home",
+            "etc",
+            "etc/hosts",
+            "etc/hostname",
+            "etc/resolv.conf",
+            "log",
+        ];
+        let left =
+            walkdir::WalkDir::new(&room).min_depth(1).into_iter().map(Result::unwrap).filter(|entry| {
+                let path = entry.path().strip_prefix(&room).unwrap();
+                let own = path.components().next().unwrap().as_os_str().to_str().unwrap();
+                let within = path.strip_prefix(own).unwrap();
+                let is_kept = within == Path::new("") || KEPT.iter().any(|kept| within == Path::new(kept));
+                let is_empty_log = within != Path::new("log") || entry.metadata().unwrap().len() == 0;
+                !(own.starts_with("staging-") || own.starts_with("stage-")) || !is_kept || !is_empty_log
+            });
+        let left: Vec<_> = left.map(walkdir::DirEntry::into_path).collect();
         assert!(left.is_empty(), "left in scratch: {left:?}");
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let root = self.store.root().to_str().unwrap();
