@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::collect::{Outcome, collect};
 use super::paths::join_plain;
 use super::{Command, Exit, RunError};
-use crate::store::{LocalStore, Scratch, Spares, StoreError};
+use crate::store::{LocalStore, Scratch, Spares, StoreError, is_plain};
 
 /// Bytes of a log that are shown where a runner could not start a command.
 const TAIL: u64 = 4096;
@@ -20,6 +20,9 @@ const DIR_MODE: u32 = 0o755;
 
 /// The directories that belong to an action.
 const OWN_DIRS: [&str; 3] = ["forge/work", "forge/out", "forge/home"];
+
+/// The script of a closed command.
+pub(super) const SCRIPT: &str = "forge/script";
 
 /// The directories of a writable layer over a root.
 pub(super) const OVERLAY_DIRS: [&str; 3] = ["root", "upper", "overlay"];
@@ -68,7 +71,10 @@ impl Stage {
     /// For a closed command: nothing that one had in its hands is left for the next. Blocks.
     fn closed(store: Arc<LocalStore>) -> Result<Self, StoreError> {
         let scratch = store.lasting_scratch()?;
-        Self::laid_out(store, scratch)
+        let mut stage = Self::laid_out(store, scratch)?;
+        stage.make_dir("spares")?;
+        stage.spares = Spares::of_dirs(stage.path("spares"));
+        Ok(stage)
     }
 
     /// Checks out what is mounted. Blocks.
@@ -85,11 +91,16 @@ impl Stage {
         for dir in OWN_DIRS {
             self.spares.take_from(&self.path(dir))?;
         }
-        // What is beside these: the script, and whatever an action put there.
+        // Beside these is the script, and whatever an action put there.
         for entry in fs::read_dir(self.path("forge"))? {
             let name = Path::new("forge").join(entry?.file_name());
-            if OWN_DIRS.iter().all(|own| name != Path::new(own)) {
-                remove(&self.path(&name))?;
+            let path = self.path(&name);
+            let is_kept = match name == Path::new(SCRIPT) {
+                true => is_own_file(&path)?,
+                false => OWN_DIRS.iter().any(|own| name == Path::new(own)),
+            };
+            if !is_kept {
+                remove(&path)?;
             }
         }
         for dir in OVERLAY_DIRS.map(|dir| self.path(dir)) {
@@ -233,14 +244,16 @@ impl fmt::Debug for Stages {
 /// Refuses a directory that does not look as it was made: an action may have changed it, or put something in its place.
 fn check_as_made(dir: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(dir)?;
-    let owners = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let is_own = (metadata.uid(), metadata.gid()) == owners;
-    // A filesystem without attributes gives an error, and there are none.
-    let attributes = rustix::fs::llistxattr(dir, &mut [0; 0]).unwrap_or(0);
-    match metadata.is_dir() && metadata.mode() & 0o7777 == DIR_MODE && is_own && attributes == 0 {
+    match metadata.is_dir() && metadata.mode() & 0o7777 == DIR_MODE && is_plain(dir, &metadata) {
         true => Ok(()),
         false => Err(io::ErrorKind::NotADirectory.into()),
     }
+}
+
+/// Whether it can be written again as if it were new.
+fn is_own_file(path: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok(metadata.is_file() && metadata.nlink() == 1 && is_plain(path, &metadata))
 }
 
 fn remove(path: &Path) -> io::Result<()> {

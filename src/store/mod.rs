@@ -54,7 +54,7 @@ pub use remote::{
 };
 pub use result_index::{KnownResult, ResultIndex};
 pub use sighting::{Moment, Sighting, Sightings};
-pub use spares::Spares;
+pub use spares::{Spares, is_plain};
 pub use staging::Staging;
 pub use stat_cache::StatCache;
 pub use tree::{Entry, Kind, Tree, TreeParseError};

@@ -24,6 +24,8 @@ const DIR_MODE: u32 = 0o755;
 pub struct Spares {
     /// Where they are.
     room: PathBuf,
+    /// Whether files are kept, which still hold what was in them.
+    keeps_files: bool,
     files: Mutex<Vec<PathBuf>>,
     dirs: Mutex<Vec<PathBuf>>,
 }
@@ -48,6 +50,11 @@ fn lock(spares: &Mutex<Vec<PathBuf>>) -> MutexGuard<'_, Vec<PathBuf>> {
 impl Spares {
     /// They are kept in the directory `room`, which is empty.
     pub fn new(room: PathBuf) -> Self {
+        Self { room, keeps_files: true, ..Self::default() }
+    }
+
+    /// The same, of directories alone.
+    pub fn of_dirs(room: PathBuf) -> Self {
         Self { room, ..Self::default() }
     }
 
@@ -86,16 +93,17 @@ impl Spares {
 
     /// Empties a directory, and keeps what can be used again.
     pub fn take_from(&self, dir: &Path) -> io::Result<()> {
-        let keeps = !self.room.as_os_str().is_empty();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             let (path, metadata) = (entry.path(), entry.metadata()?);
-            if metadata.is_dir() && !keeps {
-                fs::remove_dir_all(&path)?;
-            } else if metadata.is_dir() {
+            if metadata.is_dir() {
                 self.take_from(&path)?;
                 self.take(&self.dirs, &path, &metadata, DIR_MODE)?;
-            } else if keeps && metadata.is_file() && metadata.nlink() == 1 && metadata.len() <= LONGEST {
+            } else if self.keeps_files
+                && metadata.is_file()
+                && metadata.nlink() == 1
+                && metadata.len() <= LONGEST
+            {
                 self.take(&self.files, &path, &metadata, 0o600)?;
             } else {
                 fs::remove_file(path)?;
@@ -112,8 +120,7 @@ impl Spares {
         mode: u32,
     ) -> io::Result<()> {
         let mut spares = lock(spares);
-        let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
-        if !is_own || spares.len() >= MOST {
+        if !is_plain(path, metadata) || spares.len() >= MOST {
             return if metadata.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
         }
         let is_open = metadata.mode() & mode == mode;
@@ -126,6 +133,14 @@ impl Spares {
         spares.push(spare);
         Ok(())
     }
+}
+
+/// Whether nothing but its mode tells what is at a path from what this process would make there.
+pub fn is_plain(path: &Path, metadata: &Metadata) -> bool {
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    // Their names do not fit into so little. A filesystem without attributes gives another error, and there are none.
+    let is_marked = || matches!(rustix::fs::llistxattr(path, &mut [0_u8; 1]), Ok(1..) | Err(Errno::RANGE));
+    (metadata.uid(), metadata.gid()) == own && !is_marked()
 }
 
 #[cfg(test)]
@@ -189,5 +204,18 @@ mod tests {
         assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
         assert!(lock(&spares.files).is_empty());
         assert_eq!(fs::read(&beside).unwrap(), b"beside");
+    }
+
+    #[test]
+    fn what_was_marked_is_not_kept() {
+        let (_dir, work, spares) = spares();
+        for name in ["plain", "marked"] {
+            fs::create_dir(work.join(name)).unwrap();
+        }
+        let marked = inode(&work.join("marked"));
+        rustix::fs::setxattr(work.join("marked"), "user.mark", b"x", rustix::fs::XattrFlags::CREATE).unwrap();
+        spares.take_from(&work).unwrap();
+        let kept: Vec<u64> = lock(&spares.dirs).iter().map(|dir| inode(dir)).collect();
+        assert!(kept.len() == 1 && kept[0] != marked);
     }
 }

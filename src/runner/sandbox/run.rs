@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdout};
 use tokio::sync::watch;
 
 use super::super::log::Log;
-use super::super::stage::{OVERLAY_DIRS, Stage, Stages, Stop, blocking, stopped};
+use super::super::stage::{OVERLAY_DIRS, SCRIPT, Stage, Stages, Stop, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError};
 use super::arguments::Arguments;
 use super::limits::Limits;
@@ -221,7 +221,7 @@ fn lay_out(
     };
     let mut stage = stages.closed(store)?;
     stage.mount(command)?;
-    stage.write("forge/script", command.script.as_bytes())?;
+    stage.write(SCRIPT, command.script.as_bytes())?;
     stage.write("etc/resolv.conf", &resolvers(command.network))?;
     stage.copy_in(command)?;
     if command.root != Root::Host {

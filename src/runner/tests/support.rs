@@ -93,12 +93,13 @@ impl Fixture {
         let room = self.store.root().join("scratch");
         // Where the store stages objects, and where a runner lays out its next command, is their own: of that they keep
         // directories and the files that every command has.
-        const KEPT: [&str; 10] = [
+        const KEPT: [&str; 11] = [
             "lock",
             "forge",
             "forge/work",
             "forge/out",
             "forge/home",
+            "forge/script",
             "etc",
             "etc/hosts",
             "etc/hostname",
@@ -110,9 +111,11 @@ impl Fixture {
                 let path = entry.path().strip_prefix(&room).unwrap();
                 let own = path.components().next().unwrap().as_os_str().to_str().unwrap();
                 let within = path.strip_prefix(own).unwrap();
+                let is_ours = own.starts_with("staging-") || own.starts_with("stage-");
+                let is_spare = within.starts_with("spares") && entry.file_type().is_dir();
                 let is_kept = within == Path::new("") || KEPT.iter().any(|kept| within == Path::new(kept));
                 let is_empty_log = within != Path::new("log") || entry.metadata().unwrap().len() == 0;
-                !(own.starts_with("staging-") || own.starts_with("stage-")) || !is_kept || !is_empty_log
+                !is_ours || !(is_kept || is_spare) || !is_empty_log
             });
         let left: Vec<_> = left.map(walkdir::DirEntry::into_path).collect();
         assert!(left.is_empty(), "left in scratch: {left:?}");
