@@ -58,9 +58,11 @@ impl Workspace {
         words: &Words,
         prepare: impl FnOnce(&Buildfile, &LocalStore, &mut Lock) -> Result<(), CommandError>,
     ) -> Result<Self, CommandError> {
-        let store = Arc::new(LocalStore::open(&global.store)?);
-        let (buildfile, mut lock, mut has_warned) = read_and_warn(global, Some(&store))?;
+        // It is not made for a Buildfile that cannot be read.
+        let memory = global.store.is_dir().then(|| LocalStore::open(&global.store)).transpose()?;
+        let (buildfile, mut lock, mut has_warned) = read_and_warn(global, memory.as_ref())?;
         let mut buildfile = ManuallyDrop::new(buildfile);
+        let store = Arc::new(memory.map_or_else(|| LocalStore::open(&global.store), Ok)?);
         prepare(&buildfile, &store, &mut lock)?;
         let additions = complete(&buildfile, &store, words, &mut lock)?;
         let axes = ManuallyDrop::new(Axes::resolve(&buildfile, &lock, &words.selection)?);

@@ -52,6 +52,9 @@ impl OfDir {
 /// it is sooner read again.
 const WORTH: (usize, u64) = (64, 8 << 20);
 
+/// About the bytes that are written of a file.
+const ENTRY: usize = 80;
+
 impl StatCache {
     /// Reads the cache of `store`; an unreadable one is an empty one.
     pub fn load(store: &LocalStore) -> Self {
@@ -92,9 +95,9 @@ impl StatCache {
     /// Writes what this process read, beside what was known of other files, if that is worth it.
     pub fn save(self, store: &LocalStore) -> Result<(), StoreError> {
         let read = self.read.into_inner().unwrap_or_default();
-        let known = || self.known.values().map(|dir| dir.by_name().len()).sum::<usize>();
+        let known: usize = self.known.values().flat_map(|dir| &dir.said).map(|said| said.len() / ENTRY).sum();
         let bytes: u64 = read.iter().map(|(_, sighting, _)| sighting.size()).sum();
-        if read.is_empty() || (read.len() < known() / WORTH.0 && bytes < WORTH.1) {
+        if read.is_empty() || (read.len() < known / WORTH.0 && bytes < WORTH.1) {
             return Ok(());
         }
         let paths = self.known.iter().flat_map(|(dir, known)| {
