@@ -34,6 +34,7 @@ pub(super) const OVERLAY_DIRS: [&str; 3] = ["root", "upper", "overlay"];
 /// | `forge/` | `/forge`: the script, `work/`, `out/`, `home/` |
 /// | `etc/` | the files that say who and where the machine is |
 /// | `log` | all that the command wrote |
+/// | `spares/` | what those before it left, for those after it |
 pub(super) struct Stage {
     store: Arc<LocalStore>,
     scratch: Scratch,
