@@ -72,8 +72,7 @@ impl Template {
 
     /// Fills every hole by `value`; the first hole it has no value for is the error.
     pub fn fill<V: AsRef<str>>(&self, mut value: impl FnMut(&Hole) -> Option<V>) -> Result<String, &Hole> {
-        // Values are short.
-        let mut text = String::with_capacity(self.written_length() + 16);
+        let mut text = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(plain) => text.push_str(plain),
@@ -81,14 +80,6 @@ impl Template {
             }
         }
         Ok(text)
-    }
-
-    fn written_length(&self) -> usize {
-        let lengths = self.parts.iter().map(|part| match part {
-            Part::Text(plain) => plain.len(),
-            Part::Hole(hole) => hole.name.len(),
-        });
-        lengths.sum()
     }
 }
 

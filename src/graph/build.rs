@@ -1,6 +1,5 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -259,16 +258,8 @@ fn placement(place: &Place, input: usize, filler: &Filler<'_>) -> Placement {
 
 /// `target[axis=value,…]`, or the target alone where it spans no axis.
 pub(super) fn node_name(target: &str, cell: &Cell) -> String {
-    let coordinates = cell.coordinates();
-    if coordinates.is_empty() {
-        return target.to_owned();
+    match cell.coordinates() {
+        [] => target.to_owned(),
+        _ => format!("{target}[{cell}]"),
     }
-    // There are many, and none is moved as it grows.
-    let lengths = coordinates.iter().map(|one| {
-        let attribute = one.dimension.attribute.as_ref().map_or(0, |attribute| attribute.len() + 1);
-        one.dimension.axis.len() + attribute + one.value.len() + 2
-    });
-    let mut name = String::with_capacity(target.len() + 1 + lengths.sum::<usize>());
-    write!(name, "{target}[{cell}]").expect("a String takes every write");
-    name
 }

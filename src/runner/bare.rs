@@ -118,7 +118,7 @@ impl Group {
 
 /// Takes a stage, and gives it back when all is over. Blocks.
 fn perform(command: &Command, store: &Arc<LocalStore>, stages: &Stages, group: &Group) -> Done {
-    let stage = stages.plain(store)?;
+    let stage = stages.open(store)?;
     let done = run_in(&stage, command, group);
     stages.give_back(stage);
     done

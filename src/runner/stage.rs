@@ -16,7 +16,9 @@ use crate::store::{LocalStore, Scratch, Spares, StoreError, is_plain};
 /// Bytes of a log that are shown where a runner could not start a command.
 const TAIL: u64 = 4096;
 
+/// The modes of what a command is given.
 const DIR_MODE: u32 = 0o755;
+const FILE_MODE: u32 = 0o644;
 
 /// The directories that belong to an action.
 const OWN_DIRS: [&str; 3] = ["forge/work", "forge/out", "forge/home"];
@@ -60,21 +62,12 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The directories alone, for what runs without mounts. Blocks.
-    fn plain(store: Arc<LocalStore>) -> Result<Self, StoreError> {
-        let scratch = store.lasting_scratch()?;
-        let spares = Spares::new(scratch.path().join("spares"));
-        let stage = Self { store, scratch, mounts: Vec::new(), spares };
-        ["forge", "spares"].iter().chain(&OWN_DIRS).try_for_each(|dir| stage.make_dir(dir))?;
-        Ok(stage)
-    }
-
-    /// For a closed command: nothing that one had in its hands is left for the next. Blocks.
-    fn closed(store: Arc<LocalStore>) -> Result<Self, StoreError> {
+    /// One for several commands, with spares that are kept in the directory that `spares` gets. Blocks.
+    fn lasting(store: Arc<LocalStore>, spares: fn(PathBuf) -> Spares) -> Result<Self, StoreError> {
         let scratch = store.lasting_scratch()?;
         let mut stage = Self::laid_out(store, scratch)?;
         stage.make_dir("spares")?;
-        stage.spares = Spares::of_dirs(stage.path("spares"));
+        stage.spares = spares(stage.path("spares"));
         Ok(stage)
     }
 
@@ -85,10 +78,14 @@ impl Stage {
         Ok(())
     }
 
-    /// Empties the directories for the next action.
+    /// Empties the directories for the next action. One that an action changed, or put something in the place of, is an error.
     fn empty(&mut self) -> io::Result<()> {
         self.mounts.clear();
-        ["forge"].iter().chain(&OWN_DIRS).try_for_each(|dir| check_as_made(&self.path(dir)))?;
+        for dir in ["forge"].iter().chain(&OWN_DIRS) {
+            if !is_as_made(&self.path(dir), true)? {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+        }
         for dir in OWN_DIRS {
             self.spares.take_from(&self.path(dir))?;
         }
@@ -97,7 +94,7 @@ impl Stage {
             let name = Path::new("forge").join(entry?.file_name());
             let path = self.path(&name);
             let is_kept = match name == Path::new(SCRIPT) {
-                true => is_own_file(&path)?,
+                true => is_as_made(&path, false)?,
                 false => OWN_DIRS.iter().any(|own| name == Path::new(own)),
             };
             if !is_kept {
@@ -199,7 +196,7 @@ pub(super) fn make_dir(path: &Path) -> Result<(), StoreError> {
 /// A file for a command.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     fs::write(path, bytes)
-        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o644)))
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(FILE_MODE)))
         .map_err(StoreError::io("write", path))
 }
 
@@ -212,14 +209,14 @@ impl Stages {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Directories alone, for what runs without mounts. Blocks.
-    pub(super) fn plain(&self, store: &Arc<LocalStore>) -> Result<Stage, StoreError> {
-        self.free_of(store).map_or_else(|| Stage::plain(store.clone()), Ok)
+    /// For a command that sees this machine: what it is given are files and directories that others had. Blocks.
+    pub(super) fn open(&self, store: &Arc<LocalStore>) -> Result<Stage, StoreError> {
+        self.free_of(store).map_or_else(|| Stage::lasting(store.clone(), Spares::new), Ok)
     }
 
-    /// For a closed command. Blocks.
+    /// For one that sees nothing else: of what another had in its hands it gets directories that look as new. Blocks.
     pub(super) fn closed(&self, store: &Arc<LocalStore>) -> Result<Stage, StoreError> {
-        self.free_of(store).map_or_else(|| Stage::closed(store.clone()), Ok)
+        self.free_of(store).map_or_else(|| Stage::lasting(store.clone(), Spares::of_dirs), Ok)
     }
 
     fn free_of(&self, store: &Arc<LocalStore>) -> Option<Stage> {
@@ -242,19 +239,14 @@ impl fmt::Debug for Stages {
     }
 }
 
-/// Refuses a directory that does not look as it was made: an action may have changed it, or put something in its place.
-fn check_as_made(dir: &Path) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(dir)?;
-    match metadata.is_dir() && metadata.mode() & 0o7777 == DIR_MODE && is_plain(dir, &metadata) {
-        true => Ok(()),
-        false => Err(io::ErrorKind::NotADirectory.into()),
-    }
-}
-
-/// Whether it can be written again as if it were new.
-fn is_own_file(path: &Path) -> io::Result<bool> {
+/// Whether a directory, or a file, looks as it was made.
+fn is_as_made(path: &Path, is_dir: bool) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(path)?;
-    Ok(metadata.is_file() && metadata.nlink() == 1 && is_plain(path, &metadata))
+    let (is_of_kind, mode) = match is_dir {
+        true => (metadata.is_dir(), DIR_MODE),
+        false => (metadata.is_file() && metadata.nlink() == 1, FILE_MODE),
+    };
+    Ok(is_of_kind && metadata.mode() & 0o7777 == mode && is_plain(path, &metadata))
 }
 
 fn remove(path: &Path) -> io::Result<()> {

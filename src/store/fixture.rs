@@ -7,10 +7,11 @@ use std::path::Path;
 use super::{ActionResult, Ingest, LocalStore, Moment};
 use crate::digest::Digest;
 
-/// The clock of files has ticks.
+/// The clock of files has ticks. Where one was looked at, the next change may get a finer time, which is ahead of it
+/// (Linux since 6.13): all that was written before is older than what this waits for.
 pub fn wait_for_tick() {
-    let now = Moment::now();
-    while Moment::now() == now {
+    let now = Moment::exact();
+    while Moment::now() <= now {
         std::thread::yield_now();
     }
 }

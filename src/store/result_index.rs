@@ -20,8 +20,9 @@ pub(super) const USE: Duration = Duration::from_secs(3600);
 /// Raised when what is written has another form.
 const FORM: &[u8] = b"forge results 4";
 
-/// It is written once a part of it is new of which this is the reciprocal: before, whoever loads it next looks at that sooner.
-const WORTH: usize = 64;
+/// What is remembered of many files is written once this part of it is new, as a reciprocal: before, it is sooner looked at
+/// again.
+pub(super) const WORTH: usize = 64;
 
 /// What results give, without opening each of them: as they were when this was loaded.
 ///
@@ -157,9 +158,10 @@ impl Table {
         let (rows, said) = self.parts()?;
         // Nearly always the first bytes tell keys apart.
         let start = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        let first = rows.partition_point(|row| start(row) < start(key.as_bytes()));
-        let row = rows[first..].iter().find(|row| row[..Digest::LENGTH] >= key.as_bytes()[..])?;
-        Self::known(row, said).filter(|_| row.starts_with(key.as_bytes()))
+        let wanted = start(key.as_bytes());
+        let first = rows.partition_point(|row| start(row) < wanted);
+        let mut alike = rows[first..].iter().take_while(|row| start(*row) == wanted);
+        Self::known(alike.find(|row| row.starts_with(key.as_bytes()))?, said)
     }
 
     fn known(row: &[u8; ROW], said: &[u8]) -> Option<Known> {
@@ -207,12 +209,8 @@ impl<'a> ResultIndex<'a> {
         Self { store, loaded, shards, objects, changed, news }
     }
 
-    fn shard(&self, key: Digest) -> &Shard {
-        &self.shards[usize::from(key.as_bytes()[0])]
-    }
-
     fn known(&self, key: Digest) -> Option<Known> {
-        self.shard(key).get(key, self.changed)
+        self.shards[usize::from(key.as_bytes()[0])].get(key, self.changed)
     }
 
     /// What is known of the result under `key`.
@@ -387,8 +385,8 @@ impl Shard {
         let known = |name: &OsStr| {
             let key = key(shard, name.as_bytes())?;
             let seen = Sighting::at(&path.join(path_of(name.as_bytes())))?;
-            let known = written.get(key).filter(|known| known.seen == seen);
-            let known = known.map(|known| known.doubted(changed));
+            let known =
+                written.get(key).filter(|known| known.seen == seen).map(|known| known.doubted(changed));
             let read = || {
                 let outputs = store.result(key)?.outputs.into();
                 Some(Known { seen, outputs, objects: Dirs::default() })
@@ -477,6 +475,31 @@ mod tests {
         wait_for_tick();
         index.touch(&[key]);
         assert!(modified() > first);
+    }
+
+    #[test]
+    fn little_that_is_new_is_looked_at_again_and_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path().join("cache")).unwrap();
+        let key = |at: usize| Digest::of(&at.to_le_bytes());
+        (0..20 * WORTH).for_each(|at| put(&store, key(at), "old"));
+        wait_for_tick();
+        ResultIndex::load(&store).save().unwrap();
+        let written = || fs::read(file(&store)).unwrap();
+        let (first, new) = (written(), 20 * WORTH);
+        put(&store, key(new), "new");
+        wait_for_tick();
+        for _ in 0..2 {
+            ResultIndex::load(&store).save().unwrap();
+            assert!(written() == first);
+            assert_eq!(outputs(&store, key(new)), Some(Digest::of(b"new")));
+            assert_eq!(outputs(&store, key(7)), Some(Digest::of(b"old")));
+        }
+        (0..20 * WORTH).for_each(|at| put(&store, key(new + at), "new"));
+        wait_for_tick();
+        ResultIndex::load(&store).save().unwrap();
+        assert!(written() != first);
+        assert_eq!(outputs(&store, key(new + 7)), Some(Digest::of(b"new")));
     }
 
     #[test]

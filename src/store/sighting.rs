@@ -37,6 +37,13 @@ impl Moment {
         Self(at(time.tv_sec, time.tv_nsec))
     }
 
+    /// The time to the nanosecond: no file has a later one yet.
+    #[cfg(test)]
+    pub fn exact() -> Self {
+        let time = clock_gettime(ClockId::Realtime);
+        Self(at(time.tv_sec, time.tv_nsec))
+    }
+
     /// So much earlier.
     pub fn before(self, age: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)))

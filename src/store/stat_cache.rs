@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 
 use super::ingest::hash_file;
 use super::local::unsealed;
+use super::result_index::WORTH;
 use super::sighting::path_of;
 use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
@@ -48,9 +49,8 @@ impl OfDir {
     }
 }
 
-/// What was read is written once it is a part of all that is known of which this is the reciprocal, or so many bytes: before,
-/// it is sooner read again.
-const WORTH: (usize, u64) = (64, 8 << 20);
+/// So many bytes take longer to be read again than all that is known takes to be written.
+const MANY: u64 = 8 << 20;
 
 /// About the bytes that are written of a file.
 const ENTRY: usize = 80;
@@ -97,7 +97,7 @@ impl StatCache {
         let read = self.read.into_inner().unwrap_or_default();
         let known: usize = self.known.values().flat_map(|dir| &dir.said).map(|said| said.len() / ENTRY).sum();
         let bytes: u64 = read.iter().map(|(_, sighting, _)| sighting.size()).sum();
-        if read.is_empty() || (read.len() < known / WORTH.0 && bytes < WORTH.1) {
+        if read.is_empty() || (read.len() < known / WORTH && bytes < MANY) {
             return Ok(());
         }
         let paths = self.known.iter().flat_map(|(dir, known)| {
@@ -153,6 +153,33 @@ mod tests {
         assert_eq!(digest(&cache, &path), Digest::of(b"one"));
         cache.save(&store).unwrap();
         assert!(StatCache::load(&store).known(path.parent().unwrap(), "file").is_none());
+    }
+
+    #[test]
+    fn little_that_is_new_is_read_again_and_not_written() {
+        let (dir, store, path) = store();
+        let many = dir.path().join("many");
+        fs::create_dir(&many).unwrap();
+        (0..20 * WORTH).for_each(|at| fs::write(many.join(at.to_string()), "old").unwrap());
+        wait_for_tick();
+        let cache = StatCache::load(&store);
+        for at in 0..20 * WORTH {
+            let name = at.to_string();
+            cache.digest(&many, &name, Sighting::at(&many.join(&name)).unwrap()).unwrap();
+        }
+        cache.save(&store).unwrap();
+        let is_known = |length| {
+            fs::write(&path, vec![b'x'; length]).unwrap();
+            wait_for_tick();
+            let cache = StatCache::load(&store);
+            digest(&cache, &path);
+            cache.save(&store).unwrap();
+            let cache = StatCache::load(&store);
+            assert!(cache.known(&many, "7").is_some());
+            cache.known(path.parent().unwrap(), "file").is_some()
+        };
+        assert!(!is_known(1));
+        assert!(is_known(MANY as usize), "it takes long to read");
     }
 
     #[test]

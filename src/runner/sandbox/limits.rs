@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Microseconds over which the kernel counts a group's processor time.
 const PERIOD: u64 = 100_000;
-/// What the names of forge's groups begin with; the pid of their forge follows.
+/// What the names of forge's groups begin with; the pid of their forge follows, and a number.
 const PREFIX: &str = "forge-";
 
 /// So that no two groups of this process have one name.
@@ -40,13 +40,12 @@ impl Limits {
     }
 
     /// Makes what the limits need: nothing for none, and nothing where no group may be made.
-    pub(super) fn make(name: &str, cpus: Option<f64>, memory: Option<u64>) -> io::Result<Self> {
+    pub(super) fn make(cpus: Option<f64>, memory: Option<u64>) -> io::Result<Self> {
         let mut limits = Self(Vec::new());
         let wanted = [memory.map(|_| Kind::Memory), cpus.map(|_| Kind::Cpu)];
-        // A group of the same stage may be there for a moment.
         let made = MADE.fetch_add(1, Ordering::Relaxed);
         for (parent, kind) in wanted.into_iter().flatten().filter_map(place_for) {
-            let dir = parent.join(format!("{PREFIX}{}-{made}-{name}", std::process::id()));
+            let dir = parent.join(format!("{PREFIX}{}-{made}", std::process::id()));
             if limits.0.iter().all(|group| group.dir != dir) {
                 fs::create_dir(&dir)?;
                 limits.0.push(Group { dir, kind });
@@ -132,9 +131,8 @@ impl Group {
         Ok(())
     }
 
-    /// A thread that moves itself waits for nobody; to move a process takes a lock that waits until every processor has
-    /// gone through the scheduler, which is milliseconds (`cgroup_attach_lock` of Linux since 5.5). Version 2 moves
-    /// processes alone between its domains.
+    /// A thread that moves itself waits for nobody, where the move of a process was seen to wait for up to 11 ms
+    /// (Linux 6.18). Version 2 moves processes alone between its domains.
     fn entrance(&self) -> PathBuf {
         self.dir.join(if self.kind == Kind::Unified { "cgroup.procs" } else { "tasks" })
     }

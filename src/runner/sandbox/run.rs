@@ -132,7 +132,7 @@ impl Sandbox {
         cancel: watch::Receiver<bool>,
     ) -> Result<Option<Exit>, RunError> {
         let mut log = Log::create(&stage.path("log"), listener)?;
-        let limits = Limits::make(stage.name(), command.cpus, command.memory).map_err(no_limits)?;
+        let limits = Limits::make(command.cpus, command.memory).map_err(no_limits)?;
         let mut running = self.start(command, stage, root, &limits)?;
         running.await_pid().await.map_err(lost)?;
 

@@ -60,6 +60,7 @@ async fn nothing_of_a_command_is_there_for_the_next() {
         "rm /forge/script; mkdir /forge/script",
         "chmod 777 /forge",
         "chmod 700 $OUT",
+        "chmod 400 /forge/script",
         "chown 7:7 $HOME",
         "rmdir /forge/home; ln -s / /forge/home",
         "ln /forge/script /forge/second",
