@@ -3,12 +3,12 @@ use std::io::{self, BufWriter, Write};
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
-use super::idle::Question;
+use super::question::Question;
 use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, error, exit};
 use crate::execute::{Estimates, unrunnable};
-use crate::plan::{LocalTrees, SavedPlan, effects};
+use crate::plan::{LocalTrees, SavedPlan, StepsOf, effects};
 use crate::store::StatCache;
 use crate::ui;
 
@@ -33,9 +33,9 @@ pub struct Arguments {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let words = Words::parse(&arguments.words)?;
-    let is_plain = !arguments.json && !arguments.update && arguments.out.is_none();
-    let question = is_plain.then(|| Question::new(global, &words)).transpose()?;
-    if let Some(nodes) = question.as_ref().and_then(|question| question.answer) {
+    let question = (!arguments.update).then(|| Question::new(global, &words)).transpose()?;
+    let is_short = !arguments.json && arguments.out.is_none();
+    if let Some(nodes) = question.as_ref().filter(|_| is_short).and_then(Question::idle) {
         print!("{}", ui::idle_summary(nodes, None));
         return Ok(exit::OK);
     }
@@ -49,7 +49,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     // Nobody waits for these to be taken apart.
     let files = ManuallyDrop::new(LocalTrees::new(&stats));
     let planner = workspace.planner(&files);
-    let plan = ManuallyDrop::new(planner.plan(&goals)?);
+    let baseline = question.as_ref().and_then(|question| question.baseline.as_ref());
+    let plan = ManuallyDrop::new(planner.plan_from(&goals, baseline)?);
     workspace.tell_said();
     let effects = effects(&workspace.graph, &plan)?;
     // It may be meant for another machine.
@@ -72,7 +73,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         }
     }
     let is_idle = plan.is_idle();
-    if let Some(question) = question.filter(|_| is_idle) {
+    if let Some(question) = question {
         question.keep(&workspace, &files, &plan);
     }
     workspace.remember(stats);
@@ -80,7 +81,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
 }
 
 /// As JSON, which is never in memory as a whole.
-fn write(plan: &SavedPlan, to: impl Write) -> Result<(), CommandError> {
+fn write(plan: &SavedPlan<StepsOf<'_>>, to: impl Write) -> Result<(), CommandError> {
     let mut to = BufWriter::new(to);
     serde_json::to_writer_pretty(&mut to, plan).map_err(CommandError::new)?;
     to.write_all(b"\n")?;

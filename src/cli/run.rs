@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::idle::Question;
+use super::question::Question;
 use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
@@ -68,7 +68,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let profile = saved.as_ref().map_or(global.profile.clone(), |saved| saved.profile.clone());
     let global = &Global { profile, ..global.clone() };
     let question = is_plain(arguments).then(|| Question::new(global, &words)).transpose()?;
-    if let Some(nodes) = question.as_ref().and_then(|question| question.answer) {
+    if let Some(nodes) = question.as_ref().and_then(Question::idle) {
         tell_idle(arguments, nodes, None)?;
         eprint!("{}", ui::idle_summary(nodes, None));
         return Ok(exit::OK);
@@ -83,7 +83,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     // Nobody waits for these to be taken apart.
     let files = ManuallyDrop::new(LocalTrees::new(&stats));
     let planner = workspace.planner(&files);
-    let mut plan = ManuallyDrop::new(planner.plan(&goals)?);
+    let baseline = question.as_ref().and_then(|question| question.baseline.as_ref());
+    let mut plan = ManuallyDrop::new(planner.plan_from(&goals, baseline)?);
     if let Some(saved) = saved {
         let effects = effects(&workspace.graph, &plan)?;
         let profile = global.profile.as_deref();
@@ -98,17 +99,18 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     if arguments.dry_run {
         return rehearse(&planner, &plan);
     }
-    if plan.is_idle() {
-        let traffic = workspace.remote.as_ref().map(RemoteStore::traffic);
-        tell_idle(arguments, plan.steps.len(), traffic.as_ref())?;
-        eprint!("{}", ui::idle_summary(plan.steps.len(), traffic.as_ref()));
-        if let Some(question) = question {
-            question.keep(&workspace, &files, &plan);
+    let code = match plan.is_idle() {
+        true => {
+            let traffic = workspace.remote.as_ref().map(RemoteStore::traffic);
+            tell_idle(arguments, plan.steps.len(), traffic.as_ref())?;
+            eprint!("{}", ui::idle_summary(plan.steps.len(), traffic.as_ref()));
+            exit::OK
         }
-        workspace.remember(stats);
-        return Ok(exit::OK);
+        false => execute(&workspace, arguments, &planner, &plan)?,
+    };
+    if let Some(question) = question {
+        question.keep(&workspace, &files, &plan);
     }
-    let code = execute(&workspace, arguments, &planner, &plan)?;
     workspace.remember(stats);
     Ok(code)
 }

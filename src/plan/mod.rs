@@ -8,6 +8,7 @@ mod explain;
 mod local;
 mod planner;
 mod saved;
+mod standing;
 mod verdict;
 
 pub use cause::{Cause, Link, NewVersion, brief};
@@ -15,7 +16,7 @@ pub use destination::Destination;
 pub use effect::{RepositoryEffect, effects};
 pub use error::PlanError;
 pub use explain::{Explanation, Wait, consequences, explain};
-pub use local::{LocalTree, LocalTrees};
+pub use local::{Changed, LocalTree, LocalTrees};
 pub use planner::{Assessment, Planner, input_digests};
-pub use saved::{PLAN_VERSION, SavedPlan, SavedStep};
+pub use saved::{PLAN_VERSION, SavedPlan, SavedStep, StepsOf};
 pub use verdict::{Place, Plan, Step, Verdict};

@@ -4,11 +4,12 @@ use foldhash::fast::RandomState;
 use rayon::prelude::*;
 
 use super::explain::{difference, nearest_earlier};
+use super::standing::Standing;
 use super::{Cause, Destination, LocalTrees, NewVersion, Place, Plan, PlanError, Step, Verdict};
 use crate::digest::{Digest, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, LocalFiles, Node, NodeId, Work};
 use crate::s3;
-use crate::store::{KnownResult, LocalStore, Outputs, RemoteStore, ResultIndex};
+use crate::store::{Baseline, KnownResult, LocalStore, Outputs, RemoteStore, ResultIndex};
 
 /// Keys nodes and asks the store what it knows. `plan` and `run` both go through this.
 pub struct Planner<'a> {
@@ -31,6 +32,15 @@ type Steps = Vec<Option<Step>>;
 /// What a node that was looked at gives, if that is known.
 fn outputs_of(node: NodeId, steps: &Steps) -> Option<&Outputs> {
     steps[node.index()].as_ref()?.outputs.as_ref()
+}
+
+/// What was found of a node.
+struct Found {
+    step: Step,
+    /// What is known of its result beside what it gives.
+    known: Option<KnownResult>,
+    /// Whether it is as it was.
+    stands: bool,
 }
 
 /// What is known of results beside what they give.
@@ -76,11 +86,17 @@ pub struct Assessment {
 impl Planner<'_> {
     /// Plans `goals` and everything they need.
     pub fn plan(&self, goals: &[NodeId]) -> Result<Plan, PlanError> {
+        self.plan_from(goals, None)
+    }
+
+    /// The same plan, without a look at what stands as it did for an earlier one.
+    pub fn plan_from(&self, goals: &[NodeId], baseline: Option<&Baseline>) -> Result<Plan, PlanError> {
+        let mut standing = Standing::new(baseline.filter(|_| self.remote.is_none()), self.graph, self.files);
         let mut steps: Steps = vec![None; self.graph.len()];
         let layers = self.graph.layers(goals);
         let works = layers.iter().flatten().map(|node| &self.graph.node(*node).work);
         works.filter_map(Work::publish).for_each(|publish| publish.target.begin());
-        self.read_local_files(&layers);
+        self.read_local_files(&layers, &standing);
         let mut results = ResultIndex::load(self.store);
         let mut remembered = Remembered::new(self.graph.len());
         for layer in layers {
@@ -89,11 +105,17 @@ impl Planner<'_> {
             // Nothing in a layer needs another of it. Whether to publish may be asked of a network: not where files are read.
             let is_asked = |node: &NodeId| matches!(self.graph.node(*node).work, Work::Publish(_));
             let (asked, of_files): (Vec<_>, Vec<_>) = layer.into_iter().partition(is_asked);
-            let step = |node: &NodeId| self.step(*node, &steps, &results);
-            let found: Vec<_> = of_files.par_iter().map(step).collect();
-            let asked: Vec<_> = asked.iter().map(step).collect();
+            let look = |node: &NodeId| match standing.step(*node, &results) {
+                Some((step, known)) => Ok(Found { step, known: Some(known), stands: true }),
+                None => self.step(*node, &steps, &results),
+            };
+            let found: Vec<_> = of_files.par_iter().map(look).collect();
+            let asked: Vec<_> = asked.iter().map(look).collect();
             for found in found.into_iter().chain(asked) {
-                let (step, known) = found?;
+                let Found { step, known, stands } = found?;
+                if !stands {
+                    standing.fall(step.node, self.graph);
+                }
                 remembered.add(&step, known);
                 let at = step.node.index();
                 steps[at] = Some(step);
@@ -109,8 +131,9 @@ impl Planner<'_> {
         Ok(plan)
     }
 
-    fn read_local_files(&self, layers: &[Vec<NodeId>]) {
-        let inputs = layers.iter().flatten().flat_map(|id| &self.graph.node(*id).inputs);
+    fn read_local_files(&self, layers: &[Vec<NodeId>], standing: &Standing) {
+        let fallen = layers.iter().flatten().filter(|id| !standing.holds(**id));
+        let inputs = fallen.flat_map(|id| &self.graph.node(*id).inputs);
         let mut seen = HashSet::<_, RandomState>::default();
         // In the order of nodes: files beside each other are found sooner one after the other.
         let files: Vec<&LocalFiles> =
@@ -225,19 +248,15 @@ impl Planner<'_> {
     }
 
     /// What is to be done about a node, and what is known of its result beside what it gives.
-    fn step(
-        &self,
-        node: NodeId,
-        steps: &Steps,
-        results: &ResultIndex<'_>,
-    ) -> Result<(Step, Option<KnownResult>), PlanError> {
+    fn step(&self, node: NodeId, steps: &Steps, results: &ResultIndex<'_>) -> Result<Found, PlanError> {
         // A required test only has to come first; what a node is made of are its inputs.
         let inputs = self.graph.node(node).inputs.iter().filter_map(Input::node);
         if let Some(need) = inputs.filter(|need| outputs_of(*need, steps).is_none()).min() {
             self.check_destination(node)?;
             let outline = self.outline(node, steps)?;
             let verdict = Verdict::Unknown(need);
-            return Ok((Step { node, key: None, outline, verdict, outputs: None, place: None }, None));
+            let step = Step { node, key: None, outline, verdict, outputs: None, place: None };
+            return Ok(Found { step, known: None, stands: false });
         }
         let known = |need| outputs_of(need, steps);
         let inputs = input_digests(self.graph.node(node), self.files, known)?;
@@ -250,7 +269,8 @@ impl Planner<'_> {
         let verdict = self.verdict(self.graph.node(node), &inputs, &found);
         let Assessment { key, outputs, .. } = found;
         let place = outputs.is_some().then(|| self.place(key));
-        Ok((Step { node, key: Some(key), outline: key, verdict, outputs, place }, remembered))
+        let step = Step { node, key: Some(key), outline: key, verdict, outputs, place };
+        Ok(Found { step, known: remembered, stands: false })
     }
 
     fn place(&self, key: Digest) -> Place {

@@ -1,9 +1,9 @@
 use std::fs;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Place, Plan, PlanError, RepositoryEffect, Verdict};
+use super::{Place, Plan, PlanError, RepositoryEffect, Step, Verdict};
 use crate::digest::{Change, Digest};
 use crate::graph::{Graph, NodeId};
 
@@ -12,7 +12,7 @@ pub const PLAN_VERSION: u32 = 2;
 
 /// A plan as it is written: `forge plan --json` and `--out`. The form is in `docs/plan-json.md`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedPlan {
+pub struct SavedPlan<S = Vec<SavedStep>> {
     /// [`PLAN_VERSION`].
     pub version: u32,
     /// The Buildfile's profile.
@@ -22,7 +22,7 @@ pub struct SavedPlan {
     /// The goals, as node names.
     pub goals: Vec<String>,
     /// Every node, needs first.
-    pub steps: Vec<SavedStep>,
+    pub steps: S,
     /// What changes in every repository that is published.
     pub repositories: Vec<RepositoryEffect>,
 }
@@ -49,19 +49,22 @@ pub struct SavedStep {
     pub changes: Vec<Change>,
 }
 
-impl SavedPlan {
-    /// The written form of `plan`.
-    pub fn new(
-        plan: &Plan,
-        graph: &Graph,
-        profile: Option<&str>,
-        selection: &[String],
-        repositories: Vec<RepositoryEffect>,
-    ) -> Self {
-        let name = |id: &NodeId| graph.node(*id).name.clone();
-        let steps = plan.steps.iter().map(|step| SavedStep {
-            node: name(&step.node),
-            target: graph.node(step.node).target.to_string(),
+/// The steps of a plan that is at hand. Each is made when it is written, since there may be many.
+#[derive(Clone, Copy, Debug)]
+pub struct StepsOf<'a> {
+    plan: &'a Plan,
+    graph: &'a Graph,
+}
+
+impl StepsOf<'_> {
+    fn iter(&self) -> impl Iterator<Item = SavedStep> {
+        self.plan.steps.iter().map(|step| self.saved(step))
+    }
+
+    fn saved(&self, step: &Step) -> SavedStep {
+        SavedStep {
+            node: self.name(step.node),
+            target: self.graph.node(step.node).target.to_string(),
             key: step.key,
             outline: step.outline,
             verdict: step.verdict.word().to_owned(),
@@ -69,24 +72,49 @@ impl SavedPlan {
             cause: match &step.verdict {
                 Verdict::Hit => None,
                 Verdict::Run(cause) => Some(cause.to_string()),
-                Verdict::Unknown(need) => Some(format!("waits for {}", name(need))),
+                Verdict::Unknown(need) => Some(format!("waits for {}", self.name(*need))),
                 Verdict::FailedBefore(error) => Some(error.clone()),
             },
             changes: match &step.verdict {
                 Verdict::Run(cause) => cause.changes().to_vec(),
                 _ => Vec::new(),
             },
-        });
+        }
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.graph.node(node).name.clone()
+    }
+}
+
+impl Serialize for StepsOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'a> SavedPlan<StepsOf<'a>> {
+    /// The written form of `plan`.
+    pub fn new(
+        plan: &'a Plan,
+        graph: &'a Graph,
+        profile: Option<&str>,
+        selection: &[String],
+        repositories: Vec<RepositoryEffect>,
+    ) -> Self {
+        let steps = StepsOf { plan, graph };
         Self {
             version: PLAN_VERSION,
             profile: profile.map(str::to_owned),
             selection: selection.to_vec(),
-            goals: plan.goals.iter().map(name).collect(),
-            steps: steps.collect(),
+            goals: plan.goals.iter().map(|goal| steps.name(*goal)).collect(),
+            steps,
             repositories,
         }
     }
+}
 
+impl SavedPlan {
     /// Reads a plan that `--out` wrote.
     pub fn load(path: &Path) -> Result<Self, PlanError> {
         let unreadable = |reason: String| PlanError::Unreadable { path: path.to_owned(), reason };
@@ -99,14 +127,14 @@ impl SavedPlan {
     }
 
     /// Refuses `now`, a plan made from the same question, if it is not this one to the letter.
-    pub fn check(&self, now: &Self) -> Result<(), PlanError> {
+    pub fn check(&self, now: &SavedPlan<StepsOf<'_>>) -> Result<(), PlanError> {
         let stale = |difference: String| Err(PlanError::Stale { difference });
-        let longest = self.steps.len().max(now.steps.len());
-        for at in 0..longest {
-            match (self.steps.get(at), now.steps.get(at)) {
+        let (mut then, mut steps) = (self.steps.iter(), now.steps.iter());
+        loop {
+            match (then.next(), steps.next()) {
                 (Some(then), Some(now)) if then.node == now.node => {
                     if (then.key, &then.verdict, &then.cause) != (now.key, &now.verdict, &now.cause) {
-                        return stale(format!("{} was '{}' and is '{}'", now.node, told(then), told(now)));
+                        return stale(format!("{} was '{}' and is '{}'", now.node, told(then), told(&now)));
                     }
                     if then.outline != now.outline {
                         return stale(format!(
@@ -117,7 +145,7 @@ impl SavedPlan {
                 }
                 (_, Some(now)) => return stale(format!("{} was not in it", now.node)),
                 (Some(then), None) => return stale(format!("{} is not there any more", then.node)),
-                (None, None) => {}
+                (None, None) => break,
             }
         }
         let moved = now.repositories.iter().find(|now| !self.repositories.contains(now));

@@ -91,7 +91,7 @@ impl Plan {
             Work::Package(package) => package.signer.is_none(),
             _ => true,
         };
-        let is_local = |step: &Step| step.place == Some(Place::Local);
+        let is_local = |step: &Step| step.place != Some(Place::S3);
         self.steps.iter().all(|step| is_local(step) && is_of_files(&graph.node(step.node).work))
     }
 

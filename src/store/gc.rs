@@ -135,7 +135,7 @@ impl LocalStore {
         };
         let mut report = GcReport::default();
         let mut kept = self.drop_old_results(age, &mut report)?;
-        for room in ["failures", "facts", "pieces", "places", "earlier", "idle", "seen"] {
+        for room in ["failures", "facts", "pieces", "places", "earlier", "answers", "seen"] {
             self.drop_old_records(room, age)?;
         }
         self.drop_old_history(age)?;

@@ -26,7 +26,7 @@ const ROOMS: [&str; 12] = [
     "pieces",
     "places",
     "earlier",
-    "idle",
+    "answers",
     "trees",
     "scratch",
     "locks",

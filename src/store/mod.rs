@@ -15,19 +15,19 @@
 //! | `places/ab/<rest>` | where the objects of a result are that a remote store told, by its key |
 //! | `earlier/ab/<rest>` | what a remote store told of a node's latest results, by the digest of its name |
 //! | `seen/ab/<rest>` | what an object elsewhere last said, such as which generation is live, by the digest of its URL |
-//! | `idle/ab/<rest>` | that there was nothing to do, by the digest of what was asked, and what has to look as it did |
+//! | `answers/ab/<rest>` | what a plan found out, by the digest of what was asked, and what has to look as it did |
 //! | `trees/<digest>/` | trees checked out for runners to mount read-only |
 //! | `scratch/<name>/` | working directories of actions under way |
 //! | `unflushed/` | markers of runs that flush what they write at their end |
 //! | `locks/` | `keys`, one byte of which is locked for each key being built, and `store` |
 
+mod answer;
 mod error;
 #[cfg(test)]
 mod fixture;
 mod flush;
 mod gc;
 mod history;
-mod idle;
 mod ingest;
 mod local;
 mod materialize;
@@ -41,10 +41,10 @@ mod staging;
 mod stat_cache;
 mod tree;
 
+pub use answer::{Answer, Baseline, Decided, KnownNode};
 pub use error::StoreError;
 pub use flush::Unflushed;
 pub use gc::{GcReport, StoreStats, VerifyReport};
-pub use idle::Idle;
 pub use ingest::{Ingest, hash_file};
 pub use local::{CACHEDIR_SIGNATURE, LocalStore, ObjectWriter, Scratch};
 pub use outputs::Outputs;
@@ -52,7 +52,7 @@ pub use record::{ActionResult, Earlier, Failure};
 pub use remote::{
     Access, RemoteGc, RemoteStats, RemoteStore, RemoteTraffic, RemoteVerify, Said, SendError, Sent,
 };
-pub use result_index::{KnownResult, ResultIndex};
+pub use result_index::{KnownResult, ResultIndex, worth};
 pub use sighting::{Moment, Sighting, Sightings};
 pub use spares::{Spares, is_plain};
 pub use staging::Staging;

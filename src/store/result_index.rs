@@ -20,9 +20,13 @@ pub(super) const USE: Duration = Duration::from_secs(3600);
 /// Raised when what is written has another form.
 const FORM: &[u8] = b"forge results 4";
 
-/// What is remembered of many files is written once this part of it is new, as a reciprocal: before, it is sooner looked at
-/// again.
+/// The part of what is remembered that makes it worth to be written, as a reciprocal.
 pub(super) const WORTH: usize = 64;
+
+/// Whether so much that is new is worth that all that is `known` is written once more: before, it is sooner looked at again.
+pub fn worth(news: usize, known: usize) -> bool {
+    news > 0 && news >= known / WORTH
+}
 
 /// What results give, without opening each of them: as they were when this was loaded.
 ///
@@ -257,7 +261,7 @@ impl<'a> ResultIndex<'a> {
     /// Writes it for the next one, if that is worth it.
     pub fn save(&self) -> Result<(), StoreError> {
         let known: usize = self.shards.iter().map(|shard| shard.written.len() + shard.found.len()).sum();
-        if self.news == 0 || self.news < known / WORTH {
+        if !worth(self.news, known) {
             return Ok(());
         }
         let mut bytes = FORM.to_vec();

@@ -57,6 +57,9 @@ impl Moment {
 }
 
 impl Sighting {
+    /// What nothing ever looks like.
+    pub const NEVER: Self = Self { size: u64::MAX, mtime: i64::MIN, ctime: i64::MIN, inode: 0 };
+
     /// Of what was looked at.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
@@ -248,7 +251,14 @@ impl Sightings {
 
     /// Whether every path in `bytes`, which have no notes, looks as it did.
     pub fn hold(bytes: &[u8]) -> bool {
-        Self::blocks(bytes).is_ok_and(|blocks| blocks.par_iter().all(|block| holds(block).is_some()))
+        Self::changed(bytes).is_ok_and(|changed| changed.is_empty())
+    }
+
+    /// The paths in `bytes`, which have no notes, that do not look as they did.
+    pub fn changed(bytes: &[u8]) -> Result<Vec<PathBuf>, SightingsError> {
+        let of_blocks =
+            Self::blocks(bytes)?.into_par_iter().map(|block| changed(block).ok_or(SightingsError));
+        Ok(of_blocks.collect::<Result<Vec<_>, _>>()?.concat())
     }
 }
 
@@ -258,21 +268,21 @@ pub type SaidOf<'a> = (&'a [u8], &'a [u8]);
 /// A name, how it looked, and what was noted.
 pub type Seen<'a, N> = (&'a [u8], Sighting, N);
 
-/// Whether every path of a block looks as it did.
-fn holds(block: &[u8]) -> Option<()> {
+/// The paths of a block that do not look as they did.
+fn changed(block: &[u8]) -> Option<Vec<PathBuf>> {
     let mut reader = Reader(block);
-    let dir =
-        rustix::fs::open(reader.text()?, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .ok()?;
+    let path = reader.text()?;
+    let dir = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok();
+    let mut changed = Vec::new();
     while !reader.is_empty() {
         let name = reader.text()?;
         let then = Sighting::read(&mut reader)?;
-        let now = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        if Sighting::of_stat(&now) != then {
-            return None;
+        let now = dir.as_ref().and_then(|dir| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok());
+        if now.is_none_or(|now| Sighting::of_stat(&now) != then) {
+            changed.push(path_of(path).join(path_of(name)));
         }
     }
-    Some(())
+    Some(changed)
 }
 
 /// The directory and the name of an absolute path, as bytes. The root is its own name.
@@ -331,17 +341,28 @@ mod tests {
         assert_eq!(Sightings::read::<Digest>(&said[..said.len() - 1]).unwrap_err(), SightingsError);
         assert_eq!(Sightings::dirs(&bytes[..bytes.len() - 1]).unwrap_err(), SightingsError);
 
-        let plain = || {
-            Sightings::write(
-                paths.iter().map(|path| (path.as_path(), Sighting::at(path).unwrap(), ())).collect(),
-            )
+        let of = |paths: &[PathBuf]| {
+            let seen = paths.iter().filter_map(|path| Some((path.as_path(), Sighting::at(path)?, ())));
+            Sightings::write(seen.collect())
         };
+        let plain = || of(&paths);
         let bytes = plain();
-        assert!(Sightings::hold(&bytes));
+        let changed = |bytes: &[u8]| {
+            let mut changed = Sightings::changed(bytes).unwrap();
+            changed.sort();
+            assert_eq!(Sightings::hold(bytes), changed.is_empty());
+            changed
+        };
+        assert_eq!(changed(&bytes), [] as [PathBuf; 0]);
         fs::set_permissions(dir.join("sub/7"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        assert!(!Sightings::hold(&bytes));
+        assert_eq!(changed(&bytes), [dir.join("sub/7")]);
         let bytes = plain();
         fs::remove_file(dir.join("sub/7")).unwrap();
-        assert!(!Sightings::hold(&bytes));
+        assert_eq!(changed(&bytes), [dir.join("sub/7")]);
+        fs::remove_file(dir.join("one")).unwrap();
+        assert_eq!(changed(&bytes), [dir.clone(), dir.join("one"), dir.join("sub/7")]);
+        let bytes = of(&[dir.join("sub/8"), dir.join("sub/9")]);
+        fs::rename(dir.join("sub"), dir.join("other")).unwrap();
+        assert_eq!(changed(&bytes), [dir.join("sub/8"), dir.join("sub/9")]);
     }
 }

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 
 use super::ingest::hash_file;
 use super::local::unsealed;
-use super::result_index::WORTH;
+use super::result_index::worth;
 use super::sighting::path_of;
 use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
@@ -97,7 +97,7 @@ impl StatCache {
         let read = self.read.into_inner().unwrap_or_default();
         let known: usize = self.known.values().flat_map(|dir| &dir.said).map(|said| said.len() / ENTRY).sum();
         let bytes: u64 = read.iter().map(|(_, sighting, _)| sighting.size()).sum();
-        if read.is_empty() || (read.len() < known / WORTH && bytes < MANY) {
+        if !worth(read.len(), known) && bytes < MANY {
             return Ok(());
         }
         let paths = self.known.iter().flat_map(|(dir, known)| {
@@ -117,6 +117,7 @@ impl StatCache {
 mod tests {
     use super::*;
     use crate::store::fixture::wait_for_tick;
+    use crate::store::result_index::WORTH;
 
     fn store() -> (tempfile::TempDir, LocalStore, PathBuf) {
         let dir = tempfile::tempdir().unwrap();

@@ -205,3 +205,109 @@ fn warnings_are_told_every_time() {
         scratch.ok("run").says("excludes nothing").says("nothing to do");
     }
 }
+
+/// How often a run looks at each of these files.
+fn looks_at<const N: usize>(scratch: &Scratch, files: [&str; N]) -> [usize; N] {
+    let trace = scratch.path("../").canonicalize().unwrap().join(format!("{}.trace", scratch.name()));
+    let mut command = std::process::Command::new("strace");
+    let forge = scratch.command("run");
+    command.args(["-f", "-e", "trace=%%stat", "-o"]).arg(&trace).arg(forge.get_program());
+    command
+        .arg("run")
+        .current_dir(scratch.path("."))
+        .output()
+        .expect("strace is installed, see tests/prepare");
+    let traced = fs::read_to_string(&trace).unwrap();
+    let _ = fs::remove_file(&trace);
+    assert!(traced.contains("Buildfile.kdl"), "{traced}");
+    files.map(|file| traced.lines().filter(|line| line.contains(&format!("\"{file}\""))).count())
+}
+
+#[test]
+fn after_an_edit_only_what_takes_it_is_looked_at_again() {
+    let scratch = idle();
+    for text in ["unit c\n", "unit d\n"] {
+        scratch.write("src/a.c", text);
+        let [edited, other] = looks_at(&scratch, ["a.c", "b.c"]);
+        assert!(edited > 1 && other == 1, "a.c {edited} times, b.c {other} times, which is as it was");
+        let made = text.to_uppercase() + "UNIT B\nx\n";
+        assert_eq!(scratch.output_file("pack[unit.pack=one]", "pack"), made);
+    }
+}
+
+/// What a plan is, and what it would be if nothing was remembered of an earlier one.
+fn both_plans(scratch: &Scratch) -> [(Option<i32>, String, String); 2] {
+    let (answers, kept) = (scratch.path("cache/answers"), scratch.path("cache/kept"));
+    let copy = std::process::Command::new("cp").arg("-r").arg(&answers).arg(&kept).status().unwrap();
+    assert!(copy.success());
+    let plan = || {
+        let done = scratch.forge("plan --json");
+        (done.code, done.stdout, done.stderr)
+    };
+    let with = plan();
+    fs::remove_dir_all(&answers).unwrap();
+    let without = plan();
+    fs::remove_dir_all(&answers).unwrap();
+    fs::rename(kept, answers).unwrap();
+    [with, without]
+}
+
+#[test]
+fn whatever_changes_a_plan_is_the_one_that_is_made_of_nothing() {
+    use rand::seq::SliceRandom;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    let mut rng = StdRng::seed_from_u64(5);
+    let scratch = idle();
+    let names =
+        ["src/a.c", "src/b.c", "text/x.txt", "text/y.txt", "text/left-out.tmp", "text/deep/z.txt", "other"];
+    let mut is_known = false;
+    for round in 0..60 {
+        let name = *names.choose(&mut rng).unwrap();
+        let path = scratch.path(name);
+        let what = match rng.gen_range(0..8) {
+            0 | 1 => {
+                scratch.write(name, &format!("{}\n", rng.gen_range(0..3)));
+                "was written"
+            }
+            2 => {
+                let _ = fs::remove_file(&path);
+                "was removed"
+            }
+            3 if path.exists() => {
+                let time = fs::metadata(&path).unwrap().modified().unwrap();
+                fs::write(scratch.path("new"), fs::read_to_string(&path).unwrap().replace('\n', "")).unwrap();
+                fs::File::open(scratch.path("new")).unwrap().set_modified(time).unwrap();
+                fs::rename(scratch.path("new"), &path).unwrap();
+                "was replaced, with the same time"
+            }
+            4 => {
+                let rules = ["*.log\n", "*.log\nx.txt\n", "*.log\n/text\n"].choose(&mut rng).unwrap();
+                scratch.write(".gitignore", rules);
+                "stayed, and the rules changed"
+            }
+            5 => {
+                let results = walkdir::WalkDir::new(scratch.path("cache/results")).into_iter();
+                let mut files = results.map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+                files.next().into_iter().for_each(|file| fs::remove_file(file.path()).unwrap());
+                "stayed, and a result is gone"
+            }
+            6 => {
+                scratch.forge("run");
+                "stayed, and all was run"
+            }
+            _ if scratch.path("text").exists() => {
+                fs::rename(scratch.path("text"), scratch.path("moved")).unwrap();
+                fs::create_dir(scratch.path("text")).unwrap();
+                fs::rename(scratch.path("moved/x.txt"), scratch.path("text/x.txt")).unwrap_or_default();
+                fs::remove_dir_all(scratch.path("moved")).unwrap();
+                "stayed, and the directory is another one"
+            }
+            _ => "stayed",
+        };
+        let [with, without] = both_plans(&scratch);
+        assert_eq!(with, without, "{name} {what}, round {round}");
+        is_known |= with.1.contains("\"hit\"") && with.1.contains("\"run\"");
+    }
+    assert!(is_known, "some of it was known");
+}

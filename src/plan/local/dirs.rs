@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
@@ -21,8 +21,10 @@ pub(super) struct LocalDirs {
     bases: Mutex<HashMap<OsString, Arc<LocalDir>>>,
     /// Those that bases are below, and bases themselves.
     above: Mutex<HashMap<PathBuf, Arc<LocalDir>>>,
-    /// What decided, beside the files themselves, and whether it was there.
+    /// What decided, beside the files themselves and what is in directories, and whether it was there.
     witnesses: Mutex<HashMap<PathBuf, bool>>,
+    /// Directories in which names were looked for.
+    searched: Mutex<HashSet<PathBuf>>,
 }
 
 /// One directory.
@@ -157,7 +159,7 @@ impl LocalDirs {
         if let Some(names) = dir.names.get() {
             return Ok(names);
         }
-        lock(&self.witnesses).insert(dir.path.clone(), true);
+        self.search(dir.path.clone());
         let names = read_names(&dir.path).map_err(StoreError::io("list", &dir.path))?;
         Ok(dir.names.get_or_init(|| names))
     }
@@ -167,7 +169,17 @@ impl LocalDirs {
         lock(&self.witnesses).insert(path, false);
     }
 
-    /// What decided so far which files count, beside these themselves, and whether it was there.
+    /// Notes that what is in the directory `path` decides.
+    pub fn search(&self, path: PathBuf) {
+        lock(&self.searched).insert(path);
+    }
+
+    /// Directories in which names were looked for so far.
+    pub fn searched(&self) -> Vec<PathBuf> {
+        lock(&self.searched).iter().cloned().collect()
+    }
+
+    /// What decided so far which files count, beside these themselves and what is in directories, and whether it was there.
     pub fn witnesses(&self) -> Vec<(PathBuf, bool)> {
         lock(&self.witnesses).iter().map(|(path, was_there)| (path.clone(), *was_there)).collect()
     }

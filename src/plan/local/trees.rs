@@ -9,6 +9,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rayon::prelude::*;
 use rustix::fs::FileType;
 
+use super::changed::Changed;
 use super::dirs::{LocalDir, LocalDirs, Look};
 use crate::digest::Digest;
 use crate::graph::LocalFiles;
@@ -157,7 +158,11 @@ impl<'a> LocalTrees<'a> {
         };
         let sighting = Sighting::of_stat(&stat);
         let (mode, kind) = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => return Ok(None),
+            FileType::Directory => {
+                // It may become a file.
+                self.dirs.search(whole());
+                return Ok(None);
+            }
             FileType::Symlink => {
                 let target = fs::read_link(whole()).map_err(StoreError::io("read", whole()))?;
                 let reason = "the link's target is not UTF-8";
@@ -178,7 +183,18 @@ impl<'a> LocalTrees<'a> {
         known.values().flat_map(|local| local.paths().zip(local.seen.iter().map(|(_, seen)| *seen))).collect()
     }
 
-    /// What decided, beside the files themselves, which of them were read, and whether it was there.
+    /// Directories in which files were looked for.
+    pub fn searched(&self) -> Vec<PathBuf> {
+        self.dirs.searched()
+    }
+
+    /// Which sets of globs may match something else, or the same with another content, since `changed` do not look as they
+    /// did: files that were read, and directories that were searched.
+    pub fn concerned<'c>(&'c self, changed: &'c [PathBuf]) -> Changed<'c> {
+        Changed::new(&self.dirs, changed)
+    }
+
+    /// What decided, beside the files themselves and what is in directories, which of them were read, and whether it was there.
     pub fn witnesses(&self) -> Vec<(PathBuf, bool)> {
         self.dirs.witnesses()
     }
@@ -217,7 +233,7 @@ fn name_of(path: &str) -> &str {
 }
 
 /// Whether a glob is the path of one file.
-fn is_path(glob: &str) -> bool {
+pub(super) fn is_path(glob: &str) -> bool {
     glob.split('/').all(|part| is_plain(part) && !matches!(part, "" | "." | ".."))
 }
 
@@ -226,7 +242,7 @@ fn is_plain(part: &str) -> bool {
 }
 
 /// The directories that a glob names before its first wildcard: nothing beside them can match.
-fn plain_prefix(glob: &str) -> PathBuf {
+pub(super) fn plain_prefix(glob: &str) -> PathBuf {
     glob.split('/').take_while(|part| is_plain(part)).collect()
 }
 

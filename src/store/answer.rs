@@ -1,0 +1,253 @@
+//! Remembers what was found out when a question was asked, and what has to look as it did for that to be so still.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::local::unsealed;
+use super::result_index::USE;
+use super::sighting::{Note, Reader, path_of, write_text};
+use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
+use crate::digest::Digest;
+
+/// Raised when what is written has another form, or other things decide.
+const FORM: &[u8] = b"forge answer 1";
+
+/// The rooms whose directories tell by their times whether a result or an object came or went.
+const WATCHED: [&str; 2] = ["results", "objects"];
+
+/// What was found out when a question was asked.
+#[derive(Debug)]
+pub struct Answer {
+    /// Before anything was looked at.
+    pub asked: Moment,
+    /// How many nodes are known, if these are all and there is nothing to do.
+    pub idle: Option<usize>,
+    /// What is known of each node of the graph, in their order.
+    pub nodes: Vec<Option<KnownNode>>,
+    /// The directories of results and objects, as they were when it was asked.
+    pub rooms: Vec<(PathBuf, Sighting)>,
+    /// What else decided it.
+    pub decided: Decided,
+}
+
+/// A node whose result was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownNode {
+    /// Its key.
+    pub key: Digest,
+    /// The digest of what its result gave: the keys of its users follow from that.
+    outputs: Digest,
+}
+
+impl KnownNode {
+    /// One with this key, which gave that.
+    pub fn new(key: Digest, outputs: &Outputs) -> Self {
+        Self { key, outputs: Digest::of(outputs.as_bytes()) }
+    }
+
+    /// Whether it still gives what it gave.
+    pub fn gives(&self, outputs: &Outputs) -> bool {
+        self.outputs == Digest::of(outputs.as_bytes())
+    }
+}
+
+/// Paths that decided an answer, absolute.
+#[derive(Debug, Default)]
+pub struct Decided {
+    /// What decides which nodes there are, or which files count, as it was when it was looked at.
+    fixed: HashMap<PathBuf, Sighting>,
+    /// What was looked for and was not there.
+    absent: HashSet<PathBuf>,
+    /// Local files that nodes take, and directories in which such files were looked for.
+    sources: HashMap<PathBuf, Sighting>,
+}
+
+impl Decided {
+    /// Adds local files as they were looked at.
+    pub fn add_sources(&mut self, seen: impl IntoIterator<Item = (PathBuf, Sighting)>) {
+        self.sources.extend(seen);
+    }
+
+    /// Adds directories in which local files were looked for, as they look now. One that is gone makes all of this
+    /// worthless, and gives false.
+    pub fn add_dirs(&mut self, dirs: impl IntoIterator<Item = PathBuf>) -> bool {
+        dirs.into_iter().all(|dir| {
+            let sighting = Sighting::at(&dir);
+            sighting.is_some_and(|sighting| {
+                self.sources.insert(dir, sighting);
+                true
+            })
+        })
+    }
+
+    /// Adds what decides more than which bytes a node takes, as it looks now. Whether each was there when it was looked at
+    /// is told with it: what changed its mind since makes all of this worthless, and gives false.
+    pub fn look_at(&mut self, paths: impl IntoIterator<Item = (PathBuf, bool)>) -> bool {
+        for (path, was_there) in paths {
+            match Sighting::at(&path) {
+                Some(sighting) if was_there => drop(self.fixed.insert(path, sighting)),
+                None if !was_there => drop(self.absent.insert(path)),
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+/// What an earlier answer says of now: the graph is as it was, and of its nodes those are known that what changed does not touch.
+pub struct Baseline {
+    /// How many nodes are known, if these are all, still, and there is nothing to do.
+    pub idle: Option<usize>,
+    /// Sources that do not look as they did.
+    pub changed: Vec<PathBuf>,
+    /// The answer as it is written.
+    file: Vec<u8>,
+}
+
+impl Baseline {
+    /// How many nodes the graph had.
+    pub fn len(&self) -> usize {
+        self.written().nodes.len()
+    }
+
+    /// Whether it had none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What was known of each node, in their order.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = Option<KnownNode>> {
+        self.written().nodes.iter().map(known)
+    }
+
+    /// What decided it, but for what changed.
+    pub fn decided(&self) -> Decided {
+        let written = self.written();
+        let all = |bytes| {
+            let dirs = Sightings::dirs(bytes).unwrap_or_default();
+            let seen = dirs.into_iter().flat_map(|(dir, said)| {
+                let path = |name| path_of(dir).join(path_of(name));
+                let seen = Sightings::read(said).unwrap_or_default();
+                seen.into_iter().map(move |(name, sighting, ())| (path(name), sighting))
+            });
+            seen.collect::<HashMap<_, _>>()
+        };
+        let changed: HashSet<&PathBuf> = self.changed.iter().collect();
+        let absent = written.absent.iter().map(|path| path_of(path)).collect();
+        let mut decided = Decided { fixed: all(written.fixed), absent, sources: all(written.sources) };
+        decided.sources.retain(|path, _| !changed.contains(path));
+        decided
+    }
+
+    fn written(&self) -> Written<'_> {
+        Written::read(&self.file).unwrap_or_else(|| unreachable!("it was read before"))
+    }
+}
+
+/// The bytes of a node: key and outputs.
+const ROW: usize = 2 * Digest::LENGTH;
+
+/// Where nothing is known.
+const UNKNOWN: [u8; ROW] = [0; ROW];
+
+fn row(node: &Option<KnownNode>) -> [u8; ROW] {
+    let mut row = UNKNOWN;
+    if let Some(KnownNode { key, outputs }) = node {
+        row[..Digest::LENGTH].copy_from_slice(key.as_bytes());
+        row[Digest::LENGTH..].copy_from_slice(outputs.as_bytes());
+    }
+    row
+}
+
+fn known(row: &[u8; ROW]) -> Option<KnownNode> {
+    let mut reader = Reader::new(row);
+    let (key, outputs) = (Digest::read(&mut reader)?, Digest::read(&mut reader)?);
+    (*row != UNKNOWN).then_some(KnownNode { key, outputs })
+}
+
+/// An answer as it is written.
+struct Written<'a> {
+    idle: Option<usize>,
+    absent: Vec<&'a [u8]>,
+    fixed: &'a [u8],
+    rooms: &'a [u8],
+    sources: &'a [u8],
+    nodes: &'a [[u8; ROW]],
+}
+
+impl<'a> Written<'a> {
+    fn read(file: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(unsealed(file)?.strip_prefix(FORM)?);
+        let idle = usize::try_from(reader.number()?).ok()?.checked_sub(1);
+        let absent = (0..reader.number()?).map(|_| reader.text()).collect::<Option<Vec<_>>>()?;
+        let [fixed, rooms, sources] = [reader.text()?, reader.text()?, reader.text()?];
+        Some(Self { idle, absent, fixed, rooms, sources, nodes: reader.rest().as_chunks().0 })
+    }
+}
+
+impl LocalStore {
+    /// The directories in which results and objects are, as they look now. A result that comes or goes changes them.
+    pub fn watched(&self) -> Vec<(PathBuf, Sighting)> {
+        let rooms = WATCHED.iter().map(|room| self.root().join(room));
+        let shards = rooms.clone().flat_map(|room| fs::read_dir(room).into_iter().flatten().flatten());
+        let paths = rooms.chain(shards.map(|shard| shard.path()));
+        paths.filter_map(|path| Some((path.clone(), Sighting::at(&path)?))).collect()
+    }
+
+    fn answer_path(&self, question: Digest) -> PathBuf {
+        self.sharded("answers", question)
+    }
+
+    /// What the last answer to this question says of now, if it says anything.
+    pub fn answer(&self, question: Digest) -> Option<Baseline> {
+        let mut opened = File::open(self.answer_path(question)).ok()?;
+        // So that its results are seen to be used.
+        let is_young = opened
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|found_out| found_out.elapsed().is_ok_and(|age| age < USE));
+        let mut file = Vec::new();
+        opened.read_to_end(&mut file).ok()?;
+        let written = Written::read(&file)?;
+        let is_absent = |path: &&[u8]| !exists(&path_of(path));
+        let is_of_this_graph = Sightings::hold(written.fixed) && written.absent.par_iter().all(is_absent);
+        let changed = is_of_this_graph.then(|| Sightings::changed(written.sources))?.ok()?;
+        let is_all_known = is_young && changed.is_empty() && Sightings::hold(written.rooms);
+        let idle = written.idle.filter(|_| is_all_known);
+        Some(Baseline { idle, changed, file })
+    }
+
+    /// Remembers an answer. Not if anything that decides which nodes there are is as young as the question: another change
+    /// of it might not show. Of other paths it is remembered that they have to be looked at.
+    pub fn put_answer(&self, question: Digest, answer: &Answer) -> Result<(), StoreError> {
+        let Answer { asked, idle, nodes, rooms, decided } = answer;
+        let is_old = |sighting: &Sighting| sighting.is_before(*asked);
+        if !decided.fixed.values().all(is_old) {
+            return Ok(());
+        }
+        let mut bytes = FORM.to_vec();
+        bytes.extend_from_slice(&idle.map_or(0, |nodes| nodes as u64 + 1).to_le_bytes());
+        bytes.extend_from_slice(&(decided.absent.len() as u64).to_le_bytes());
+        decided.absent.iter().for_each(|path| write_text(path.as_os_str().as_encoded_bytes(), &mut bytes));
+        let rooms: Vec<(&PathBuf, &Sighting)> =
+            rooms.iter().map(|(path, sighting)| (path, sighting)).collect();
+        for seen in [decided.fixed.iter().collect(), rooms, decided.sources.iter().collect()] {
+            let seen = seen.into_iter().map(|(path, sighting)| {
+                let sighting = if is_old(sighting) { *sighting } else { Sighting::NEVER };
+                (path.as_path(), sighting, ())
+            });
+            write_text(&Sightings::write(seen.collect()), &mut bytes);
+        }
+        nodes.iter().for_each(|node| bytes.extend_from_slice(&row(node)));
+        self.write_sealed(&self.answer_path(question), &bytes)
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    // What cannot be looked at may be there.
+    !fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
