@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::store::LocalStore;
 
 /// The kind of what is remembered of a text. Raised whenever something else is kept of it.
-const KIND: &str = "kdl 1";
+const KIND: &str = "kdl 2";
 
 /// From how many bytes on a text is remembered by what it says: a smaller one is as soon parsed again.
 const LARGE: usize = 64 << 10;
@@ -27,13 +27,10 @@ pub struct Document {
 /// `name argument property=value { … }`
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    #[serde(rename = "n")]
     pub name: Word,
     /// Arguments and properties, in their order.
-    #[serde(rename = "e")]
     pub entries: Vec<Entry>,
     /// What is in its block, if it has one.
-    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub block: Option<Vec<Node>>,
 }
 
@@ -41,21 +38,16 @@ pub struct Node {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Of a property.
-    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Word>,
-    #[serde(rename = "v")]
     pub value: Value,
     /// Where the value is written, without a property's name.
-    #[serde(rename = "p")]
     pub place: Place,
 }
 
 /// A name.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Word {
-    #[serde(rename = "t")]
     pub text: String,
-    #[serde(rename = "p")]
     pub place: Place,
 }
 
@@ -65,14 +57,10 @@ pub struct Place(usize, usize);
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
-    #[serde(rename = "t")]
     Text(String),
     /// As it is written: `1.10` is a version, and not the number 1.1.
-    #[serde(rename = "w")]
     Number(String),
-    #[serde(rename = "b")]
     Flag(bool),
-    #[serde(rename = "n")]
     Null,
 }
 
@@ -107,13 +95,13 @@ impl Document {
 
     fn remembered(text: &str, store: &LocalStore) -> Result<Self, KdlError> {
         let digest = Digest::of(text.as_bytes());
-        let known = store.piece(KIND, digest).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let known = store.piece(KIND, digest).and_then(|bytes| postcard::from_bytes(&bytes).ok());
         if let Some(known) = known {
             return Ok(known);
         }
         let document = Self::of(text)?;
         // Without it, it is parsed once more.
-        let _ = serde_json::to_vec(&document).map(|bytes| store.put_piece(KIND, digest, &bytes));
+        let _ = postcard::to_allocvec(&document).map(|bytes| store.put_piece(KIND, digest, &bytes));
         Ok(document)
     }
 

@@ -359,9 +359,9 @@ pub struct Command {
     /// The image.
     pub root: Root,
     /// Run by `/bin/sh -eu`.
-    pub script: Template,
+    pub script: Arc<Template>,
     /// Environment beside the fixed one.
-    pub env: Vec<(String, Template)>,
+    pub env: Vec<(String, Arc<Template>)>,
     /// What the script finds there.
     pub inputs: Vec<Input>,
     /// What it finds there of several nodes at once.
@@ -409,7 +409,7 @@ pub enum InputSource {
         output: Option<Reference>,
     },
     /// Files beside the Buildfile, by globs; what git ignores is left out.
-    Files(Vec<Template>),
+    Files(Arc<[Template]>),
 }
 
 /// An output of every node of another target that agrees.
@@ -427,9 +427,9 @@ pub struct Gather {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
     /// Copied below the working directory; the script may change it.
-    Into(Template),
+    Into(Arc<Template>),
     /// Mounted read-only at an absolute path.
-    At(Template),
+    At(Arc<Template>),
 }
 
 impl Place {

@@ -5,6 +5,8 @@ mod circle;
 
 use std::collections::{BTreeSet, HashMap};
 
+use foldhash::fast::RandomState;
+
 use super::known::KnownValues;
 use super::*;
 
@@ -30,7 +32,7 @@ pub fn resolve(buildfile: &Buildfile, broken: &BTreeSet<String>, known: &KnownVa
 }
 
 fn report_duplicates<'a>(kind: &str, names: impl Iterator<Item = (&'a str, &'a Span)>, report: &mut Report) {
-    let mut seen: HashMap<&str, &Span> = HashMap::new();
+    let mut seen = HashMap::<&str, &Span, RandomState>::default();
     for (name, span) in names {
         match seen.get(name) {
             Some(first) => report.push(Diagnostic::twice(kind, name, first, span)),
@@ -150,9 +152,9 @@ impl Resolver<'_> {
             return false;
         };
         let Some(attribute) = &dimension.attribute else { return true };
-        let known = attributes(axis);
-        let is_known = known.contains(attribute.as_str());
+        let is_known = has_attribute(axis, attribute);
         if !is_known {
+            let known = attributes(axis);
             let message = format!("no value of axis '{}' has an attribute '{attribute}'", axis.name);
             let diagnostic = Diagnostic::error(&span.of_last_piece(attribute), message, "unknown attribute");
             self.report.push(match known.is_empty() {
@@ -217,7 +219,7 @@ impl Resolver<'_> {
         }
         command.gathers.iter().for_each(|gather| self.gather(gather));
         self.tests(&command.requires);
-        self.templates([&command.script], over, &SCRIPT_WORDS);
+        self.templates([&*command.script], over, &SCRIPT_WORDS);
         self.templates(command.templates(), over, &[]);
     }
 
@@ -487,6 +489,14 @@ fn spans(over: &[Dimension]) -> String {
 fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {kind}")
+}
+
+fn has_attribute(axis: &Axis, name: &str) -> bool {
+    match &axis.values {
+        AxisValues::Upstream(_) => VERSION_ATTRIBUTES.contains(&name),
+        // There may be many values, and mostly the first has it.
+        AxisValues::Given(values) => values.iter().any(|value| value.attributes.contains_key(name)),
+    }
 }
 
 fn attributes(axis: &Axis) -> BTreeSet<&str> {

@@ -7,7 +7,7 @@ use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global};
 use crate::digest::{Describe, Digest, Visitor, key_of};
-use crate::plan::{LocalTrees, Plan};
+use crate::plan::{LocalTrees, Plan, Step};
 use crate::store::{Answer, Baseline, Decided, KnownNode, LocalStore, Moment, Sighting, worth};
 
 /// What a command is asked, and what the store looked like before anything was read to answer it.
@@ -40,20 +40,22 @@ impl Question {
         if !workspace.is_of_files() || !plan.is_of_files(&workspace.graph) {
             return;
         }
-        let nodes = known_nodes(workspace, plan);
         let idle = (plan.is_idle() && !workspace.has_warned).then_some(plan.steps.len());
         let is_news = match &self.baseline {
             Some(baseline) => {
-                let news = baseline.nodes().zip(&nodes).filter(|(then, now)| now.is_some() && then != *now);
-                idle != baseline.idle || worth(news.count(), plan.steps.len())
+                let then: Vec<Option<Digest>> = baseline.nodes().map(|node| Some(node?.key)).collect();
+                let is_new =
+                    |step: &&Step| step.known_key().is_some_and(|key| then[step.node.index()] != Some(key));
+                idle != baseline.idle || worth(plan.steps.iter().filter(is_new).count(), plan.steps.len())
             }
-            None => nodes.iter().any(Option::is_some),
+            None => plan.steps.iter().any(|step| step.known_key().is_some()),
         };
         if !is_news {
             return;
         }
         let mut decided = self.baseline.as_ref().map(Baseline::decided).unwrap_or_default();
         if look_again(&mut decided, workspace, files) {
+            let nodes = known_nodes(workspace, plan);
             let Self { digest, asked, rooms, .. } = self;
             let answer = Answer { asked, idle, nodes, rooms, decided };
             if let Err(error) = workspace.store.put_answer(digest, &answer) {
@@ -68,7 +70,7 @@ fn known_nodes(workspace: &Workspace, plan: &Plan) -> Vec<Option<KnownNode>> {
     let mut nodes = vec![None; workspace.graph.len()];
     for step in &plan.steps {
         let known = step.known_key().zip(step.outputs.as_ref());
-        nodes[step.node.index()] = known.map(|(key, outputs)| KnownNode::new(key, outputs));
+        nodes[step.node.index()] = known.map(|(key, outputs)| KnownNode { key, outputs: outputs.clone() });
     }
     nodes
 }

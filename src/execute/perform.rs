@@ -178,13 +178,14 @@ fn pinned(image: &RegistryImage) -> Result<PinnedImage, Failure> {
 }
 
 fn command(script: &Script, node: &Node, inputs: &[Digest], cores: usize) -> Command {
+    let cell = &node.cell;
     let mut command = Command {
         root: match script.root {
             Root::Host | Root::Bare => runner::Root::Host,
             Root::Input(input) => runner::Root::Tree(inputs[input]),
         },
-        script: script.text.clone(),
-        env: script.env.clone(),
+        script: script.text.of_script(cell).into_owned(),
+        env: script.env.iter().map(|(name, value)| (name.clone(), value.of(cell).into_owned())).collect(),
         mounts: Vec::new(),
         copies: Vec::new(),
         outputs: script.outputs.to_vec(),
@@ -199,10 +200,10 @@ fn command(script: &Script, node: &Node, inputs: &[Digest], cores: usize) -> Com
     for placement in &script.placements {
         match placement {
             Placement::Into { input, path } => {
-                command.copies.push(WorkCopy { tree: inputs[*input], into: path.clone() });
+                command.copies.push(WorkCopy { tree: inputs[*input], into: path.of(cell).into_owned() });
             }
             Placement::At { input, path } => {
-                command.mounts.push(Mount { tree: inputs[*input], at: path.clone() });
+                command.mounts.push(Mount { tree: inputs[*input], at: path.of(cell).into_owned() });
             }
         }
     }

@@ -86,15 +86,20 @@ impl Describe for Action<'_> {
                     Root::Bare => v.field("image", "bare"),
                     Root::Input(input) => self.input(v, "image", input),
                 }
-                v.field("run", &script.text);
+                let cell = &self.node.cell;
+                v.field("run", &script.text.of_script(cell));
                 v.enter("env");
-                script.env.iter().for_each(|(name, value)| v.field(name, value));
+                script.env.iter().for_each(|(name, value)| v.field(name, &value.of(cell)));
                 v.leave();
                 v.enter("input");
                 for placement in &script.placements {
                     match placement {
-                        Placement::Into { input, path } => self.input(v, &format!("into {path}"), *input),
-                        Placement::At { input, path } => self.input(v, &format!("at {path}"), *input),
+                        Placement::Into { input, path } => {
+                            self.input(v, &format!("into {}", path.of(cell)), *input)
+                        }
+                        Placement::At { input, path } => {
+                            self.input(v, &format!("at {}", path.of(cell)), *input)
+                        }
                     }
                 }
                 v.leave();

@@ -7,9 +7,10 @@ use super::dates::Dates;
 use super::fault;
 use super::fill::Filler;
 use super::joins::{Joins, Lack};
+use super::text::is_jobs;
 use super::*;
 use crate::buildfile::{
-    Body, Buildfile, Command, Diagnostic, Faults, InputSource, Place, Reference, Report, Target,
+    Body, Buildfile, Command, Diagnostic, Faults, InputSource, Place, Reference, Report, Target, Template,
 };
 use crate::matrix::{Axes, Cell, Expander};
 use crate::upstream::Lock;
@@ -26,6 +27,7 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
         missing: Rc::default(),
         joins: HashMap::new(),
         lacks: Vec::new(),
+        last_script: None,
         refused: BTreeSet::new(),
         is_beyond: false,
     };
@@ -78,6 +80,8 @@ pub(super) struct Builder<'a> {
     /// By the names of targets.
     pub joins: HashMap<String, Rc<Joins<'a>>>,
     pub lacks: Vec<Lack>,
+    /// The script of the last command, with its target.
+    last_script: Option<(Arc<str>, Arc<Script>)>,
     /// Targets of which a cell could not be made into a node, which is told by itself.
     pub refused: BTreeSet<String>,
     /// Whether nodes are made beyond the selection, for the sake of one that needs them.
@@ -87,9 +91,9 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn target(&mut self, target: &'a Target) {
         let joins = self.joins_of(target);
-        for cell in self.expander.cells(target) {
-            self.node(target, cell, &joins);
-        }
+        let cells = self.expander.cells(target);
+        self.graph.reserve(cells.len());
+        cells.into_iter().for_each(|cell| self.node(target, cell, &joins));
     }
 
     /// The node of a target in one cell.
@@ -115,6 +119,8 @@ impl<'a> Builder<'a> {
 
     fn command(&mut self, target: &Target, command: &Command, name: String, cell: Cell, joins: &Joins<'a>) {
         let filler = self.filler(&cell);
+        command.templates().into_iter().for_each(|template| filler.check(template, |_| false));
+        filler.check(&command.script, is_jobs);
         let mut inputs = Vec::new();
         let mut dates = Dates::default();
         let root = match &command.root {
@@ -122,19 +128,20 @@ impl<'a> Builder<'a> {
             crate::buildfile::Root::Bare => Root::Bare,
             crate::buildfile::Root::Image(images) => match self.one(images, &cell, joins) {
                 Some(node) => {
+                    inputs.reserve_exact(1 + command.inputs.len());
                     inputs.push(Input::Node { node, output: "root".to_owned() });
                     Root::Input(0)
                 }
                 None => return self.lacks(images, &name),
             },
         };
-        let mut placements = Vec::new();
+        inputs.reserve_exact(command.inputs.len());
+        let mut placements = Vec::with_capacity(command.inputs.len());
         for input in &command.inputs {
             let Some(found) = self.input(&input.from, &name, &cell, joins) else { continue };
             dates.add(&input.from, self.date_of_input(&found));
-            let at = inputs.len();
+            placements.push(placement(&input.place, inputs.len(), |path| Text::Declared(path.clone())));
             inputs.push(found);
-            placements.push(placement(&input.place, at, &filler));
         }
         for gather in &command.gathers {
             let nodes = self.gathered(std::slice::from_ref(&gather.target), &cell, joins);
@@ -144,30 +151,21 @@ impl<'a> Builder<'a> {
             for node in nodes {
                 let Some(output) = self.output(node, gather.output.as_ref()) else { continue };
                 dates.add_used(self.date_of_node(node));
-                let at = inputs.len();
+                // Filled from a cell that is not the node's own.
+                let filled = |path: &Arc<Template>| self.filler(&self.graph.node(node).cell).text(path);
+                placements.push(placement(&gather.place, inputs.len(), |path| Text::Written(filled(path))));
                 inputs.push(Input::Node { node, output });
-                placements.push(placement(&gather.place, at, &self.filler(&self.graph.node(node).cell)));
             }
         }
         let platform = self.platform(inputs.first().filter(|_| matches!(root, Root::Input(_))));
-        let env = command.env.iter().map(|(name, value)| (name.clone(), filler.text(value))).collect();
-        let script = Script {
-            text: filler.script(&command.script),
-            root,
-            env,
-            placements,
-            outputs: command.outputs.clone(),
-            network: command.network,
-            date: dates.date(),
-            platform,
-        };
+        let script = self.script(target, command, root, placements, (dates.date(), platform));
         let requires = self.gathered(&command.requires, &cell, joins);
         self.add(Node {
             name,
             target: target.name.clone(),
             keyword: target.body.keyword(),
             cell,
-            work: Work::Script(Box::new(script)),
+            work: Work::Script(script),
             inputs,
             requires,
             may_lack: Vec::new(),
@@ -178,15 +176,43 @@ impl<'a> Builder<'a> {
         });
     }
 
+    /// The script of a command: that of the cell before, if it is the same.
+    fn script(
+        &mut self,
+        target: &Target,
+        command: &Command,
+        root: Root,
+        placements: Vec<Placement>,
+        (date, platform): (u64, Arc<str>),
+    ) -> Arc<Script> {
+        if let Some((of, last)) = &self.last_script
+            && Arc::ptr_eq(of, &target.name)
+            && command.gathers.is_empty()
+            && (last.root, last.date, &last.platform) == (root, date, &platform)
+        {
+            return last.clone();
+        }
+        let env = command.env.iter().map(|(name, value)| (name.clone(), Text::Declared(value.clone())));
+        let script = Arc::new(Script {
+            text: Text::Declared(command.script.clone()),
+            root,
+            env: env.collect(),
+            placements,
+            outputs: command.outputs.clone(),
+            network: command.network,
+            date,
+            platform,
+        });
+        self.last_script = Some((target.name.clone(), script.clone()));
+        script
+    }
+
     /// The node or files that stand for an input in this cell; that there is none is noted.
     pub fn input(&mut self, from: &InputSource, name: &str, cell: &Cell, joins: &Joins<'a>) -> Option<Input> {
         let (used, node, output) = match from {
             InputSource::Files(globs) => {
-                let globs = self.filler(cell).texts(globs);
-                return Some(Input::Files(LocalFiles {
-                    base: self.buildfile.dir.clone(),
-                    globs: globs.into(),
-                }));
+                let globs = Globs::Declared { templates: globs.clone(), cell: cell.clone() };
+                return Some(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs }));
             }
             InputSource::Upstream(upstream) => {
                 (std::slice::from_ref(upstream), self.source(&upstream.name, cell, joins), None)
@@ -245,14 +271,14 @@ impl<'a> Builder<'a> {
     where
         'a: 'c,
     {
-        Filler { axes: self.axes, cell, missing: self.missing.clone() }
+        Filler { cell, missing: self.missing.clone() }
     }
 }
 
-fn placement(place: &Place, input: usize, filler: &Filler<'_>) -> Placement {
+fn placement(place: &Place, input: usize, text: impl Fn(&Arc<Template>) -> Text) -> Placement {
     match place {
-        Place::Into(path) => Placement::Into { input, path: filler.text(path) },
-        Place::At(path) => Placement::At { input, path: filler.text(path) },
+        Place::Into(path) => Placement::Into { input, path: text(path) },
+        Place::At(path) => Placement::At { input, path: text(path) },
     }
 }
 
@@ -260,6 +286,12 @@ fn placement(place: &Place, input: usize, filler: &Filler<'_>) -> Placement {
 pub(super) fn node_name(target: &str, cell: &Cell) -> String {
     match cell.coordinates() {
         [] => target.to_owned(),
-        _ => format!("{target}[{cell}]"),
+        _ => {
+            let words = || [target, "["].into_iter().chain(cell.words()).chain(["]"]);
+            // There are many, and most of them would grow several times.
+            let mut name = String::with_capacity(words().map(str::len).sum());
+            name.extend(words());
+            name
+        }
     }
 }

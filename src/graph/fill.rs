@@ -2,15 +2,14 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::text::value;
 use crate::buildfile::{Diagnostic, Hole, Template};
-use crate::matrix::{Axes, Cell};
+use crate::matrix::Cell;
 use crate::package::packaged_version;
 
 /// Fills templates from one cell.
 #[derive(Clone)]
 pub struct Filler<'a> {
-    /// All axes.
-    pub axes: &'a Axes,
     /// The cell.
     pub cell: &'a Cell,
     /// Where holes go that this cell has no value for.
@@ -24,9 +23,10 @@ impl Filler<'_> {
         self.fill(template, |_| None)
     }
 
-    /// A script, in which `{jobs}` is told at run time: it must not be in the key.
-    pub fn script(&self, template: &Template) -> String {
-        self.fill(template, |hole| hole.is("jobs").then_some("$FORGE_JOBS".into()))
+    /// Notes the holes that have no value here; `own` ones are filled elsewhere.
+    pub fn check(&self, template: &Template, own: impl Fn(&Hole) -> bool) {
+        let lacking = template.holes().filter(|hole| !own(hole) && self.value(hole).is_none());
+        lacking.for_each(|hole| self.missing.borrow_mut().push(self.lacking(template, hole)));
     }
 
     /// The texts of several templates.
@@ -40,7 +40,7 @@ impl Filler<'_> {
     }
 
     fn value(&self, hole: &Hole) -> Option<&str> {
-        self.cell.get(self.axes, &hole.name, hole.attribute.as_deref())
+        value(hole, self.cell)
     }
 
     /// The same, if the cell has a value for every hole.
@@ -62,7 +62,7 @@ impl Filler<'_> {
     }
 
     fn lacking(&self, template: &Template, hole: &Hole) -> Diagnostic {
-        let value = self.cell.get(self.axes, &hole.name, None).unwrap_or(&hole.name);
+        let value = self.cell.get(&hole.name, None).unwrap_or(&hole.name);
         let attribute = hole.attribute.as_deref().unwrap_or_default();
         let message = format!("{} '{value}' has no attribute '{attribute}'", hole.name);
         let span = template.span.of_piece(&hole.written());

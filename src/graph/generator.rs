@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use super::build::{Builder, node_name};
 use super::products::plain_node;
+use std::sync::Arc;
+
 use super::*;
 use crate::buildfile::{Diagnostic, Target};
 use crate::matrix::Cell;
@@ -136,13 +138,17 @@ impl Builder<'_> {
         let mut placements = Vec::new();
         for (input, _, _) in contents {
             let path = format!("/forge/payload/{}", placements.len());
-            placements.push(Placement::At { input: taken.len(), path });
+            placements.push(Placement::At { input: taken.len(), path: Text::Written(path) });
             taken.push(inputs[*input].clone());
         }
         let script = Script {
-            text: generator.script(contents),
+            text: Text::Written(generator.script(contents)),
             root: Root::Input(0),
-            env: generator.env(&platform),
+            env: generator
+                .env(&platform)
+                .into_iter()
+                .map(|(name, value)| (name, Text::Written(value)))
+                .collect(),
             placements,
             outputs: [generator.output().to_owned()].into(),
             network: false,
@@ -151,7 +157,7 @@ impl Builder<'_> {
         };
         let step = format!("{}.depends", target.name);
         let name = node_name(&step, cell);
-        let work = Work::Script(Box::new(script));
+        let work = Work::Script(Arc::new(script));
         let node = plain_node(target, name, cell.clone(), work);
         self.add(Node { target: step.into(), keyword: "target", inputs: taken, ..node })
     }

@@ -44,7 +44,7 @@ impl Builder<'_> {
             }
             ImageSource::Dockerfile { path, context, args, bases, platform } => {
                 let dockerfile = filler.text(path);
-                let globs = context.iter().cloned().chain([dockerfile.clone()]).collect();
+                let globs = Globs::Written(context.iter().cloned().chain([dockerfile.clone()]).collect());
                 let files = LocalFiles { base: self.buildfile.dir.clone(), globs };
                 let args = args.iter().map(|(name, value)| (name.clone(), filler.text(value))).collect();
                 let platform = filler.text(platform);

@@ -63,7 +63,7 @@ impl<'a> Builder<'a> {
         cell: &Cell,
     ) -> Vec<NodeId> {
         let Some((dimension, _)) = &index.newest else { return agreeing };
-        let value = |node: &NodeId| value_of(self.axes, &self.graph.node(*node).cell, dimension);
+        let value = |node: &NodeId| value_of(&self.graph.node(*node).cell, dimension);
         let selected: Vec<String> = agreeing.iter().filter_map(value).collect();
         let newest = self.newest_value(target, index, dimension, cell, &selected);
         if newest.as_ref().is_none_or(|newest| !selected.contains(newest)) {
@@ -175,7 +175,10 @@ impl<'a> Builder<'a> {
     fn rpm_index(&self, rpm: &RpmSettings, inputs: &mut Vec<Input>, cell: &Cell, date: u64) -> RpmIndexWork {
         if let Some(path) = &rpm.updateinfo {
             let globs = vec![self.filler(cell).text(path)];
-            inputs.push(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs: globs.into() }));
+            inputs.push(Input::Files(LocalFiles {
+                base: self.buildfile.dir.clone(),
+                globs: Globs::Written(globs.into()),
+            }));
         }
         let compression = compression(&rpm.compression).unwrap_or(IndexCompression::Zst);
         RpmIndexWork { index: RpmIndex { compression }, has_updateinfo: rpm.updateinfo.is_some(), date }

@@ -15,13 +15,15 @@ mod package;
 mod products;
 mod render;
 mod sources;
+mod text;
 mod whole;
 mod work;
 
 pub use action::Action;
 pub use build::build;
-pub use node::{Graph, Input, Lineage, LocalFiles, Node, NodeId};
+pub use node::{Globs, Graph, Input, Lineage, LocalFiles, Node, NodeId};
 pub use render::{to_dot, to_json};
+pub use text::Text;
 pub use work::{
     AptIndexWork, ArchiveSource, BootstrapImage, CommitSource, DockerImage, IndexWork, KeyWork, PackageWork,
     Placement, Publication, PublishWork, RegistryImage, Root, RpmIndexWork, Script, Signer, Work,

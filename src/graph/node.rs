@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,8 +7,9 @@ use petgraph::graph::DiGraph;
 use petgraph::visit::EdgeRef;
 use petgraph::{Direction, graph::NodeIndex};
 
+use super::text::texts;
 use super::{IndexWork, Work};
-use crate::buildfile::{Diagnostic, Resources, Span, Version};
+use crate::buildfile::{Diagnostic, Resources, Span, Template, Version};
 use crate::matrix::Cell;
 
 /// The place of a node in its graph.
@@ -69,7 +69,7 @@ fn retain<T>(items: &mut Vec<T>, kept: &[bool]) {
 }
 
 /// Something a node takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// An output of another node.
     Node {
@@ -101,25 +101,35 @@ impl Input {
 }
 
 /// Files by globs; what git ignores is left out.
-#[derive(Clone, Debug, Eq)]
+#[derive(Clone, Debug)]
 pub struct LocalFiles {
     /// The directory that the globs and the resulting tree start from.
     pub base: Arc<Path>,
     /// Which files.
-    pub globs: Arc<[String]>,
+    pub globs: Globs,
 }
 
-/// Bases are compared as they are written: nobody writes one in two ways, and there are many to compare.
-impl PartialEq for LocalFiles {
-    fn eq(&self, other: &Self) -> bool {
-        self.globs == other.globs && self.base.as_os_str() == other.base.as_os_str()
-    }
+/// Globs of a node, which are filled from its cell when they are read, as a [`Text`] is.
+#[derive(Clone, Debug)]
+pub enum Globs {
+    /// As they are.
+    Written(Arc<[String]>),
+    /// With holes, each of which has a value in the cell.
+    Declared {
+        /// As the target declares them.
+        templates: Arc<[Template]>,
+        /// The node's cell.
+        cell: Cell,
+    },
 }
 
-impl Hash for LocalFiles {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.base.as_os_str().hash(state);
-        self.globs.hash(state);
+impl Globs {
+    /// Each of them.
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Written(globs) => globs.to_vec(),
+            Self::Declared { templates, cell } => texts(templates, cell),
+        }
     }
 }
 
@@ -169,6 +179,11 @@ impl Graph {
             layers[depth].push(node);
         }
         layers
+    }
+
+    /// Makes room for so many more nodes.
+    pub fn reserve(&mut self, nodes: usize) {
+        self.graph.reserve_nodes(nodes);
     }
 
     /// Adds a node whose inputs are in the graph already.

@@ -74,7 +74,7 @@ impl<'a> Builder<'a> {
         let (work, inputs, fault) = match (&upstream.origin, version) {
             (Origin::Path(path), _) => {
                 let base = self.buildfile.dir.join(self.filler(&cell).text(path));
-                let files = LocalFiles { base: base.into(), globs: ["**".to_owned()].into() };
+                let files = LocalFiles { base: base.into(), globs: Globs::Written(["**".to_owned()].into()) };
                 (Work::Files, vec![Input::Files(files)], None)
             }
             (_, Some(version)) => self.of_version(upstream, &version),

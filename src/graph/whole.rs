@@ -43,7 +43,7 @@ impl Builder<'_> {
             let items = cells.iter().cloned().zip(&cells).collect();
             let join = Join::new(axes, &package.over, &target.over, &reference.fixed, items);
             let agreeing = join.all(&cell);
-            let value = |cell: &Cell| value_of(axes, cell, dimension);
+            let value = |cell: &Cell| value_of(cell, dimension);
             values.extend(agreeing.into_iter().filter_map(value));
         }
         values
@@ -66,7 +66,7 @@ impl Builder<'_> {
             let cells = Expander::new(&axes, &self.buildfile.rules).cells_over(&over, &filter);
             let filled = |cell: &Cell| {
                 let value =
-                    |name: &str, attribute: Option<&str>| cell.get(&axes, name, attribute).map(str::to_owned);
+                    |name: &str, attribute: Option<&str>| cell.get(name, attribute).map(str::to_owned);
                 suite.fill(|hole| value(&hole.name, hole.attribute.as_deref())).ok()
             };
             cells.iter().any(|cell| filled(cell).as_deref() == Some(name))
@@ -79,6 +79,6 @@ fn packages<'b>(buildfile: &'b Buildfile, index: &'b Index) -> impl Iterator<Ite
 }
 
 /// The value of a dimension in a cell; none if the cell does not span it.
-pub(super) fn value_of(axes: &Axes, cell: &Cell, dimension: &Dimension) -> Option<String> {
-    cell.get(axes, &dimension.axis, dimension.attribute.as_deref()).map(str::to_owned)
+pub(super) fn value_of(cell: &Cell, dimension: &Dimension) -> Option<String> {
+    cell.get(&dimension.axis, dimension.attribute.as_deref()).map(str::to_owned)
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use super::Text;
 use crate::buildfile::{Key, Retention};
 use crate::digest::Digest;
 use crate::index::{AptIndex, RpmIndex, Settings};
@@ -27,7 +28,7 @@ pub enum Work {
     /// Takes an image from a registry.
     Registry(Box<RegistryImage>),
     /// Runs a script.
-    Script(Box<Script>),
+    Script(Arc<Script>),
     /// Writes a package.
     Package(Box<PackageWork>),
     /// Makes a repository's metadata.
@@ -177,15 +178,15 @@ pub enum Root {
     Bare,
 }
 
-/// A script with its surroundings.
+/// A script with its surroundings: the same for all cells of a target that take the same places of others.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// Run by `/bin/sh -eu`.
-    pub text: String,
+    pub text: Text,
     /// In which tree.
     pub root: Root,
     /// Environment beside the fixed one.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Text>,
     /// Where inputs are put.
     pub placements: Vec<Placement>,
     /// Names below `$OUT`.
@@ -199,21 +200,21 @@ pub struct Script {
 }
 
 /// Where an input is put.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Placement {
     /// Copied below the working directory.
     Into {
         /// Which input.
         input: usize,
         /// Relative to the working directory.
-        path: String,
+        path: Text,
     },
     /// Mounted read-only.
     At {
         /// Which input.
         input: usize,
         /// Absolute.
-        path: String,
+        path: Text,
     },
 }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct Coordinate {
     pub point: usize,
     /// The value.
     pub value: Arc<str>,
+    /// What is known of the value on a whole axis.
+    pub attributes: Option<Arc<BTreeMap<String, String>>>,
 }
 
 impl Cell {
@@ -61,34 +64,29 @@ impl Cell {
         })
     }
 
+    /// The words that its text is made of.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.coordinates.iter().enumerate().flat_map(|(at, coordinate)| {
+            let Dimension { axis, attribute } = &*coordinate.dimension;
+            let (dot, attribute) = attribute.as_deref().map_or(("", ""), |attribute| (".", attribute));
+            [if at == 0 { "" } else { "," }, axis, dot, attribute, "=", &coordinate.value]
+        })
+    }
+
     /// What is known here of an axis or an attribute.
-    pub fn get<'a>(&'a self, axes: &'a Axes, axis: &str, attribute: Option<&str>) -> Option<&'a str> {
-        let on_axis = self.coordinates.iter().filter(|coordinate| coordinate.dimension.axis == axis);
-        on_axis
-            .filter_map(|coordinate| match &coordinate.dimension.attribute {
-                None => axes.at(coordinate.axis).points[coordinate.point].get(attribute),
-                own if own.as_deref() == attribute => Some(&*coordinate.value),
-                _ => None,
-            })
-            .next()
+    pub fn get(&self, axis: &str, attribute: Option<&str>) -> Option<&str> {
+        let mut on_axis = self.coordinates.iter().filter(|coordinate| coordinate.dimension.axis == axis);
+        on_axis.find_map(|coordinate| match (attribute, &coordinate.attributes) {
+            (Some(attribute), Some(known)) => known.get(attribute).map(String::as_str),
+            (asked, _) if asked == coordinate.dimension.attribute.as_deref() => Some(&*coordinate.value),
+            _ => None,
+        })
     }
 }
 
 /// `axis=value,axis=value`.
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, coordinate) in self.coordinates.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            for text in [comma, &coordinate.dimension.axis] {
-                f.write_str(text)?;
-            }
-            if let Some(attribute) = &coordinate.dimension.attribute {
-                f.write_str(".")?;
-                f.write_str(attribute)?;
-            }
-            f.write_str("=")?;
-            f.write_str(&coordinate.value)?;
-        }
-        Ok(())
+        self.words().try_for_each(|word| f.write_str(word))
     }
 }

@@ -99,7 +99,7 @@ impl<'a> Expander<'a> {
     /// Whether the Buildfile lets go on without what is in this cell.
     pub fn is_optional(&self, cell: &Cell) -> bool {
         let meets = |predicate: &Predicate| {
-            let value = cell.get(self.axes, &predicate.axis, predicate.attribute.as_deref());
+            let value = cell.get(&predicate.axis, predicate.attribute.as_deref());
             value.is_some_and(|value| predicate.condition.holds(value))
         };
         let optional = self.rules.iter().filter(|rule| rule.kind == RuleKind::Optional);
@@ -151,15 +151,22 @@ struct Spanned {
 impl Spanned {
     fn new<'p>(axis: usize, resolved: &'p ResolvedAxis, dimension: &Dimension) -> Self {
         let dimension = Arc::new(dimension.clone());
-        let at = |point, value| Arc::new(Coordinate { axis, dimension: dimension.clone(), point, value });
+        let at = |point, value, attributes| {
+            Arc::new(Coordinate { axis, dimension: dimension.clone(), point, value, attributes })
+        };
         let points = resolved.points.iter().enumerate();
         let coordinates = match &dimension.attribute {
-            None => points.map(|(place, point)| Some(at(place, point.name.clone()))).collect(),
+            None => {
+                let whole = |(place, point): (usize, &Point)| {
+                    Some(at(place, point.name.clone(), Some(point.attributes.clone())))
+                };
+                points.map(whole).collect()
+            }
             Some(attribute) => {
                 // Points that have the same value share the coordinate of the first one.
                 let mut firsts: HashMap<&'p str, Arc<Coordinate>> = HashMap::new();
                 let mut shared = |place, value: &'p str| {
-                    firsts.entry(value).or_insert_with(|| at(place, value.into())).clone()
+                    firsts.entry(value).or_insert_with(|| at(place, value.into(), None)).clone()
                 };
                 points.map(|(place, point)| Some(shared(place, point.get(Some(attribute))?))).collect()
             }

@@ -28,7 +28,7 @@ impl<'a, T: Copy> Join<'a, T> {
         shared.retain(|dimension| fixed.iter().all(|predicate| predicate.axis != dimension.axis));
         let mut groups: HashMap<_, Vec<(Cell, T)>> = HashMap::new();
         for (cell, item) in items.into_iter().filter(|(cell, _)| cell.meets(axes, fixed)) {
-            groups.entry(values(axes, &cell, &shared)).or_default().push((cell, item));
+            groups.entry(values(&cell, &shared)).or_default().push((cell, item));
         }
         Self { axes, shared, fixed, groups }
     }
@@ -52,7 +52,7 @@ impl<'a, T: Copy> Join<'a, T> {
         fixed.all(|predicate| point.meets(predicate))
             && shared.into_iter().all(|dimension| {
                 let attribute = dimension.attribute.as_deref();
-                point.get(attribute) == cell.get(self.axes, name, attribute)
+                point.get(attribute) == cell.get(name, attribute)
             })
     }
 
@@ -62,7 +62,7 @@ impl<'a, T: Copy> Join<'a, T> {
     }
 
     fn agreeing(&self, cell: &Cell) -> &[(Cell, T)] {
-        self.groups.get(&values(self.axes, cell, &self.shared)).map_or(&[], Vec::as_slice)
+        self.groups.get(&values(cell, &self.shared)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -97,10 +97,10 @@ fn shared_dimensions(a: &[Dimension], b: &[Dimension]) -> Vec<Dimension> {
 }
 
 /// The values of a cell on these dimensions, each after its length: an attribute may be any text.
-fn values(axes: &Axes, cell: &Cell, shared: &[Dimension]) -> Vec<u8> {
+fn values(cell: &Cell, shared: &[Dimension]) -> Vec<u8> {
     let mut values = Vec::new();
     for dimension in shared {
-        let value = cell.get(axes, &dimension.axis, dimension.attribute.as_deref()).unwrap_or_default();
+        let value = cell.get(&dimension.axis, dimension.attribute.as_deref()).unwrap_or_default();
         values.extend_from_slice(&value.len().to_le_bytes());
         values.extend_from_slice(value.as_bytes());
     }

@@ -1,6 +1,3 @@
-use std::collections::HashSet;
-
-use foldhash::fast::RandomState;
 use rayon::prelude::*;
 
 use super::explain::{difference, nearest_earlier};
@@ -65,8 +62,11 @@ impl Remembered {
     /// Of what is needed for certain: the goals.
     fn look_for_objects(&mut self, plan: &Plan, results: &mut ResultIndex<'_>) {
         let of_goals = plan.goals.iter().filter(|goal| !self.whole[goal.index()]);
-        let (nodes, keys): (Vec<NodeId>, Vec<Digest>) =
-            of_goals.filter_map(|goal| Some((*goal, plan.step(*goal)?.known_key()?))).unzip();
+        let known = of_goals.filter_map(|goal| Some((*goal, plan.step(*goal)?.known_key()?)));
+        let is_whole = |key| results.get(key).is_some_and(|result| result.is_whole);
+        let (whole, doubted): (Vec<_>, Vec<_>) = known.partition(|(_, key)| is_whole(*key));
+        whole.into_iter().for_each(|(node, _)| self.whole[node.index()] = true);
+        let (nodes, keys): (Vec<NodeId>, Vec<Digest>) = doubted.into_iter().unzip();
         for (node, is_whole) in nodes.into_iter().zip(results.look_for_objects(&keys)) {
             self.whole[node.index()] = is_whole;
         }
@@ -106,7 +106,7 @@ impl Planner<'_> {
             let is_asked = |node: &NodeId| matches!(self.graph.node(*node).work, Work::Publish(_));
             let (asked, of_files): (Vec<_>, Vec<_>) = layer.into_iter().partition(is_asked);
             let look = |node: &NodeId| match standing.step(*node, &results) {
-                Some((step, known)) => Ok(Found { step, known: Some(known), stands: true }),
+                Some((step, known)) => Ok(Found { step, known, stands: true }),
                 None => self.step(*node, &steps, &results),
             };
             let found: Vec<_> = of_files.par_iter().map(look).collect();
@@ -134,10 +134,7 @@ impl Planner<'_> {
     fn read_local_files(&self, layers: &[Vec<NodeId>], standing: &Standing) {
         let fallen = layers.iter().flatten().filter(|id| !standing.holds(**id));
         let inputs = fallen.flat_map(|id| &self.graph.node(*id).inputs);
-        let mut seen = HashSet::<_, RandomState>::default();
-        // In the order of nodes: files beside each other are found sooner one after the other.
-        let files: Vec<&LocalFiles> =
-            inputs.filter_map(Input::files).filter(|files| seen.insert(*files)).collect();
+        let files: Vec<&LocalFiles> = inputs.filter_map(Input::files).collect();
         self.files.prepare(&files);
     }
 

@@ -1,28 +1,33 @@
+use rayon::prelude::*;
+
 use super::{LocalTrees, Place, Step, Verdict};
 use crate::graph::{Graph, Input, NodeId};
-use crate::store::{Baseline, KnownNode, KnownResult, ResultIndex};
+use crate::store::{Baseline, KnownResult, ResultIndex, WrittenNode};
 
 /// Which nodes stand as they did: they take the same files as for an earlier answer, and the same from other nodes. Since the graph
 /// is the same, so are their keys.
-pub(super) struct Standing {
+pub(super) struct Standing<'a> {
+    baseline: Option<&'a Baseline>,
     /// What was known of each node; none where something else may be so now.
-    nodes: Vec<Option<KnownNode>>,
+    nodes: Vec<Option<WrittenNode<'a>>>,
 }
 
-impl Standing {
+impl<'a> Standing<'a> {
     /// Those whose files did not change. None stands without a baseline.
-    pub fn new(baseline: Option<&Baseline>, graph: &Graph, files: &LocalTrees<'_>) -> Self {
+    pub fn new(baseline: Option<&'a Baseline>, graph: &Graph, files: &LocalTrees<'_>) -> Self {
         // It is of this graph, or of no use.
         let Some(baseline) = baseline.filter(|baseline| baseline.len() == graph.len()) else {
-            return Self { nodes: vec![None; graph.len()] };
+            return Self { baseline: None, nodes: vec![None; graph.len()] };
         };
-        let mut changed = files.concerned(&baseline.changed);
-        let mut stands = |id: NodeId| {
-            let mut files = graph.node(id).inputs.iter().filter_map(Input::files);
-            !files.any(|files| changed.concerns(files))
-        };
-        let nodes = graph.ids().zip(baseline.nodes()).map(|(id, known)| known.filter(|_| stands(id)));
-        Self { nodes: nodes.collect() }
+        let mut nodes: Vec<_> = baseline.nodes().collect();
+        if !baseline.changed.is_empty() {
+            let files_of = |id| graph.node(id).inputs.iter().filter_map(Input::files);
+            let changed = files.changed(&baseline.changed, graph.ids().flat_map(files_of));
+            let falls = |at: usize| files_of(NodeId::new(at)).any(|files| changed.concerns(files));
+            let fallen = nodes.par_iter_mut().enumerate().filter(|(at, node)| node.is_some() && falls(*at));
+            fallen.for_each(|(_, node)| *node = None);
+        }
+        Self { baseline: Some(baseline), nodes }
     }
 
     /// Whether a node stands, as far as is known yet.
@@ -30,14 +35,15 @@ impl Standing {
         self.nodes[node.index()].is_some()
     }
 
-    /// What is known of a node that stands and whose result is still what it was.
-    pub fn step(&self, node: NodeId, results: &ResultIndex<'_>) -> Option<(Step, KnownResult)> {
+    /// The step of a node that stands and whose result is still what it was, and what is known of the result if it was looked at.
+    pub fn step(&self, node: NodeId, results: &ResultIndex<'_>) -> Option<(Step, Option<KnownResult>)> {
         let known = self.nodes[node.index()]?;
-        let result = results.get(known.key).filter(|result| known.gives(&result.outputs))?;
-        let (outputs, place) = (Some(result.outputs.clone()), Some(Place::Local));
-        let step =
-            Step { node, key: Some(known.key), outline: known.key, verdict: Verdict::Hit, outputs, place };
-        Some((step, result))
+        let result = match self.baseline?.doubts(known.key) {
+            true => Some(results.get(known.key).filter(|result| known.gave(&result.outputs))?),
+            false => None,
+        };
+        let (key, outputs, place) = (known.key, Some(known.outputs()), Some(Place::Local));
+        Some((Step { node, key: Some(key), outline: key, verdict: Verdict::Hit, outputs, place }, result))
     }
 
     /// A node that was found to be something else, or was looked at anew: what its users are depends on it.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::local::unsealed;
+use super::local::is_whole;
 use super::result_index::USE;
-use super::sighting::{Note, Reader, path_of, write_text};
+use super::sighting::{Reader, path_of, write_text};
 use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
 
@@ -35,23 +35,31 @@ pub struct Answer {
 }
 
 /// A node whose result was known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownNode {
     /// Its key.
     pub key: Digest,
-    /// The digest of what its result gave: the keys of its users follow from that.
-    outputs: Digest,
+    /// What its result gave: the keys of its users follow from that.
+    pub outputs: Outputs,
 }
 
-impl KnownNode {
-    /// One with this key, which gave that.
-    pub fn new(key: Digest, outputs: &Outputs) -> Self {
-        Self { key, outputs: Digest::of(outputs.as_bytes()) }
+/// The same as it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct WrittenNode<'a> {
+    /// Its key.
+    pub key: Digest,
+    outputs: &'a [u8],
+}
+
+impl WrittenNode<'_> {
+    /// What its result gave.
+    pub fn outputs(&self) -> Outputs {
+        Outputs::from_bytes(self.outputs)
     }
 
-    /// Whether it still gives what it gave.
-    pub fn gives(&self, outputs: &Outputs) -> bool {
-        self.outputs == Digest::of(outputs.as_bytes())
+    /// Whether its result gave that.
+    pub fn gave(&self, outputs: &Outputs) -> bool {
+        self.outputs == outputs.as_bytes()
     }
 }
 
@@ -104,14 +112,18 @@ pub struct Baseline {
     pub idle: Option<usize>,
     /// Sources that do not look as they did.
     pub changed: Vec<PathBuf>,
+    /// Directories of results of which it is not certain that they are as they were.
+    doubted: HashSet<u8>,
+    /// Whether it is so old that its results have to be seen to be used.
+    is_old: bool,
     /// The answer as it is written.
-    file: Vec<u8>,
+    said: Vec<u8>,
 }
 
 impl Baseline {
     /// How many nodes the graph had.
     pub fn len(&self) -> usize {
-        self.written().nodes.len()
+        self.written().count
     }
 
     /// Whether it had none.
@@ -120,8 +132,18 @@ impl Baseline {
     }
 
     /// What was known of each node, in their order.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = Option<KnownNode>> {
-        self.written().nodes.iter().map(known)
+    pub fn nodes(&self) -> impl Iterator<Item = Option<WrittenNode<'_>>> {
+        let Written { count, nodes, .. } = self.written();
+        let mut reader = Reader::new(nodes);
+        (0..count).map(move |_| {
+            let (key, outputs) = reader.text()?.split_first_chunk()?;
+            Some(WrittenNode { key: Digest::from_bytes(*key), outputs })
+        })
+    }
+
+    /// Whether the result under a key that was known has to be looked at.
+    pub fn doubts(&self, key: Digest) -> bool {
+        self.is_old || self.doubted.contains(&key.as_bytes()[0])
     }
 
     /// What decided it, but for what changed.
@@ -144,29 +166,8 @@ impl Baseline {
     }
 
     fn written(&self) -> Written<'_> {
-        Written::read(&self.file).unwrap_or_else(|| unreachable!("it was read before"))
+        Written::read(&self.said).unwrap_or_else(|| unreachable!("it was read before"))
     }
-}
-
-/// The bytes of a node: key and outputs.
-const ROW: usize = 2 * Digest::LENGTH;
-
-/// Where nothing is known.
-const UNKNOWN: [u8; ROW] = [0; ROW];
-
-fn row(node: &Option<KnownNode>) -> [u8; ROW] {
-    let mut row = UNKNOWN;
-    if let Some(KnownNode { key, outputs }) = node {
-        row[..Digest::LENGTH].copy_from_slice(key.as_bytes());
-        row[Digest::LENGTH..].copy_from_slice(outputs.as_bytes());
-    }
-    row
-}
-
-fn known(row: &[u8; ROW]) -> Option<KnownNode> {
-    let mut reader = Reader::new(row);
-    let (key, outputs) = (Digest::read(&mut reader)?, Digest::read(&mut reader)?);
-    (*row != UNKNOWN).then_some(KnownNode { key, outputs })
 }
 
 /// An answer as it is written.
@@ -176,16 +177,18 @@ struct Written<'a> {
     fixed: &'a [u8],
     rooms: &'a [u8],
     sources: &'a [u8],
-    nodes: &'a [[u8; ROW]],
+    count: usize,
+    nodes: &'a [u8],
 }
 
 impl<'a> Written<'a> {
-    fn read(file: &'a [u8]) -> Option<Self> {
-        let mut reader = Reader::new(unsealed(file)?.strip_prefix(FORM)?);
+    fn read(said: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(said.strip_prefix(FORM)?);
         let idle = usize::try_from(reader.number()?).ok()?.checked_sub(1);
         let absent = (0..reader.number()?).map(|_| reader.text()).collect::<Option<Vec<_>>>()?;
         let [fixed, rooms, sources] = [reader.text()?, reader.text()?, reader.text()?];
-        Some(Self { idle, absent, fixed, rooms, sources, nodes: reader.rest().as_chunks().0 })
+        let count = usize::try_from(reader.number()?).ok()?;
+        Some(Self { idle, absent, fixed, rooms, sources, count, nodes: reader.rest() })
     }
 }
 
@@ -210,23 +213,23 @@ impl LocalStore {
             .metadata()
             .and_then(|metadata| metadata.modified())
             .is_ok_and(|found_out| found_out.elapsed().is_ok_and(|age| age < USE));
-        let mut file = Vec::new();
-        opened.read_to_end(&mut file).ok()?;
-        let written = Written::read(&file)?;
+        let (mut seal, mut said) = ([0; Digest::LENGTH], Vec::new());
+        opened.read_exact(&mut seal).and_then(|()| opened.read_to_end(&mut said)).ok()?;
+        let written = Written::read(Some(&said).filter(|said| is_whole(seal, said))?)?;
         let is_absent = |path: &&[u8]| !exists(&path_of(path));
         let is_of_this_graph = Sightings::hold(written.fixed) && written.absent.par_iter().all(is_absent);
         let changed = is_of_this_graph.then(|| Sightings::changed(written.sources))?.ok()?;
-        let is_all_known = is_young && changed.is_empty() && Sightings::hold(written.rooms);
-        let idle = written.idle.filter(|_| is_all_known);
-        Some(Baseline { idle, changed, file })
+        let rooms = Sightings::changed(written.rooms).ok()?;
+        let idle = written.idle.filter(|_| is_young && changed.is_empty() && rooms.is_empty());
+        let doubted = rooms.iter().filter_map(|path| shard_of("results", path)).collect();
+        Some(Baseline { idle, changed, doubted, is_old: !is_young, said })
     }
 
     /// Remembers an answer. Not if anything that decides which nodes there are is as young as the question: another change
     /// of it might not show. Of other paths it is remembered that they have to be looked at.
     pub fn put_answer(&self, question: Digest, answer: &Answer) -> Result<(), StoreError> {
         let Answer { asked, idle, nodes, rooms, decided } = answer;
-        let is_old = |sighting: &Sighting| sighting.is_before(*asked);
-        if !decided.fixed.values().all(is_old) {
+        if !decided.fixed.values().all(|sighting| sighting.is_before(*asked)) {
             return Ok(());
         }
         let mut bytes = FORM.to_vec();
@@ -236,15 +239,23 @@ impl LocalStore {
         let rooms: Vec<(&PathBuf, &Sighting)> =
             rooms.iter().map(|(path, sighting)| (path, sighting)).collect();
         for seen in [decided.fixed.iter().collect(), rooms, decided.sources.iter().collect()] {
-            let seen = seen.into_iter().map(|(path, sighting)| {
-                let sighting = if is_old(sighting) { *sighting } else { Sighting::NEVER };
-                (path.as_path(), sighting, ())
-            });
+            let seen = seen.into_iter();
+            let seen = seen.map(|(path, sighting)| (path.as_path(), sighting.if_before(*asked), ()));
             write_text(&Sightings::write(seen.collect()), &mut bytes);
         }
-        nodes.iter().for_each(|node| bytes.extend_from_slice(&row(node)));
+        bytes.extend_from_slice(&(nodes.len() as u64).to_le_bytes());
+        for node in nodes {
+            let row = node.as_ref().map(|node| [node.key.as_bytes(), node.outputs.as_bytes()].concat());
+            write_text(&row.unwrap_or_default(), &mut bytes);
+        }
         self.write_sealed(&self.answer_path(question), &bytes)
     }
+}
+
+/// Which digests are in the directory `path`, if it is one of `room`: those that begin with this byte.
+fn shard_of(room: &str, path: &Path) -> Option<u8> {
+    let is_in_room = path.parent()?.file_name()? == room;
+    u8::from_str_radix(path.file_name()?.to_str()?, 16).ok().filter(|_| is_in_room)
 }
 
 fn exists(path: &Path) -> bool {

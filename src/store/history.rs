@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use super::record::now;
 use super::{LocalStore, StoreError};
 use crate::digest::Digest;
@@ -64,7 +66,7 @@ pub(super) struct Histories {
     /// All entries in the order in which they were written, each with the place of the one before it of the same node.
     entries: Vec<(HistoryEntry, Option<usize>)>,
     /// The place of the latest one of each node, by the digest of its name.
-    latest: HashMap<Digest, usize>,
+    latest: HashMap<Digest, usize, RandomState>,
 }
 
 impl Histories {

@@ -299,8 +299,13 @@ impl LocalStore {
 
 /// The bytes that [`LocalStore::write_sealed`] wrote, if they are whole: torn ones are as good as none.
 pub(super) fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
-    let (digest, bytes) = bytes.split_at_checked(Digest::LENGTH)?;
-    (Digest::of(bytes).as_bytes() == digest).then_some(bytes)
+    let (seal, bytes) = bytes.split_first_chunk()?;
+    is_whole(*seal, bytes).then_some(bytes)
+}
+
+/// Whether bytes are those that were written with this seal.
+pub(super) fn is_whole(seal: [u8; Digest::LENGTH], bytes: &[u8]) -> bool {
+    *Digest::of(bytes).as_bytes() == seal
 }
 
 /// Fewer files than this are not worth to be shared between threads.

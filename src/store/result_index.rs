@@ -21,7 +21,7 @@ pub(super) const USE: Duration = Duration::from_secs(3600);
 const FORM: &[u8] = b"forge results 4";
 
 /// The part of what is remembered that makes it worth to be written, as a reciprocal.
-pub(super) const WORTH: usize = 64;
+pub(super) const WORTH: usize = 16;
 
 /// Whether so much that is new is worth that all that is `known` is written once more: before, it is sooner looked at again.
 pub fn worth(news: usize, known: usize) -> bool {
@@ -161,10 +161,8 @@ impl Table {
     fn get(&self, key: Digest) -> Option<Known> {
         let (rows, said) = self.parts()?;
         // Nearly always the first bytes tell keys apart.
-        let start = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         let wanted = start(key.as_bytes());
-        let first = rows.partition_point(|row| start(row) < wanted);
-        let mut alike = rows[first..].iter().take_while(|row| start(*row) == wanted);
+        let mut alike = rows[first(rows, wanted)..].iter().take_while(|row| start(*row) == wanted);
         Self::known(alike.find(|row| row.starts_with(key.as_bytes()))?, said)
     }
 
@@ -177,6 +175,27 @@ impl Table {
         let (rows, said) = self.parts().unwrap_or_default();
         rows.iter()
             .filter_map(move |row| Some((Digest::from_bytes(*row.first_chunk()?), Self::known(row, said)?)))
+    }
+}
+
+/// The first bytes of a key as a number.
+fn start(key: &[u8]) -> u64 {
+    key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Where the rows begin whose keys do not start with less. Keys are digests, so the place is about where it is among all
+/// numbers, behind the byte that the directory tells; rows are looked at around it, since each that is far away is a page of its own.
+fn first(rows: &[[u8; ROW]], wanted: u64) -> usize {
+    let is_before = |row: &[u8; ROW]| start(row) < wanted;
+    let guess = ((u128::from(wanted << u8::BITS) * rows.len() as u128) >> u64::BITS) as usize;
+    let mut reach = 16;
+    loop {
+        let (from, to) = (guess.saturating_sub(reach), rows.len().min(guess + reach));
+        let is_behind = from == 0 || is_before(&rows[from - 1]);
+        if is_behind && rows.get(to).is_none_or(|row| !is_before(row)) {
+            return from + rows[from..to].partition_point(is_before);
+        }
+        reach *= 4;
     }
 }
 
@@ -273,10 +292,12 @@ impl<'a> ResultIndex<'a> {
             write_text(&dirs, &mut bytes);
         }
         let table = |shard: &Shard| {
-            // A result that is as young as this may be another one soon, and look the same.
-            let old = shard.all(self.changed).filter(|(_, known)| known.seen.is_before(self.loaded));
+            // A result that is as young as this, as one that was just seen to be used, may be another one soon, and look the same.
+            let told = |(key, known): (Digest, Known)| {
+                (key, Known { seen: known.seen.if_before(self.loaded), ..known })
+            };
             let mut table = Vec::new();
-            Table::write(old.collect(), &mut table);
+            Table::write(shard.all(self.changed).map(told).collect(), &mut table);
             table
         };
         let tables: Vec<Vec<u8>> = self.shards.par_iter().map(table).collect();
@@ -474,11 +495,17 @@ mod tests {
         ResultIndex::load(&store).touch(&[key]);
         assert_eq!(modified(), first, "it was used a moment ago");
         // The time of the last change of its inode cannot be set back: an index of a later time stands for that.
+        wait_for_tick();
         let mut index = ResultIndex::load(&store);
-        index.loaded = index.loaded.after(2 * USE);
+        let loaded = index.loaded;
+        index.loaded = loaded.after(2 * USE);
         wait_for_tick();
         index.touch(&[key]);
         assert!(modified() > first);
+        // It is as young as the index then, and still what its directory has.
+        index.loaded = loaded;
+        index.save().unwrap();
+        assert!(ResultIndex::load(&store).get(key).is_some());
     }
 
     #[test]

@@ -57,9 +57,6 @@ impl Moment {
 }
 
 impl Sighting {
-    /// What nothing ever looks like.
-    pub const NEVER: Self = Self { size: u64::MAX, mtime: i64::MIN, ctime: i64::MIN, inode: 0 };
-
     /// Of what was looked at.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
@@ -99,6 +96,16 @@ impl Sighting {
         let is_coarse = self.mtime % SECOND == 0 && self.ctime % SECOND == 0;
         let tick = if is_coarse { 2 * SECOND } else { 0 };
         self.mtime.max(self.ctime).saturating_add(tick) < moment.0
+    }
+
+    /// The same if it is older than `moment`; if not, with the same times, what nothing ever looks like, as another change might not
+    /// show.
+    pub(super) fn if_before(self, moment: Moment) -> Self {
+        match self.is_before(moment) {
+            true => self,
+            // No file has this inode.
+            false => Self { inode: 0, ..self },
+        }
     }
 
     pub(super) fn write(&self, bytes: &mut Vec<u8>) {

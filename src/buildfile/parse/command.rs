@@ -32,7 +32,7 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
             "bare" => Root::Bare,
             _ => Root::Image(alternatives(&image, &reader)),
         }),
-        script: constant("", &reader),
+        script: constant("", &reader).into(),
         env: Vec::new(),
         inputs: Vec::new(),
         gathers: Vec::new(),
@@ -70,7 +70,7 @@ pub fn command(mut reader: Reader<'_>) -> Option<Target> {
     }
     let span = reader.span();
     match script {
-        Some(script) => command.script = script.map_or(command.script, |script| script.template()),
+        Some(script) => command.script = script.map_or(command.script, |script| script.template().into()),
         None => {
             let message = format!("a {} needs a script", reader.name());
             let help = "add for example: run \"make -C src install\"";
@@ -106,11 +106,11 @@ fn test_output(reader: Reader<'_>) {
     reader.push(Diagnostic::error(&reader.span(), "a test gives no output", "not in a test").help(help));
 }
 
-fn variable(mut reader: Reader<'_>) -> Option<(String, Template)> {
+fn variable(mut reader: Reader<'_>) -> Option<(String, Arc<Template>)> {
     let name = reader.required("the name of a variable");
     let value = reader.required("a value");
     reader.finish();
-    Some((name?.value, value?.template()))
+    Some((name?.value, value?.template().into()))
 }
 
 fn source(mut reader: Reader<'_>) -> Option<Input> {
@@ -148,8 +148,8 @@ fn place(reader: &mut Reader<'_>) -> Option<Place> {
     let (into, at) = (reader.property("into"), reader.property("at"));
     let help = "into=\"dir\" is a copy below the working directory, at=\"/dir\" is mounted read-only";
     let diagnostic = match (into, at) {
-        (Some(into), None) => return Some(Place::Into(into.template())),
-        (None, Some(at)) => return Some(Place::At(at.template())),
+        (Some(into), None) => return Some(Place::Into(into.template().into())),
+        (None, Some(at)) => return Some(Place::At(at.template().into())),
         (Some(into), Some(at)) => {
             let message = format!("'{}' has two places", reader.name());
             Diagnostic::error(&at.span, message, "drop this").also(&into.span, "or this")

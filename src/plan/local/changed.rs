@@ -2,49 +2,62 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::dirs::LocalDirs;
 use super::trees::{is_path, plain_prefix};
 use crate::graph::LocalFiles;
 
 /// Files that were read and directories that were searched, of an earlier run, which do not look as they did.
-pub struct Changed<'a> {
-    dirs: &'a LocalDirs,
-    /// Absolute.
-    paths: &'a [PathBuf],
-    /// Those below the base that was asked for last.
-    below: Option<(Arc<Path>, HashSet<PathBuf>)>,
+pub struct Changed {
+    /// By the base that globs start from, relative to it; none for one that cannot be read.
+    below: Vec<(Arc<Path>, Option<Below>)>,
 }
 
-impl<'a> Changed<'a> {
-    pub(super) fn new(dirs: &'a LocalDirs, paths: &'a [PathBuf]) -> Self {
-        Self { dirs, paths, below: None }
+type Below = HashSet<String, RandomState>;
+
+impl Changed {
+    /// `paths`, which are absolute, as far as they are below the bases of these files.
+    pub(super) fn new<'f>(
+        dirs: &LocalDirs,
+        paths: &[PathBuf],
+        files: impl Iterator<Item = &'f LocalFiles>,
+    ) -> Self {
+        let mut below: Vec<(Arc<Path>, Option<Below>)> = Vec::new();
+        for LocalFiles { base, .. } in files {
+            if below.iter().all(|(known, _)| !is_same(known, base)) {
+                below.push((base.clone(), below_base(dirs, paths, base)));
+            }
+        }
+        Self { below }
     }
 
     /// Whether `files` may be others now. A glob without wildcards matches one path, and others what is in directories that they
     /// name.
-    pub fn concerns(&mut self, files: &LocalFiles) -> bool {
-        if self.paths.is_empty() {
-            return false;
-        }
-        // Whoever reads it is told what is wrong with it.
-        let Some(below) = self.below(&files.base) else { return true };
+    pub fn concerns(&self, files: &LocalFiles) -> bool {
+        let of_base = self.below.iter().find(|(base, _)| is_same(base, &files.base));
+        // Whoever reads a base that cannot be read is told what is wrong with it.
+        let Some((_, Some(below))) = of_base else { return true };
         let may_match = |glob: &String| match is_path(glob) {
-            true => below.contains(Path::new(glob)),
+            true => below.contains(glob),
             false => {
                 let prefix = plain_prefix(glob);
-                below.iter().any(|path| path.starts_with(&prefix) || prefix.starts_with(path))
+                let is_near = |path: &Path| path.starts_with(&prefix) || prefix.starts_with(path);
+                below.iter().map(Path::new).any(is_near)
             }
         };
-        files.globs.iter().any(may_match)
+        files.globs.texts().iter().any(may_match)
     }
+}
 
-    /// What changed below a base, relative to it.
-    fn below(&mut self, base: &Arc<Path>) -> Option<&HashSet<PathBuf>> {
-        if !self.below.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, base)) {
-            let whole = self.dirs.base(base).ok()?;
-            let relative = self.paths.iter().filter_map(|path| path.strip_prefix(whole.path()).ok());
-            self.below = Some((base.clone(), relative.map(Path::to_owned).collect()));
-        }
-        self.below.as_ref().map(|(_, below)| below)
-    }
+/// Nobody writes a base in two ways, and there are many to compare.
+fn is_same(one: &Arc<Path>, other: &Arc<Path>) -> bool {
+    Arc::ptr_eq(one, other) || one.as_os_str() == other.as_os_str()
+}
+
+fn below_base(dirs: &LocalDirs, paths: &[PathBuf], base: &Path) -> Option<Below> {
+    let base = dirs.base(base).ok()?;
+    let relative = paths.iter().filter_map(|path| path.strip_prefix(base.path()).ok());
+    // A path that is no UTF-8 is at most a directory, which is looked for by what it begins with.
+    Some(relative.map(|path| path.to_string_lossy().into_owned()).collect())
 }

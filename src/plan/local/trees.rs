@@ -1,6 +1,7 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -23,7 +24,34 @@ pub struct LocalTrees<'a> {
     known: RwLock<Known>,
 }
 
-type Known = HashMap<LocalFiles, Arc<LocalTree>, RandomState>;
+type Known = HashMap<Asked, Arc<LocalTree>, RandomState>;
+
+/// Globs from a directory, as a node asks for them.
+#[derive(Clone, Eq)]
+struct Asked {
+    base: Arc<Path>,
+    globs: Vec<String>,
+}
+
+/// Bases are compared as they are written: nobody writes one in two ways, and there are many to compare.
+impl PartialEq for Asked {
+    fn eq(&self, other: &Self) -> bool {
+        self.globs == other.globs && self.base.as_os_str() == other.base.as_os_str()
+    }
+}
+
+impl Hash for Asked {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.base.as_os_str().hash(state);
+        self.globs.hash(state);
+    }
+}
+
+impl Asked {
+    fn by(files: &LocalFiles) -> Self {
+        Self { base: files.base.clone(), globs: files.globs.texts() }
+    }
+}
 
 /// What globs matched, and the tree it makes.
 pub struct LocalTree {
@@ -53,20 +81,25 @@ impl<'a> LocalTrees<'a> {
 
     /// The tree of `files` as they are now.
     pub fn get(&self, files: &LocalFiles) -> Result<Arc<LocalTree>, PlanError> {
-        if let Some(tree) = self.known().get(files) {
+        let asked = Asked::by(files);
+        if let Some(tree) = self.known().get(&asked) {
             return Ok(tree.clone());
         }
-        let tree = Arc::new(self.read(files, &mut Look::default())?);
-        self.known_mut().insert(files.clone(), tree.clone());
+        let tree = Arc::new(self.read(&asked, &mut Look::default())?);
+        self.known_mut().insert(asked, tree.clone());
         Ok(tree)
     }
 
-    /// Reads all these at the same time. What is wrong with one is told to whoever gets it.
+    /// Reads all these at the same time, in about this order: files beside each other are found sooner one after the other.
+    /// What is wrong with one is told to whoever gets it.
     pub fn prepare(&self, all: &[&LocalFiles]) {
-        let read = |look: &mut Look, files: &&LocalFiles| {
-            Some(((*files).clone(), Arc::new(self.read(files, look).ok()?)))
+        let all: Vec<Asked> = all.par_iter().map(|files| Asked::by(files)).collect();
+        let mut seen = HashSet::<_, RandomState>::default();
+        let once: Vec<&Asked> = all.iter().filter(|asked| seen.insert(*asked)).collect();
+        let read = |look: &mut Look, asked: &&Asked| {
+            Some(((*asked).clone(), Arc::new(self.read(asked, look).ok()?)))
         };
-        let read: Vec<_> = all.par_iter().map_init(Look::default, read).collect();
+        let read: Vec<_> = once.par_iter().map_init(Look::default, read).collect();
         self.known_mut().extend(read.into_iter().flatten());
     }
 
@@ -78,7 +111,7 @@ impl<'a> LocalTrees<'a> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, files: &LocalFiles, look: &mut Look) -> Result<LocalTree, PlanError> {
+    fn read(&self, files: &Asked, look: &mut Look) -> Result<LocalTree, PlanError> {
         let base = look.base(&self.dirs, &files.base)?;
         let found = self.matching(&base, files, look)?;
         let entries = match found.len() {
@@ -103,7 +136,7 @@ impl<'a> LocalTrees<'a> {
     fn matching(
         &self,
         base: &Arc<LocalDir>,
-        files: &LocalFiles,
+        files: &Asked,
         look: &mut Look,
     ) -> Result<Vec<Found>, PlanError> {
         let (plain, globs): (Vec<&String>, Vec<&String>) = files.globs.iter().partition(|glob| is_path(glob));
@@ -188,10 +221,10 @@ impl<'a> LocalTrees<'a> {
         self.dirs.searched()
     }
 
-    /// Which sets of globs may match something else, or the same with another content, since `changed` do not look as they
-    /// did: files that were read, and directories that were searched.
-    pub fn concerned<'c>(&'c self, changed: &'c [PathBuf]) -> Changed<'c> {
-        Changed::new(&self.dirs, changed)
+    /// Which of `files` may be others now, since `paths` do not look as they did: files that were read, and directories that were
+    /// searched.
+    pub fn changed<'f>(&self, paths: &[PathBuf], files: impl Iterator<Item = &'f LocalFiles>) -> Changed {
+        Changed::new(&self.dirs, paths, files)
     }
 
     /// What decided, beside the files themselves and what is in directories, which of them were read, and whether it was there.
