@@ -20,7 +20,8 @@ use crate::digest::Digest;
 #[derive(Debug)]
 pub struct StatCache {
     path: PathBuf,
-    known: Known,
+    /// Read when it is asked for the first time: where nearly everything stands as it did, nobody asks.
+    known: OnceLock<Known>,
     /// Before anything was looked at.
     started: Moment,
     /// What was read now.
@@ -56,12 +57,15 @@ const MANY: u64 = 8 << 20;
 const ENTRY: usize = 80;
 
 impl StatCache {
-    /// Reads the cache of `store`; an unreadable one is an empty one.
+    /// The cache of `store`; an unreadable one is an empty one.
     pub fn load(store: &LocalStore) -> Self {
         let path = store.root().join("stat-cache");
-        let started = Moment::now();
-        let known = fs::read(&path).ok().and_then(|bytes| Self::known_of(&bytes)).unwrap_or_default();
-        Self { path, known, started, read: Mutex::default() }
+        Self { path, known: OnceLock::new(), started: Moment::now(), read: Mutex::default() }
+    }
+
+    fn all(&self) -> &Known {
+        let read = || fs::read(&self.path).ok().and_then(|bytes| Self::known_of(&bytes)).unwrap_or_default();
+        self.known.get_or_init(read)
     }
 
     fn known_of(bytes: &[u8]) -> Option<Known> {
@@ -89,18 +93,21 @@ impl StatCache {
     }
 
     fn known(&self, dir: &Path, name: &str) -> Option<&(Sighting, Digest)> {
-        self.known.get(dir.as_os_str().as_bytes())?.by_name().get(name.as_bytes())
+        self.all().get(dir.as_os_str().as_bytes())?.by_name().get(name.as_bytes())
     }
 
     /// Writes what this process read, beside what was known of other files, if that is worth it.
     pub fn save(self, store: &LocalStore) -> Result<(), StoreError> {
-        let read = self.read.into_inner().unwrap_or_default();
-        let known: usize = self.known.values().flat_map(|dir| &dir.said).map(|said| said.len() / ENTRY).sum();
+        let read = std::mem::take(&mut *self.read.lock().unwrap_or_else(PoisonError::into_inner));
+        if read.is_empty() {
+            return Ok(());
+        }
+        let known: usize = self.all().values().flat_map(|dir| &dir.said).map(|said| said.len() / ENTRY).sum();
         let bytes: u64 = read.iter().map(|(_, sighting, _)| sighting.size()).sum();
         if !worth(read.len(), known) && bytes < MANY {
             return Ok(());
         }
-        let paths = self.known.iter().flat_map(|(dir, known)| {
+        let paths = self.all().iter().flat_map(|(dir, known)| {
             let path = |name: &[u8]| path_of(dir).join(path_of(name));
             known.by_name().iter().map(move |(name, (sighting, digest))| (path(name), *sighting, *digest))
         });

@@ -20,8 +20,10 @@ const NOTES: &[&str] = &[
     "The graph is one action for each source file, and one for every hundred of them that gathers their outputs. For forge it is an \
      axis that lists the units, `value \"u0\" … pack=\"p0\"`, with targets that are `bare`; for ninja and make it is written out. \
      What forge and ninja run is the same command by `/bin/sh`.",
-    "Nothing to do is answered by a look at everything that decided it (docs/design.md, 'The short answer'), and by no other file: \
-     no Buildfile is read, no node made. The second question after a change is the first that is answered so.",
+    "Nothing to do is answered by a look at everything that decided it (docs/design.md, 'Answers are kept'), and by no other file: \
+     no Buildfile is read, no node made. The second question after a change is the first that is answered so. Where a source \
+     changed, the graph is made, and only the nodes that it may concern are keyed and looked up. A whole plan is one of another \
+     Buildfile, of which nothing is known yet.",
 ];
 
 /// The group `graph`.
@@ -54,10 +56,23 @@ fn unchanged(section: &mut Section, place: &Place, shape: Shape) {
     let pairs = compare(nothing, |()| idle(), nothing, |()| look_at_all(&sources));
     section.compared(&work, "one parallel stat of every source", &pairs, 1.5);
 
+    let work = format!("peak memory, {} nodes, all of the plan", shape.nodes());
+    memory(section, place, &work);
+    renew(place, 0);
+    memory(section, place, "the same of another Buildfile, by a comment: nothing stands");
+}
+
+fn memory(section: &mut Section, place: &Place, work: &str) {
     let ours = place.memory(&[FORGE, "plan", "--json"]);
     let theirs = place.memory(&["ninja", "-n"]);
-    let work = format!("peak memory, {} nodes, all of the plan", shape.nodes());
-    section.row(&work, "ninja", &mib(ours), &mib(theirs), ours as f64 / theirs as f64, 2.0);
+    section.row(work, "ninja", &mib(ours), &mib(theirs), ours as f64 / theirs as f64, 2.0);
+}
+
+/// The next Buildfile is another one by a comment.
+fn renew(place: &Place, count: usize) {
+    let file = place.path("Buildfile.kdl");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}// {count}\n")).unwrap();
 }
 
 fn look_at_all(paths: &[PathBuf]) {
@@ -110,9 +125,7 @@ fn growth(section: &mut Section, large: &Place) {
         let count = Cell::new(0);
         let renew = || {
             count.set(count.get() + 1);
-            let file = place.path("Buildfile.kdl");
-            let text = fs::read_to_string(&file).unwrap();
-            fs::write(&file, format!("{text}// {}\n", count.get())).unwrap();
+            renew(place, count.get());
         };
         let whole = compare(renew, |()| place.forge(&["plan"], "nothing to do"), nothing, |()| ());
         let idle = compare(
@@ -121,6 +134,7 @@ fn growth(section: &mut Section, large: &Place) {
             nothing,
             |()| place.tool(&["ninja"], "no work to do"),
         );
+        renew();
         let memory = place.memory(&[FORGE, "plan", "--json"]);
         table.push_str(&format!(
             "\n| {units} | {} | {} | {} | {} |",

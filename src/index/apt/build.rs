@@ -78,7 +78,7 @@ pub enum PoolLayout {
 impl Describe for AptIndex {
     fn describe(&self, visitor: &mut dyn Visitor) {
         // Raised whenever the same packages and settings would give other bytes.
-        visitor.field("builtin", "apt-index 2");
+        visitor.field("builtin", "apt-index 3");
         visitor.field("origin", &self.origin);
         visitor.field("label", &self.label);
         visitor.field("description", &self.description);
