@@ -81,7 +81,7 @@ impl ImageSource {
 
 impl Command {
     /// All texts with holes that are of its own cell, without the script.
-    pub fn templates(&self) -> Vec<&Template> {
+    pub(super) fn templates(&self) -> Vec<&Template> {
         let places = self.inputs.iter().map(|input| input.place.path());
         let globs = self.inputs.iter().flat_map(|input| input.from.globs());
         places.chain(globs).chain(self.env.iter().map(|(_, value)| &**value)).collect()

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::question::Question;
 use super::words::Words;
-use super::workspace::{Workspace, tell};
+use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
 use crate::buildfile::Faults;
 use crate::execute::{Event, Executor, LastRun, Performer, RunReport, Settings, Supplies, unrunnable};
@@ -209,11 +209,7 @@ fn execute(
             cancel: cancel_on_signals(),
         };
         let hear = |event: &Event| listeners.iter_mut().for_each(|listener| listener.hear(event));
-        let report = executor.run(plan, hear).await;
-        if let Err(error) = performer.runners.settle().await {
-            tell(&format!("a container is left, which the next run removes: {error}"));
-        }
-        Ok::<_, CommandError>(report)
+        Ok::<_, CommandError>(executor.run(plan, hear).await)
     })?;
     // Builtin work that was interrupted ends with the process.
     runtime.shutdown_background();

@@ -119,7 +119,9 @@ impl<'a> Builder<'a> {
 
     fn command(&mut self, target: &Target, command: &Command, name: String, cell: Cell, joins: &Joins<'a>) {
         let filler = self.filler(&cell);
-        command.templates().into_iter().for_each(|template| filler.check(template, |_| false));
+        let places = command.inputs.iter().map(|input| input.place.path());
+        let values = command.env.iter().map(|(_, value)| &**value);
+        places.chain(values).for_each(|template| filler.check(template, |_| false));
         filler.check(&command.script, is_jobs);
         let mut inputs = Vec::new();
         let mut dates = Dates::default();
@@ -211,6 +213,7 @@ impl<'a> Builder<'a> {
     pub fn input(&mut self, from: &InputSource, name: &str, cell: &Cell, joins: &Joins<'a>) -> Option<Input> {
         let (used, node, output) = match from {
             InputSource::Files(globs) => {
+                globs.iter().for_each(|glob| self.filler(cell).check(glob, |_| false));
                 let globs = Globs::Declared { templates: globs.clone(), cell: cell.clone() };
                 return Some(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs }));
             }

@@ -84,19 +84,6 @@ impl Runners {
         }
     }
 
-    /// Waits until nothing is left of what was run.
-    pub async fn settle(&self) -> Result<(), RunError> {
-        let usual = self.usual.get().and_then(|(runner, _)| match runner {
-            Runner::Docker(engine) => Some(engine),
-            Runner::Sandbox(_) => None,
-        });
-        let mut all = Ok(());
-        for engine in self.engines.values().chain(usual) {
-            all = all.and(engine.settle().await);
-        }
-        all
-    }
-
     /// Builds an image where its platform belongs: see [`Docker::build_dockerfile`].
     pub async fn build(
         &self,

@@ -80,6 +80,7 @@ impl Histories {
         file.seek(SeekFrom::Start(self.length))?;
         file.read_to_end(&mut bytes)?;
         self.latest.reserve(bytes.len() / HistoryEntry::LENGTH);
+        self.entries.reserve(bytes.len() / HistoryEntry::LENGTH);
         let mut rest = bytes.as_slice();
         while rest.len() >= HistoryEntry::LENGTH {
             let taken = match HistoryEntry::read(rest) {

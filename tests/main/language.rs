@@ -178,6 +178,11 @@ target "x" over="otp" {
     jobs_outside_a_script: r#"target "x" { env "J" "{jobs}"; run "make"; output "root" }"#;
     hole_in_an_archives_address: r#"upstream "x" { git "https://example.org/x" tag="v{version}"; archive "https://example.org/{major}/x-{version}.tar" }"#;
     attribute_that_one_value_lacks: r#"target "x" over="distro" { run "echo {distro.codename}"; output "root" }"#;
+    attribute_that_one_value_lacks_in_globs_and_places: r#"
+target "x" over="distro" { files "{distro.codename}/*" into="."; env "NAME" "{distro.codename}"; run "make"; output "root" }
+target "y" over="distro" { files "*" into="{distro.codename}"; run "make"; output "root" }
+package "z" over="distro" format="deb" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; files "{distro.codename}.txt" to="/" }
+"#;
     no_cell_agrees: r#"
 image "narrow" over="distro arch" { where arch="amd64"; bootstrap "stable" arch="{arch}" }
 target "x" over="otp distro arch" image="narrow" { run "make"; output "root" }

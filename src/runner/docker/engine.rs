@@ -7,11 +7,9 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker as Client};
-use tokio::task::{JoinError, JoinSet};
 
 use super::super::RunError;
 use super::address::EngineAddress;
-use super::container::Container;
 use super::tunnel::Tunnel;
 use crate::digest::Digest;
 use crate::store::LocalStore;
@@ -34,9 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const HEARTBEAT: Duration = Duration::from_secs(20);
 const HEARTBEATS_MISSED: usize = 3;
 
-/// How many containers may be on their way out.
-const LEAVING: usize = 2;
-
 /// Runs commands in containers.
 #[derive(Clone, Debug)]
 pub struct Docker {
@@ -47,8 +42,6 @@ pub struct Docker {
     tunnel: Option<Arc<Tunnel>>,
     /// One image is loaded at a time, so that none is loaded twice.
     pub(super) loading: Arc<tokio::sync::Mutex<()>>,
-    /// Containers whose commands ended well, on their way out.
-    pub(super) leaving: Arc<tokio::sync::Mutex<JoinSet<Result<(), RunError>>>>,
 }
 
 impl Docker {
@@ -79,7 +72,7 @@ impl Docker {
         let told = client.version().await.map_err(unreachable)?;
         let [version, arch] = [told.version, told.arch].map(Option::unwrap_or_default);
         let version = format!("Docker {version} ({arch}), API {api}");
-        Ok(Self { client, address, version, tunnel, loading: Arc::default(), leaving: Arc::default() })
+        Ok(Self { client, address, version, tunnel, loading: Arc::default() })
     }
 
     /// What is used, in one line.
@@ -118,28 +111,6 @@ impl Docker {
         RunError::Infrastructure(format!("the Docker engine at {} does not answer any more", self.address))
     }
 
-    /// Removes a container while others go on: that takes the engine a tenth of what a small command takes. No more than a few
-    /// are on their way out at the same time.
-    pub(super) async fn dismiss(&self, container: Container) -> Result<(), RunError> {
-        let mut leaving = self.leaving.lock().await;
-        leaving.spawn(container.remove());
-        let first = match leaving.len() > LEAVING {
-            true => leaving.join_next().await,
-            false => None,
-        };
-        first.map_or(Ok(()), removed)
-    }
-
-    /// Waits until all containers are removed.
-    pub async fn settle(&self) -> Result<(), RunError> {
-        let mut leaving = self.leaving.lock().await;
-        let mut all = Ok(());
-        while let Some(one) = leaving.join_next().await {
-            all = all.and(removed(one));
-        }
-        all
-    }
-
     /// Removes the containers, running or not, whose forge is dead. Killing a forge does not
     /// end its containers; this does, at the next start.
     pub async fn sweep(&self, store: &LocalStore) -> Result<(), RunError> {
@@ -157,12 +128,6 @@ impl Docker {
         }
         Ok(())
     }
-}
-
-fn removed(ended: Result<Result<(), RunError>, JoinError>) -> Result<(), RunError> {
-    ended.unwrap_or_else(|error| {
-        Err(RunError::Infrastructure(format!("a container was not removed: {error}")))
-    })
 }
 
 /// What a store is called in a label: by its machine as well, as several machines may use an

@@ -64,13 +64,13 @@ impl Docker {
         };
         let container = Container::create(&self.client, image, mounts, command, &stage).await?;
         let ran = self.execute(&container, command, &stage, listener, cancel).await;
+        let removed = container.remove().await;
         match ran {
             Ok(failed) => {
-                self.dismiss(container).await?;
+                removed?;
                 stage.finish(command, failed).await
             }
             Err(error) => {
-                let _ = container.remove().await;
                 blocking(move || drop(stage)).await;
                 Err(error)
             }
