@@ -181,7 +181,7 @@ target "x" over="otp" {
     attribute_that_one_value_lacks_in_globs_and_places: r#"
 target "x" over="distro" { files "{distro.codename}/*" into="."; env "NAME" "{distro.codename}"; run "make"; output "root" }
 target "y" over="distro" { files "*" into="{distro.codename}"; run "make"; output "root" }
-package "z" over="distro" format="deb" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "{distro.codename}.txt" to="/" }
+package "zz" over="distro" format="deb" arch="all" { version "1"; maintainer "M <m@x.org>"; summary "s"; copyright "c"; files "{distro.codename}.txt" to="/" }
 "#;
     no_cell_agrees: r#"
 image "narrow" over="distro arch" { where arch="amd64"; bootstrap "stable" arch="{arch}" }
