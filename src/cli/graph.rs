@@ -31,7 +31,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let workspace = Workspace::open(global, &words)?;
     let nodes = workspace.graph.closure(&words.nodes(&workspace.graph)?);
     if arguments.json || arguments.format == Format::Json {
-        let json = to_json(&workspace.graph, &workspace.axes, &nodes);
+        let json = to_json(&workspace.graph, &nodes);
         println!("{}", serde_json::to_string_pretty(&json).map_err(CommandError::new)?);
     } else {
         print!("{}", to_dot(&workspace.graph, &nodes));

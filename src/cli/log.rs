@@ -22,7 +22,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let node = words.one_node(&workspace.graph)?;
     let name = &workspace.graph.node(node).name;
     workspace.require_locked(&[node])?;
-    let stats = StatCache::load(&workspace.store);
+    let stats = StatCache::of(&workspace.store);
     let files = LocalTrees::new(&stats);
     let planner = workspace.planner(&files);
     let key = planner.plan(&[node])?.step(node).and_then(|step| step.key);

@@ -45,11 +45,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     };
     let goals = words.nodes(&workspace.graph)?;
     workspace.require_locked(&goals)?;
-    let stats = StatCache::load(&workspace.store);
+    let stats = StatCache::of(&workspace.store);
     // Nobody waits for these to be taken apart.
     let files = ManuallyDrop::new(LocalTrees::new(&stats));
     let planner = workspace.planner(&files);
-    let baseline = question.as_ref().and_then(|question| question.baseline.as_ref());
+    let baseline = question.as_ref().and_then(Question::baseline);
     let plan = ManuallyDrop::new(planner.plan_from(&goals, baseline)?);
     workspace.tell_said();
     let effects = effects(&workspace.graph, &plan)?;

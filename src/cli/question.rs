@@ -12,8 +12,7 @@ use crate::store::{Answer, Baseline, Decided, KnownNode, LocalStore, Moment, Sig
 
 /// What a command is asked, and what the store looked like before anything was read to answer it.
 pub struct Question {
-    /// What the last answer says of now.
-    pub baseline: Option<Baseline>,
+    baseline: Option<Baseline>,
     digest: Digest,
     asked: Moment,
     rooms: Vec<(PathBuf, Sighting)>,
@@ -29,9 +28,14 @@ impl Question {
         Ok(Self { baseline: store.answer(digest), digest, asked, rooms })
     }
 
+    /// What the last answer says of now.
+    pub fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.as_ref()
+    }
+
     /// How many nodes are known, if that is all there is to say, still.
     pub fn idle(&self) -> Option<usize> {
-        self.baseline.as_ref()?.idle
+        self.baseline()?.idle
     }
 
     /// Keeps what `plan` knows, if files on this machine alone decided it and it is not known nearly so well. Without it, it
@@ -53,7 +57,7 @@ impl Question {
         if !is_news {
             return;
         }
-        let mut decided = self.baseline.as_ref().map(Baseline::decided).unwrap_or_default();
+        let mut decided = self.baseline().map(Baseline::decided).unwrap_or_default();
         if look_again(&mut decided, workspace, files) {
             let nodes = known_nodes(workspace, plan);
             let Self { digest, asked, rooms, .. } = self;

@@ -141,7 +141,7 @@ fn planned(global: &Global, words: &[String]) -> Result<(Workspace, RemoteStore,
     let remote = workspace.remote.clone().ok_or_else(none)?;
     let goals = words.nodes(&workspace.graph)?;
     workspace.require_locked(&goals)?;
-    let stats = StatCache::load(&workspace.store);
+    let stats = StatCache::of(&workspace.store);
     let files = LocalTrees::new(&stats);
     let plan = workspace.planner(&files).plan(&goals)?;
     workspace.tell_said();

@@ -79,11 +79,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     if !arguments.dry_run {
         workspace.keep_additions()?;
     }
-    let stats = StatCache::load(&workspace.store);
+    let stats = StatCache::of(&workspace.store);
     // Nobody waits for these to be taken apart.
     let files = ManuallyDrop::new(LocalTrees::new(&stats));
     let planner = workspace.planner(&files);
-    let baseline = question.as_ref().and_then(|question| question.baseline.as_ref());
+    let baseline = question.as_ref().and_then(Question::baseline);
     let mut plan = ManuallyDrop::new(planner.plan_from(&goals, baseline)?);
     if let Some(saved) = saved {
         let effects = effects(&workspace.graph, &plan)?;

@@ -20,7 +20,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let workspace = Workspace::open(global, &words)?;
     let node = words.one_node(&workspace.graph)?;
     workspace.require_locked(&[node])?;
-    let stats = StatCache::load(&workspace.store);
+    let stats = StatCache::of(&workspace.store);
     let files = LocalTrees::new(&stats);
     let planner = workspace.planner(&files);
     let plan = planner.plan(&[node])?;

@@ -15,9 +15,7 @@ use crate::upstream::Lock;
 
 /// Everything that is read before a plan can be made.
 pub struct Workspace {
-    /// The values that are selected. To take them and the graph apart at the end of the process would serve nobody.
-    pub axes: ManuallyDrop<Axes>,
-    /// All nodes of the selection.
+    /// All nodes of the selection. To take them apart at the end of the process would serve nobody.
     pub graph: ManuallyDrop<Graph>,
     /// The local store.
     pub store: Arc<LocalStore>,
@@ -77,7 +75,7 @@ impl Workspace {
         let remote = remote(global, &buildfile, &store);
         let looked_at = std::mem::take(&mut buildfile.looked_at).into_iter().chain([lock.clone()]).collect();
         let graph = ManuallyDrop::new(graph);
-        Ok(Self { axes, graph, store, remote, looked_at, has_warned, lock, additions })
+        Ok(Self { graph, store, remote, looked_at, has_warned, lock, additions })
     }
 
     /// Whether nothing was asked of anybody upstream, and the shared cache was left alone.

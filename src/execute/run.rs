@@ -215,9 +215,7 @@ impl<'a> Run<'a> {
     fn has_to_come(&self, node: NodeId) -> bool {
         let is_here = |tree| self.executor.store.holds_tree(tree);
         let outputs = self.known[node.index()].as_ref();
-        // Where they could come from nowhere, the plan has looked for them, and what is gone is run.
-        let may_come = self.executor.remote.is_some_and(RemoteStore::is_read);
-        may_come && self.needed.contains(&node) && !outputs.is_none_or(|outputs| outputs.trees().all(is_here))
+        self.needed.contains(&node) && !outputs.is_none_or(|outputs| outputs.trees().all(is_here))
     }
 
     /// The next node whose objects are to come.

@@ -123,21 +123,20 @@ impl<'a> Builder<'a> {
         let values = command.env.iter().map(|(_, value)| &**value);
         places.chain(values).for_each(|template| filler.check(template, |_| false));
         filler.check(&command.script, is_jobs);
-        let mut inputs = Vec::new();
+        let has_image = matches!(command.root, crate::buildfile::Root::Image(_));
+        let mut inputs = Vec::with_capacity(command.inputs.len() + usize::from(has_image));
         let mut dates = Dates::default();
         let root = match &command.root {
             crate::buildfile::Root::Host => Root::Host,
             crate::buildfile::Root::Bare => Root::Bare,
             crate::buildfile::Root::Image(images) => match self.one(images, &cell, joins) {
                 Some(node) => {
-                    inputs.reserve_exact(1 + command.inputs.len());
                     inputs.push(Input::Node { node, output: "root".to_owned() });
                     Root::Input(0)
                 }
                 None => return self.lacks(images, &name),
             },
         };
-        inputs.reserve_exact(command.inputs.len());
         let mut placements = Vec::with_capacity(command.inputs.len());
         for input in &command.inputs {
             let Some(found) = self.input(&input.from, &name, &cell, joins) else { continue };
@@ -214,8 +213,7 @@ impl<'a> Builder<'a> {
         let (used, node, output) = match from {
             InputSource::Files(globs) => {
                 globs.iter().for_each(|glob| self.filler(cell).check(glob, |_| false));
-                let globs = Globs::Declared { templates: globs.clone(), cell: cell.clone() };
-                return Some(Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs }));
+                return Some(self.files(Globs::Declared { templates: globs.clone(), cell: cell.clone() }));
             }
             InputSource::Upstream(upstream) => {
                 (std::slice::from_ref(upstream), self.source(&upstream.name, cell, joins), None)
@@ -229,6 +227,11 @@ impl<'a> Builder<'a> {
             return None;
         };
         Some(Input::Node { node, output: self.output(node, output)? })
+    }
+
+    /// Files beside the Buildfile.
+    pub fn files(&self, globs: Globs) -> Input {
+        Input::Files(LocalFiles { base: self.buildfile.dir.clone(), globs })
     }
 
     /// The output of a node that is meant: the one that is named, or its only one.

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::build::{Builder, node_name};
 use super::products::plain_node;
-use std::sync::Arc;
-
 use super::*;
 use crate::buildfile::{Diagnostic, Target};
 use crate::matrix::Cell;

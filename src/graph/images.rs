@@ -45,7 +45,6 @@ impl Builder<'_> {
             ImageSource::Dockerfile { path, context, args, bases, platform } => {
                 let dockerfile = filler.text(path);
                 let globs = Globs::Written(context.iter().cloned().chain([dockerfile.clone()]).collect());
-                let files = LocalFiles { base: self.buildfile.dir.clone(), globs };
                 let args = args.iter().map(|(name, value)| (name.clone(), filler.text(value))).collect();
                 let platform = filler.text(platform);
                 let bases = bases.iter().map(|(argument, reference)| {
@@ -54,7 +53,7 @@ impl Builder<'_> {
                 let bases = bases.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
                 let work = Work::Dockerfile(Box::new(DockerImage { dockerfile, args, bases, platform }));
                 let fault = work.lacks_lock().then(not_locked);
-                (work, vec![Input::Files(files)], fault)
+                (work, vec![self.files(globs)], fault)
             }
             ImageSource::Registry { reference, platform } => {
                 let platform = filler.text(platform);

@@ -175,10 +175,7 @@ impl<'a> Builder<'a> {
     fn rpm_index(&self, rpm: &RpmSettings, inputs: &mut Vec<Input>, cell: &Cell, date: u64) -> RpmIndexWork {
         if let Some(path) = &rpm.updateinfo {
             let globs = vec![self.filler(cell).text(path)];
-            inputs.push(Input::Files(LocalFiles {
-                base: self.buildfile.dir.clone(),
-                globs: Globs::Written(globs.into()),
-            }));
+            inputs.push(self.files(Globs::Written(globs.into())));
         }
         let compression = compression(&rpm.compression).unwrap_or(IndexCompression::Zst);
         RpmIndexWork { index: RpmIndex { compression }, has_updateinfo: rpm.updateinfo.is_some(), date }

@@ -49,10 +49,7 @@ impl<'a> Builder<'a> {
         };
         let copyright = package.copyright.as_ref().map(|path| {
             let globs = vec![path.display().to_string()];
-            inputs.push(Input::Files(LocalFiles {
-                base: self.buildfile.dir.clone(),
-                globs: Globs::Written(globs.into()),
-            }));
+            inputs.push(self.files(Globs::Written(globs.into())));
             inputs.len() - 1
         });
         let image = part.generated().map(|_| self.one(&package.image, &cell, joins));

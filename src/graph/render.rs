@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{Graph, NodeId};
-use crate::matrix::{Axes, Cell};
+use crate::matrix::{Cell, Coordinate};
 
 /// The nodes in the form of Graphviz.
 pub fn to_dot(graph: &Graph, nodes: &[NodeId]) -> String {
@@ -22,12 +22,12 @@ pub fn to_dot(graph: &Graph, nodes: &[NodeId]) -> String {
 
 /// The nodes as JSON: `{"version": 1, "nodes": [{"name", "target", "kind", "cell", "attributes",
 /// "needs"}]}`. A cell is `{axis: value}`, its attributes are `{axis.attribute: value}`.
-pub fn to_json(graph: &Graph, axes: &Axes, nodes: &[NodeId]) -> Value {
-    let nodes: Vec<Value> = nodes.iter().map(|id| node_json(graph, axes, *id)).collect();
+pub fn to_json(graph: &Graph, nodes: &[NodeId]) -> Value {
+    let nodes: Vec<Value> = nodes.iter().map(|id| node_json(graph, *id)).collect();
     json!({ "version": 1, "nodes": nodes })
 }
 
-fn node_json(graph: &Graph, axes: &Axes, id: NodeId) -> Value {
+fn node_json(graph: &Graph, id: NodeId) -> Value {
     let node = graph.node(id);
     let cell: Map<String, Value> = node
         .cell
@@ -41,21 +41,19 @@ fn node_json(graph: &Graph, axes: &Axes, id: NodeId) -> Value {
         "target": &*node.target,
         "kind": node.keyword,
         "cell": cell,
-        "attributes": attributes(axes, &node.cell),
+        "attributes": attributes(&node.cell),
         "needs": needs,
     })
 }
 
 /// What is known of the values on whole axes.
-fn attributes(axes: &Axes, cell: &Cell) -> Map<String, Value> {
-    let whole = cell.coordinates().iter().filter(|coordinate| coordinate.dimension.attribute.is_none());
-    whole
-        .flat_map(|coordinate| {
-            let axis = axes.at(coordinate.axis);
-            let attributes = &axis.points[coordinate.point].attributes;
-            attributes
-                .iter()
-                .map(|(name, value)| (format!("{}.{name}", axis.name), Value::from(value.as_str())))
-        })
-        .collect()
+fn attributes(cell: &Cell) -> Map<String, Value> {
+    let of = |coordinate: &Coordinate| {
+        let axis = coordinate.dimension.axis.clone();
+        let known = coordinate.attributes.clone().unwrap_or_default();
+        let told =
+            |(name, value): (&String, &String)| (format!("{axis}.{name}"), Value::from(value.as_str()));
+        known.iter().map(told).collect::<Vec<_>>()
+    };
+    cell.coordinates().iter().flat_map(|coordinate| of(coordinate)).collect()
 }

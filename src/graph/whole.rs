@@ -1,6 +1,7 @@
 //! The matrix without a selection: what else could be there.
 
 use super::build::Builder;
+use super::text::value;
 use crate::buildfile::{Buildfile, Dimension, Index, Predicate, Reference, Target, Template, Version};
 use crate::matrix::{Axes, Cell, Expander, Join};
 
@@ -64,11 +65,7 @@ impl Builder<'_> {
         packages(self.buildfile, index).any(|package| {
             let filter: Vec<Predicate> = package.filter.iter().filter(is_spanned).cloned().collect();
             let cells = Expander::new(&axes, &self.buildfile.rules).cells_over(&over, &filter);
-            let filled = |cell: &Cell| {
-                let value =
-                    |name: &str, attribute: Option<&str>| cell.get(name, attribute).map(str::to_owned);
-                suite.fill(|hole| value(&hole.name, hole.attribute.as_deref())).ok()
-            };
+            let filled = |cell: &Cell| suite.fill(|hole| value(hole, cell)).ok();
             cells.iter().any(|cell| filled(cell).as_deref() == Some(name))
         })
     }

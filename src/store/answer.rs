@@ -35,7 +35,7 @@ pub struct Answer {
 }
 
 /// A node whose result was known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct KnownNode {
     /// Its key.
     pub key: Digest,
@@ -83,13 +83,11 @@ impl Decided {
     /// Adds directories in which local files were looked for, as they look now. One that is gone makes all of this
     /// worthless, and gives false.
     pub fn add_dirs(&mut self, dirs: impl IntoIterator<Item = PathBuf>) -> bool {
-        dirs.into_iter().all(|dir| {
-            let sighting = Sighting::at(&dir);
-            sighting.is_some_and(|sighting| {
-                self.sources.insert(dir, sighting);
-                true
-            })
-        })
+        for dir in dirs {
+            let Some(sighting) = Sighting::at(&dir) else { return false };
+            self.sources.insert(dir, sighting);
+        }
+        true
     }
 
     /// Adds what decides more than which bytes a node takes, as it looks now. Whether each was there when it was looked at

@@ -509,6 +509,27 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_found_wherever_it_is_and_where_it_would_be() {
+        let row = |at: usize| {
+            let mut row = [0; ROW];
+            row[..Digest::LENGTH].copy_from_slice(Digest::of(&at.to_le_bytes()).as_bytes());
+            // As in one directory.
+            row[0] = 7;
+            row
+        };
+        for count in [0, 1, 15, 16, 17, 400, 5000] {
+            let mut rows: Vec<_> = (0..count).map(row).collect();
+            // Some are not where they are to be expected.
+            rows.iter_mut().take(count / 3).for_each(|row| row[1..5].fill(1));
+            rows.sort_unstable();
+            let asked = (0..count + 100).map(|at| start(&row(at))).chain(rows.iter().map(|row| start(row)));
+            for wanted in asked.chain([7 << 56, (8 << 56) - 1]) {
+                assert_eq!(first(&rows, wanted), rows.partition_point(|row| start(row) < wanted));
+            }
+        }
+    }
+
+    #[test]
     fn little_that_is_new_is_looked_at_again_and_not_written() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(dir.path().join("cache")).unwrap();

@@ -58,7 +58,7 @@ const ENTRY: usize = 80;
 
 impl StatCache {
     /// The cache of `store`; an unreadable one is an empty one.
-    pub fn load(store: &LocalStore) -> Self {
+    pub fn of(store: &LocalStore) -> Self {
         let path = store.root().join("stat-cache");
         Self { path, known: OnceLock::new(), started: Moment::now(), read: Mutex::default() }
     }
@@ -143,24 +143,24 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let time = fs::metadata(&path).unwrap().modified().unwrap();
         wait_for_tick();
-        let cache = StatCache::load(&store);
+        let cache = StatCache::of(&store);
         assert_eq!(digest(&cache, &path), Digest::of(b"one"));
         cache.save(&store).unwrap();
-        assert!(StatCache::load(&store).known(path.parent().unwrap(), "file").is_some(), "it is remembered");
+        assert!(StatCache::of(&store).known(path.parent().unwrap(), "file").is_some(), "it is remembered");
 
         fs::write(&path, "two").unwrap();
         fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-        assert_eq!(digest(&StatCache::load(&store), &path), Digest::of(b"two"));
+        assert_eq!(digest(&StatCache::of(&store), &path), Digest::of(b"two"));
     }
 
     #[test]
     fn a_file_as_young_as_the_look_at_it_is_read_again() {
         let (_dir, store, path) = store();
-        let cache = StatCache::load(&store);
+        let cache = StatCache::of(&store);
         fs::write(&path, "one").unwrap();
         assert_eq!(digest(&cache, &path), Digest::of(b"one"));
         cache.save(&store).unwrap();
-        assert!(StatCache::load(&store).known(path.parent().unwrap(), "file").is_none());
+        assert!(StatCache::of(&store).known(path.parent().unwrap(), "file").is_none());
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         fs::create_dir(&many).unwrap();
         (0..20 * WORTH).for_each(|at| fs::write(many.join(at.to_string()), "old").unwrap());
         wait_for_tick();
-        let cache = StatCache::load(&store);
+        let cache = StatCache::of(&store);
         for at in 0..20 * WORTH {
             let name = at.to_string();
             cache.digest(&many, &name, Sighting::at(&many.join(&name)).unwrap()).unwrap();
@@ -179,10 +179,10 @@ mod tests {
         let is_known = |length| {
             fs::write(&path, vec![b'x'; length]).unwrap();
             wait_for_tick();
-            let cache = StatCache::load(&store);
+            let cache = StatCache::of(&store);
             digest(&cache, &path);
             cache.save(&store).unwrap();
-            let cache = StatCache::load(&store);
+            let cache = StatCache::of(&store);
             assert!(cache.known(&many, "7").is_some());
             cache.known(path.parent().unwrap(), "file").is_some()
         };
@@ -195,13 +195,13 @@ mod tests {
         let (_dir, store, path) = store();
         fs::write(&path, "one").unwrap();
         wait_for_tick();
-        let cache = StatCache::load(&store);
+        let cache = StatCache::of(&store);
         digest(&cache, &path);
         let file = cache.path.clone();
         cache.save(&store).unwrap();
         let mut bytes = fs::read(&file).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&file, bytes).unwrap();
-        assert!(StatCache::load(&store).known(path.parent().unwrap(), "file").is_none());
+        assert!(StatCache::of(&store).known(path.parent().unwrap(), "file").is_none());
     }
 }

@@ -56,12 +56,12 @@ fn settle() {
     std::thread::sleep(Duration::from_millis(20));
 }
 
-/// Whether a run tells that there is nothing to do without opening the Buildfile.
-fn answers_shortly(scratch: &Scratch) -> bool {
+/// Runs, and gives what it told and which calls of the kernel it made.
+fn traced_run(scratch: &Scratch, calls: &str) -> (String, String) {
     let trace = scratch.path("../").canonicalize().unwrap().join(format!("{}.trace", scratch.name()));
     let mut command = std::process::Command::new("strace");
     let forge = scratch.command("run");
-    command.args(["-f", "-e", "trace=open,openat", "-o"]).arg(&trace).arg(forge.get_program());
+    command.args(["-f", "-e", calls, "-o"]).arg(&trace).arg(forge.get_program());
     let output = command
         .arg("run")
         .current_dir(scratch.path("."))
@@ -69,8 +69,14 @@ fn answers_shortly(scratch: &Scratch) -> bool {
         .expect("strace is installed, see tests/prepare");
     let traced = fs::read_to_string(&trace).unwrap();
     let _ = fs::remove_file(&trace);
+    (String::from_utf8_lossy(&output.stderr).into_owned(), traced)
+}
+
+/// Whether a run tells that there is nothing to do without opening the Buildfile.
+fn answers_shortly(scratch: &Scratch) -> bool {
+    let (told, traced) = traced_run(scratch, "trace=open,openat");
     assert!(traced.contains("openat("), "{traced}");
-    String::from_utf8_lossy(&output.stderr).contains("nothing to do") && !traced.contains("Buildfile.kdl\"")
+    told.contains("nothing to do") && !traced.contains("Buildfile.kdl\"")
 }
 
 #[test]
@@ -208,17 +214,7 @@ fn warnings_are_told_every_time() {
 
 /// How often a run looks at each of these files.
 fn looks_at<const N: usize>(scratch: &Scratch, files: [&str; N]) -> [usize; N] {
-    let trace = scratch.path("../").canonicalize().unwrap().join(format!("{}.trace", scratch.name()));
-    let mut command = std::process::Command::new("strace");
-    let forge = scratch.command("run");
-    command.args(["-f", "-e", "trace=%%stat", "-o"]).arg(&trace).arg(forge.get_program());
-    command
-        .arg("run")
-        .current_dir(scratch.path("."))
-        .output()
-        .expect("strace is installed, see tests/prepare");
-    let traced = fs::read_to_string(&trace).unwrap();
-    let _ = fs::remove_file(&trace);
+    let (_, traced) = traced_run(scratch, "trace=%%stat");
     assert!(traced.contains("Buildfile.kdl"), "{traced}");
     files.map(|file| traced.lines().filter(|line| line.contains(&format!("\"{file}\""))).count())
 }
