@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use forge::digest::Digest;
 use forge::index::{
-    IndexError, Indexed, Member, PackageFile, Settings, catalog, read_catalog, read_packages,
+    Bundles, IndexError, Indexed, Member, PackageFile, Settings, bundles_of, catalog, read_catalog,
+    read_packages,
 };
 use forge::publish::{DirectoryTarget, Edition, Repository, Target};
 use forge::store::{Entry, Ingest, Kind, LocalStore, Tree};
@@ -28,7 +29,8 @@ pub fn built(paths: &[PathBuf], suite: &str, store: &LocalStore) -> Vec<PackageF
 pub fn index(settings: &Settings, files: &[PackageFile], store: &LocalStore) -> (Tree, Tree) {
     let packages = read_packages(settings.kind(), files, store).expect("packages are read");
     let members: Vec<Member<'_>> = packages.iter().map(Indexed::member).collect();
-    let record = |record: Digest| store.get(record).map_err(IndexError::from);
+    let records = Bundles::new(store, packages.iter().map(|package| package.bundle.object));
+    let record = |record: Digest| records.record(record).map_err(IndexError::from);
     let tree = settings.build(&members, None, DATE, store, &record).expect("an index is built");
     let catalog = catalog(&packages, None, store).expect("a catalog is written");
     for tree in [&tree, &catalog] {
@@ -48,6 +50,7 @@ pub fn publish(settings: &Settings, catalog: &Tree, to: &Path, store: &LocalStor
         updateinfo: None,
         keep: None,
         packages: read_catalog(catalog, store).expect("a catalog is read"),
+        bundles: bundles_of(catalog),
         instead: None,
         expected: live.map(|live| live.id),
     };

@@ -7,7 +7,7 @@ use super::done::Failure;
 use crate::digest::Digest;
 use crate::graph::{AptIndexWork, IndexWork, RpmIndexWork};
 use crate::index::{
-    IndexError, Indexed, Member, PackageFile, RepositoryKind, Settings, catalog, read_packages,
+    Bundles, IndexError, Indexed, Member, PackageFile, RepositoryKind, Settings, catalog, read_packages,
 };
 
 impl Builtin {
@@ -56,7 +56,8 @@ impl Builtin {
         date: u64,
     ) -> Result<BTreeMap<String, Digest>, Failure> {
         let members: Vec<Member<'_>> = packages.iter().map(Indexed::member).collect();
-        let record = |record| self.store.get(record).map_err(IndexError::from);
+        let records = Bundles::new(&self.store, packages.iter().map(|package| package.bundle.object));
+        let record = |record| records.record(record).map_err(IndexError::from);
         let repository = settings.build(&members, updateinfo, date, &self.store, &record);
         let repository = self.store.put_tree(&repository.map_err(Failure::action)?)?;
         let catalog = catalog(packages, updateinfo, &self.store).map_err(Failure::action)?;

@@ -1,9 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::bundle::{Bundle, file_name};
 use super::{IndexError, Member};
 use crate::digest::Digest;
 use crate::store::{Entry, Kind, LocalStore, Tree};
@@ -12,6 +14,8 @@ use crate::store::{Entry, Kind, LocalStore, Tree};
 const LIST: &str = "packages.json";
 /// The name of a file of advisories in a catalog's tree.
 const UPDATEINFO: &str = "updateinfo.xml";
+/// The directory with bundles of records in a catalog's tree.
+const RECORDS: &str = "records";
 
 /// A package of a repository, without what only the writing of an index asks for: that is in its
 /// record.
@@ -30,13 +34,13 @@ pub struct CatalogEntry {
     pub record: Digest,
 }
 
-/// A package whose record is in the store.
+/// A package whose record is in a bundle of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Indexed {
     /// What it is.
     pub entry: CatalogEntry,
-    /// The length of its record in bytes.
-    pub record_size: u64,
+    /// Where its record is.
+    pub bundle: Bundle,
     /// Where it comes from (a node, a file), for messages; nothing of it is written.
     pub origin: String,
 }
@@ -72,8 +76,8 @@ impl fmt::Display for Label {
     }
 }
 
-/// What an index is made of, as a tree: `packages.json`, a list of [`CatalogEntry`], and `records/<digest>`. With it,
-/// the index can be made again together with other packages, and no package file is read.
+/// What an index is made of, as a tree: `packages.json`, a list of [`CatalogEntry`], and bundles of their records. With
+/// it, the index can be made again together with other packages, and no package file is read.
 pub fn catalog(
     packages: &[Indexed],
     updateinfo: Option<&[u8]>,
@@ -83,10 +87,9 @@ pub fn catalog(
     entries.sort_by(|a, b| a.label.cmp(&b.label));
     entries.dedup();
     let list = serde_json::to_vec(&entries).map_err(|error| unreadable(&error))?;
-    let records: BTreeMap<Digest, u64> =
-        packages.iter().map(|package| (package.entry.record, package.record_size)).collect();
-    let mut files: Vec<Entry> =
-        records.into_iter().map(|(record, size)| file(format!("records/{record}"), record, size)).collect();
+    let bundles: BTreeSet<Bundle> = packages.iter().map(|package| package.bundle).collect();
+    let bundle = |Bundle { object, size }| file(format!("{RECORDS}/{}", file_name(object)), object, size);
+    let mut files: Vec<Entry> = bundles.into_iter().map(bundle).collect();
     for (name, bytes) in [(LIST, Some(&list[..])), (UPDATEINFO, updateinfo)] {
         if let Some(bytes) = bytes {
             files.push(file(name.to_owned(), store.put(bytes)?, bytes.len() as u64));
@@ -95,8 +98,7 @@ pub fn catalog(
     Ok(Tree::new(files))
 }
 
-/// What the writing of an index asks of a package, beside its entry: JSON. It is small; where many are kept, they are compressed
-/// together.
+/// What the writing of an index asks of a package, beside its entry: JSON.
 pub(super) fn record(of: &impl Serialize) -> Result<Vec<u8>, IndexError> {
     serde_json::to_vec(of).map_err(|error| unreadable(&error))
 }
@@ -107,6 +109,19 @@ pub fn read_catalog(tree: &Tree, store: &LocalStore) -> Result<Vec<CatalogEntry>
         Some(object) => serde_json::from_slice(&store.get(object)?).map_err(|error| unreadable(&error)),
         None => Err(unreadable(&format!("it has no {LIST}"))),
     }
+}
+
+/// The bundles with the records of a catalog's packages.
+pub fn bundles_of(tree: &Tree) -> Vec<Digest> {
+    let is_bundle = |path: &str| Path::new(path).parent() == Some(Path::new(RECORDS));
+    tree.entries()
+        .iter()
+        .filter(|entry| is_bundle(&entry.path))
+        .filter_map(|entry| match entry.kind {
+            Kind::File { object, .. } => Some(object),
+            _ => None,
+        })
+        .collect()
 }
 
 /// The file of advisories of a catalog.

@@ -36,7 +36,7 @@ impl IndexCompression {
     /// What pieces are remembered under. Raised whenever the same bytes would be compressed otherwise.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Xz => "xz 1",
+            Self::Xz => "xz 2",
             Self::Gz => "gz 3",
             Self::Zst => "zst 1",
         }
@@ -81,6 +81,8 @@ fn xz_stream(length: usize) -> io::Result<Stream> {
     let (least, most) = XZ_DICTIONARY;
     let mut options = LzmaOptions::new_preset(6)?;
     options.dict_size(length.next_power_of_two().clamp(least, most) as u32);
+    // In a text nothing depends on where it is, modulo a power of two.
+    options.position_bits(0);
     let mut filters = Filters::new();
     filters.lzma2(&options);
     Ok(Stream::new_stream_encoder(&filters, Check::Crc64)?)

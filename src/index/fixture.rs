@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::{IndexError, Indexed, Settings};
+use super::{Bundle, Bundles, CatalogEntry, IndexError, Indexed, Settings};
 use crate::store::{LocalStore, Staging, Tree};
 
 /// A directory with a store and room for packages.
@@ -19,17 +19,21 @@ impl Fixture {
     }
 }
 
-/// Packages with their records in the store, where each is entered by `enter`.
-pub(crate) fn entered<P: Clone>(
-    packages: &[P],
+/// What is entered, with its records in a bundle of the store; each comes from the origin beside it.
+pub(crate) fn entered(
+    packages: impl Iterator<Item = (String, Result<(CatalogEntry, Vec<u8>), IndexError>)>,
     store: &LocalStore,
-    enter: impl Fn(P, &Staging<'_>) -> Result<Indexed, IndexError>,
 ) -> Result<Vec<Indexed>, IndexError> {
+    let (mut entries, mut records) = (Vec::new(), Vec::new());
+    for (origin, entered) in packages {
+        let (entry, record) = entered?;
+        entries.push((origin, entry));
+        records.push(record);
+    }
     let staging = Staging::new(store)?;
-    let entered =
-        packages.iter().map(|package| enter(package.clone(), &staging)).collect::<Result<_, _>>()?;
+    let bundle = Bundle::of_records(&records, &staging)?;
     staging.commit()?;
-    Ok(entered)
+    Ok(entries.into_iter().map(|(origin, entry)| Indexed { entry, bundle, origin }).collect())
 }
 
 /// The index of these packages.
@@ -41,7 +45,8 @@ pub(crate) fn build(
     store: &LocalStore,
 ) -> Result<Tree, IndexError> {
     let members: Vec<_> = packages.iter().map(Indexed::member).collect();
-    settings.build(&members, updateinfo, date, store, &|record| Ok(store.get(record)?))
+    let records = Bundles::new(store, packages.iter().map(|package| package.bundle.object));
+    settings.build(&members, updateinfo, date, store, &|record| Ok(records.record(record)?))
 }
 
 /// Runs a command that must succeed and gives what it printed.

@@ -4,6 +4,7 @@
 //! puts it where clients read it.
 
 pub mod apt;
+pub mod bundle;
 mod catalog;
 mod compress;
 mod error;
@@ -17,7 +18,8 @@ mod settings;
 mod xz;
 
 pub use apt::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite};
-pub use catalog::{CatalogEntry, Indexed, Label, catalog, read_catalog, updateinfo_of};
+pub use bundle::{Bundle, Bundles};
+pub use catalog::{CatalogEntry, Indexed, Label, bundles_of, catalog, read_catalog, updateinfo_of};
 pub use compress::IndexCompression;
 pub use error::IndexError;
 pub use member::Member;

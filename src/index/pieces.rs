@@ -90,9 +90,16 @@ pub(super) fn of_lines<'a, E>(text: &'a str) -> Vec<Piece<'a, E>> {
 
 /// A file in its forms.
 pub(super) struct Forms {
-    pub plain: Vec<u8>,
-    /// In the order that was asked for.
+    /// Its pieces.
+    pub plain: Vec<Vec<u8>>,
+    /// Whole, in the order that was asked for.
     pub compressed: Vec<Vec<u8>>,
+}
+
+/// A piece in its forms.
+struct PieceForms {
+    plain: Vec<u8>,
+    compressed: Vec<Vec<u8>>,
 }
 
 /// The file that is made of these pieces.
@@ -111,12 +118,11 @@ pub(super) fn join<E: From<IndexError> + Send>(
         compression.join(pieces).map_err(|error| fault(compression, error))
     });
     let compressed = compressed.collect::<Result<Vec<_>, _>>()?;
-    let plain = made.iter().map(|forms| forms.plain.as_slice()).collect::<Vec<_>>().concat();
-    Ok(Forms { plain, compressed })
+    Ok(Forms { plain: made.into_iter().map(|forms| forms.plain).collect(), compressed })
 }
 
 impl<E: From<IndexError> + Send> Piece<'_, E> {
-    fn forms(&self, compressions: &[IndexCompression], store: &LocalStore) -> Result<Forms, E> {
+    fn forms(&self, compressions: &[IndexCompression], store: &LocalStore) -> Result<PieceForms, E> {
         let plain = self.plain(store)?;
         let compressed = compressions.par_iter().map(|compression| {
             let compress = || compression.compress(&plain).map_err(|error| fault(compression, error));
@@ -127,16 +133,33 @@ impl<E: From<IndexError> + Send> Piece<'_, E> {
             }
         });
         let compressed = compressed.collect::<Result<Vec<_>, IndexError>>()?;
-        Ok(Forms { plain, compressed })
+        Ok(PieceForms { plain, compressed })
     }
 
     fn plain(&self, store: &LocalStore) -> Result<Vec<u8>, E> {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
             Self::Lines(lines) => Ok(lines.as_bytes().to_vec()),
-            Self::Made { key, make } => remembered("plain", *key, store, || make().map(String::into_bytes)),
+            Self::Made { key, make } => made(*key, store, make),
         }
     }
+}
+
+/// A text that is made of `key`. It is remembered compressed a little: to write all of it takes longer.
+fn made<E: From<IndexError>>(
+    key: Digest,
+    store: &LocalStore,
+    make: impl Fn() -> Result<String, E>,
+) -> Result<Vec<u8>, E> {
+    const KIND: &str = "plain zst 1";
+    let known = store.piece(KIND, key).and_then(|packed| zstd::decode_all(packed.as_slice()).ok());
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let made = make()?.into_bytes();
+    let packed = zstd::bulk::compress(&made, 1).map_err(|error| fault(&IndexCompression::Zst, error))?;
+    store.put_piece(KIND, key, &packed).map_err(IndexError::from)?;
+    Ok(made)
 }
 
 /// What was made of `key` before, or is made now.
@@ -250,7 +273,7 @@ mod tests {
         let text: String = (0..20_000).map(|at| format!("usr/share/{at}\tmisc/a\n")).collect();
         let pieces = of_lines::<IndexError>(&text);
         assert!((7..14).contains(&pieces.len()), "{}", pieces.len());
-        assert!(join(&pieces, &ALL, &fixture.store).unwrap().plain == text.as_bytes());
+        assert!(join(&pieces, &ALL, &fixture.store).unwrap().plain.concat() == text.as_bytes());
         assert!(of_lines::<IndexError>("").is_empty());
     }
 
@@ -258,6 +281,6 @@ mod tests {
     fn an_empty_index_has_every_form() {
         let fixture = Fixture::new();
         let forms = join::<IndexError>(&[], &ALL, &fixture.store).unwrap();
-        assert!(forms.plain.is_empty() && forms.compressed.iter().all(|form| !form.is_empty()));
+        assert!(forms.plain.concat().is_empty() && forms.compressed.iter().all(|form| !form.is_empty()));
     }
 }

@@ -4,7 +4,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::unreadable;
-use super::{CatalogEntry, IndexError, Indexed, IndexedPackage, IndexedRpm, Label, RepositoryKind, pieces};
+use super::{
+    Bundle, CatalogEntry, IndexError, Indexed, IndexedPackage, IndexedRpm, Label, RepositoryKind, pieces,
+};
 use crate::digest::{Digest, Hasher};
 use crate::package::{DebInfo, RpmInfo};
 use crate::store::{LocalStore, Staging};
@@ -20,7 +22,7 @@ pub struct PackageFile {
     pub origin: String,
 }
 
-/// What the store remembers of a package file.
+/// What a package file says of itself, whatever suite it is for.
 #[derive(Serialize, Deserialize)]
 struct Fact {
     name: String,
@@ -29,7 +31,14 @@ struct Fact {
     size: u64,
     sha256: String,
     record: Digest,
-    record_size: u64,
+}
+
+/// What the store remembers of packages together.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    facts: Vec<Fact>,
+    /// With their records.
+    bundle: Bundle,
 }
 
 /// From how many bytes on a package is remembered by itself, too: a smaller one is as soon read again as a file is made for it.
@@ -71,45 +80,49 @@ impl Reader<'_> {
         let mut hasher = Hasher::default();
         files.iter().for_each(|file| hasher.update(file.object.as_bytes()));
         let key = hasher.digest();
-        if let Some(facts) = self.store.piece(self.fact(), key)
-            && let Ok(facts) = serde_json::from_slice::<Vec<Fact>>(&facts)
+        // What is known counts only with its bundle, which may not be in the store yet.
+        if let Some(known) = self.store.piece(self.fact(), key)
+            && let Ok(Known { facts, bundle }) = serde_json::from_slice(&known)
             && facts.len() == files.len()
-            && facts.iter().all(|fact| self.store.contains(fact.record))
+            && self.store.contains(bundle.object)
         {
-            return Ok(facts.into_iter().zip(files).map(|(fact, file)| fact.of(file)).collect());
+            return Ok(facts.into_iter().zip(files).map(|(fact, file)| fact.of(file, bundle)).collect());
         }
-        let packages = files.par_iter().map(|file| self.package(file)).collect::<Result<Vec<_>, _>>()?;
-        let facts: Vec<Fact> = packages.iter().map(Fact::from).collect();
-        let facts = serde_json::to_vec(&facts).map_err(|error| unreadable(&error))?;
-        self.store.put_piece(self.fact(), key, &facts)?;
-        Ok(packages)
+        let read = files.par_iter().map(|file| self.package(file)).collect::<Result<Vec<_>, _>>()?;
+        let (facts, records): (Vec<Fact>, Vec<Vec<u8>>) = read.into_iter().unzip();
+        let bundle = Bundle::of_records(&records, self.staging)?;
+        let known = Known { facts, bundle };
+        let bytes = serde_json::to_vec(&known).map_err(|error| unreadable(&error))?;
+        self.store.put_piece(self.fact(), key, &bytes)?;
+        Ok(known.facts.into_iter().zip(files).map(|(fact, file)| fact.of(file, bundle)).collect())
     }
 
-    /// A fact counts only with its record, which may not be in the store yet.
-    fn package(&self, file: &PackageFile) -> Result<Indexed, IndexError> {
-        let known: Option<Fact> = self.store.fact(self.fact(), file.object);
-        if let Some(known) = known.filter(|known| self.store.contains(known.record)) {
-            return Ok(known.of(file));
+    /// A package and its record, read or remembered.
+    fn package(&self, file: &PackageFile) -> Result<(Fact, Vec<u8>), IndexError> {
+        if let Some((fact, record)) = self.store.fact::<(Fact, String)>(self.fact(), file.object) {
+            return Ok((fact, record.into_bytes()));
         }
-        let package = self.read(file)?;
-        if package.entry.size >= ALONE {
-            self.store.put_fact(self.fact(), file.object, &Fact::from(&package))?;
+        let (entry, record) = self.read(file)?;
+        let fact = Fact::from(entry);
+        if fact.size >= ALONE {
+            let text = String::from_utf8_lossy(&record);
+            self.store.put_fact(self.fact(), file.object, &(&fact, text))?;
         }
-        Ok(package)
+        Ok((fact, record))
     }
 
-    fn read(&self, file: &PackageFile) -> Result<Indexed, IndexError> {
+    fn read(&self, file: &PackageFile) -> Result<(CatalogEntry, Vec<u8>), IndexError> {
         let PackageFile { object, suite, origin } = file.clone();
         let input = self.store.open_object(object)?;
         let fault = |source| IndexError::Package { origin: file.origin.clone(), source };
         match self.kind {
             RepositoryKind::Apt => {
                 let info = DebInfo::read(input).map_err(fault)?;
-                IndexedPackage::new(info, object, suite, origin).enter(self.staging)
+                IndexedPackage::new(info, object, suite, origin).enter()
             }
             RepositoryKind::Rpm => {
                 let info = RpmInfo::read(input).map_err(fault)?;
-                IndexedRpm { origin, object, info }.enter(self.staging)
+                IndexedRpm { origin, object, info }.enter()
             }
         }
     }
@@ -117,26 +130,26 @@ impl Reader<'_> {
     /// The kind of what is remembered. Raised whenever more or something else is read, or a record is written otherwise.
     fn fact(&self) -> &'static str {
         match self.kind {
-            RepositoryKind::Apt => "deb entry 1",
-            RepositoryKind::Rpm => "rpm entry 1",
+            RepositoryKind::Apt => "deb entry 2",
+            RepositoryKind::Rpm => "rpm entry 2",
         }
     }
 }
 
 impl Fact {
-    fn of(self, file: &PackageFile) -> Indexed {
-        let Self { name, version, architecture, size, sha256, record, record_size } = self;
+    fn of(self, file: &PackageFile, bundle: Bundle) -> Indexed {
+        let Self { name, version, architecture, size, sha256, record } = self;
         let PackageFile { object, suite, origin } = file.clone();
         let label = Label { suite, name, version, architecture };
-        Indexed { entry: CatalogEntry { label, size, sha256, object, record }, record_size, origin }
+        Indexed { entry: CatalogEntry { label, size, sha256, object, record }, bundle, origin }
     }
 }
 
-impl From<&Indexed> for Fact {
-    fn from(package: &Indexed) -> Self {
-        let CatalogEntry { label, size, sha256, record, .. } = package.entry.clone();
+impl From<CatalogEntry> for Fact {
+    fn from(entry: CatalogEntry) -> Self {
+        let CatalogEntry { label, size, sha256, record, .. } = entry;
         let Label { name, version, architecture, .. } = label;
-        Self { name, version, architecture, size, sha256, record, record_size: package.record_size }
+        Self { name, version, architecture, size, sha256, record }
     }
 }
 
@@ -147,6 +160,7 @@ mod tests {
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
     use super::*;
+    use crate::index::Bundles;
     use crate::index::fixture::Fixture;
 
     #[test]
@@ -167,16 +181,26 @@ mod tests {
         let versions: Vec<&str> = told.iter().map(|one| one.entry.label.version.as_str()).collect();
         assert_eq!(versions, ["1", "2", "3"]);
 
+        let entries = |told: &[Indexed]| told.iter().map(|one| one.entry.clone()).collect::<Vec<_>>();
         let gone = |object: Digest| fs::remove_file(store.object_path(object)).unwrap();
         gone(files[0].object);
         gone(files[1].object);
         assert_eq!(read(&files).unwrap(), told, "all together");
-        assert_eq!(read(&files[1..]).unwrap(), told[1..], "each by itself");
-        gone(told[2].entry.record);
-        assert_eq!(read(&files).unwrap(), told, "the record was written again");
-        gone(told[1].entry.record);
+        assert_eq!(entries(&read(&files[1..]).unwrap()), entries(&told[1..]), "each by itself");
+        gone(told[2].bundle.object);
+        assert_eq!(read(&files).unwrap(), told, "the bundle was written again");
+        let records = Bundles::new(store, told.iter().map(|one| one.bundle.object));
+        for one in &told {
+            let record = String::from_utf8(records.record(one.entry.record).unwrap()).unwrap();
+            assert!(record.contains(&one.entry.label.version), "{record}");
+        }
+        gone(told[1].bundle.object);
+        fs::remove_dir_all(store.root().join("facts")).unwrap();
         let error = read(&files).unwrap_err().to_string();
-        assert!(error.contains(&files[1].object.to_string()), "{error}");
+        assert!(
+            error.contains(&files[0].object.to_string()) || error.contains(&files[1].object.to_string()),
+            "{error}"
+        );
     }
 
     #[test]

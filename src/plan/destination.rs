@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use crate::digest::Digest;
 use crate::graph::{Publication, PublishWork};
-use crate::index::{Label, read_catalog, updateinfo_of};
+use crate::index::{Label, bundles_of, read_catalog, updateinfo_of};
 use crate::keys::{KeySource, SigningKeys, signing_time};
 use crate::publish::{Edition, Effect, Outcome, Progress, PublishError, Repository, Request, Target};
 use crate::store::LocalStore;
@@ -59,8 +59,9 @@ impl<'a> Destination<'a> {
     ) -> impl Iterator<Item = Result<Repository, PublishError>> {
         self.work.repositories.iter().zip(catalogs).map(|(publication, catalog)| {
             let catalog = store.tree(*catalog)?;
-            let (packages, updateinfo) = (read_catalog(&catalog, store)?, updateinfo_of(&catalog));
-            Ok(Repository { packages, updateinfo, ..repository(publication) })
+            let (packages, bundles) = (read_catalog(&catalog, store)?, bundles_of(&catalog));
+            let updateinfo = updateinfo_of(&catalog);
+            Ok(Repository { packages, bundles, updateinfo, ..repository(publication) })
         })
     }
 
@@ -145,6 +146,7 @@ fn repository(publication: &Publication) -> Repository {
         url,
         keep,
         packages: Vec::new(),
+        bundles: Vec::new(),
         updateinfo: None,
         instead: None,
         expected: None,

@@ -17,6 +17,8 @@ pub(super) struct Content {
     pub updateinfo: Option<Digest>,
     /// All packages, sorted.
     pub packages: Vec<PublishedPackage>,
+    /// Bundles of the store, with the records of those that were not live.
+    pub bundles: Vec<Digest>,
     /// What this changes for clients.
     pub effect: Effect,
 }
@@ -50,7 +52,7 @@ impl Content {
             packages.push(PublishedPackage { entry: entry.clone(), path, since });
         }
         let (url, updateinfo) = (repository.url.clone(), repository.updateinfo);
-        Ok(Self { index, url, updateinfo, packages, effect })
+        Ok(Self { index, url, updateinfo, packages, bundles: repository.bundles.clone(), effect })
     }
 
     /// The key of the content: where it agrees, there is nothing to publish.

@@ -150,9 +150,16 @@ impl Generation {
         struct Format {
             format: u32,
         }
-        let Format { format } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        check_format(format)?;
-        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+        let generation = serde_json::from_slice::<Self>(bytes).map_err(|error| error.to_string());
+        // What it is in another format is told by its number alone.
+        check_format(match &generation {
+            Ok(generation) => generation.format,
+            Err(_) => {
+                let format: Format = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+                format.format
+            }
+        })?;
+        generation
     }
 }
 
@@ -185,7 +192,8 @@ mod tests {
     fn next(live: Option<&Generation>, path: &str, now: u64) -> Generation {
         let index = AptIndex { description: path.to_owned(), ..fixture::index(Vec::new()) };
         let (index, effect) = (Settings::Apt(index), Effect::default());
-        let content = Content { index, url: None, updateinfo: None, packages: Vec::new(), effect };
+        let (packages, bundles) = Default::default();
+        let content = Content { index, url: None, updateinfo: None, packages, bundles, effect };
         let date = Generation::next_date(live, now);
         Generation::after(live, &content, std::iter::once(path.to_owned()), (now, date), 100)
     }

@@ -29,7 +29,6 @@
 //! | `.forge/bundles/<digest>.tar.zst` | what indices are made from, and files that a generation signed; never changed |
 //! | `.forge/probe` | shows whether the service heeds conditions |
 
-mod bundle;
 mod content;
 mod directory;
 mod draft;
@@ -39,6 +38,7 @@ mod error;
 mod generation;
 mod keep;
 mod layout;
+mod records;
 mod repository;
 mod s3;
 mod subscription;

@@ -24,6 +24,8 @@ pub struct Repository {
     pub keep: Option<Retention>,
     /// The packages that are to be there beside those that stay.
     pub packages: Vec<CatalogEntry>,
+    /// Bundles of the store, with the records of these packages.
+    pub bundles: Vec<Digest>,
     /// Where nothing else is to stay: why not.
     pub instead: Option<String>,
     /// The id of the generation that the plan was made from; none if there was none.

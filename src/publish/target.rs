@@ -154,11 +154,12 @@ impl Target {
             let known = generations.into_iter().map(|generation| generation.id).collect();
             return Err(PublishError::NoGeneration { prefix: prefix.clone(), id: id.to_owned(), known });
         };
-        match self {
-            Self::Directory(directory) => directory.fetch_records(prefix, earlier, store)?,
-            Self::Bucket(bucket) => bucket.fetch_records(prefix, id, store)?,
-        }
+        let bundles = match self {
+            Self::Directory(directory) => directory.fetch_bundles(prefix, id, store)?,
+            Self::Bucket(bucket) => bucket.fetch_bundles(prefix, id, store)?,
+        };
         Ok(Repository {
+            bundles,
             index: with_aliases_of(earlier, repository.index),
             updateinfo: earlier.updateinfo,
             packages: earlier.packages.iter().map(|package| package.entry.clone()).collect(),

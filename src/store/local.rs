@@ -248,7 +248,7 @@ impl LocalStore {
     /// Writes `bytes` to `path` so that a reader, or the next process after a crash, sees the
     /// whole of them or nothing.
     pub(super) fn write_atomically(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
-        self.persist(self.temporary(bytes)?, path, mode)
+        self.persist(self.temporary(&[bytes])?, path, mode)
     }
 
     fn persist(&self, temp: tempfile::NamedTempFile, path: &Path, mode: u32) -> Result<(), StoreError> {
@@ -260,13 +260,16 @@ impl LocalStore {
         put_in_place(temp, path)
     }
 
-    fn temporary(&self, bytes: &[u8]) -> Result<tempfile::NamedTempFile, StoreError> {
+    fn temporary(&self, parts: &[&[u8]]) -> Result<tempfile::NamedTempFile, StoreError> {
         let scratch = self.root.join("scratch");
         let mut temp = tempfile::Builder::new()
             .prefix("object-")
             .tempfile_in(&scratch)
             .map_err(StoreError::io("create a file in", &scratch))?;
-        temp.write_all(bytes).map_err(StoreError::io("write", temp.path()))?;
+        parts
+            .iter()
+            .try_for_each(|part| temp.write_all(part))
+            .map_err(StoreError::io("write", temp.path()))?;
         Ok(temp)
     }
 
@@ -286,14 +289,13 @@ impl LocalStore {
     pub(super) fn write_lightly<T: Serialize>(&self, path: &Path, record: &T) -> Result<(), StoreError> {
         let bytes =
             serde_json::to_vec(record).map_err(|error| StoreError::io("encode", path)(error.into()))?;
-        put_in_place(self.temporary(&bytes)?, path)
+        put_in_place(self.temporary(&[&bytes])?, path)
     }
 
     /// Writes what can be made again, after its digest: a reader sees all of it or nothing, and is told by [`unsealed`]
     /// what a power cut left of it.
     pub(super) fn write_sealed(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let sealed = [Digest::of(bytes).as_bytes().as_slice(), bytes].concat();
-        put_in_place(self.temporary(&sealed)?, path)
+        put_in_place(self.temporary(&[Digest::of(bytes).as_bytes(), bytes])?, path)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::store::{Entry, Kind, LocalStore, Tree};
 
 /// Half of how many packages a piece of `Packages` has, about: fewer, and xz finds less to refer to; more, and a publish of one
 /// has more to compress again.
-pub(super) const REACH: usize = 256;
+pub(super) const REACH: usize = 160;
 
 /// The settings of one apt repository.
 ///
@@ -78,7 +78,7 @@ pub enum PoolLayout {
 impl Describe for AptIndex {
     fn describe(&self, visitor: &mut dyn Visitor) {
         // Raised whenever the same packages and settings would give other bytes.
-        visitor.field("builtin", "apt-index 3");
+        visitor.field("builtin", "apt-index 4");
         visitor.field("origin", &self.origin);
         visitor.field("label", &self.label);
         visitor.field("description", &self.description);
@@ -297,7 +297,7 @@ fn variants<E: From<IndexError> + Send>(
 ) -> Result<Vec<(String, Listed, Kind)>, E> {
     let forms = pieces::join(pieces, compressions, store)?;
     let named = compressions.iter().map(|kind| format!("{path}.{}", kind.extension()));
-    let mut files = vec![(path.to_owned(), forms.plain)];
+    let mut files = vec![(path.to_owned(), forms.plain.concat())];
     files.extend(named.zip(forms.compressed));
     let put = |(path, bytes): (String, Vec<u8>)| {
         let size = bytes.len() as u64;

@@ -88,7 +88,8 @@ pub(crate) fn index(suites: Vec<Suite>) -> AptIndex {
 
 /// The packages with their records in the store.
 pub(crate) fn entered(packages: &[IndexedPackage], store: &LocalStore) -> Result<Vec<Indexed>, IndexError> {
-    fixture::entered(packages, store, IndexedPackage::enter)
+    let entered = packages.iter().map(|package| (package.origin.clone(), package.clone().enter()));
+    fixture::entered(entered, store)
 }
 
 /// The index of these packages.

@@ -3,9 +3,8 @@ use serde::{Deserialize, Serialize};
 use super::stanza::{get, push_field};
 use crate::digest::Digest;
 use crate::index::catalog::{read_record, record};
-use crate::index::{CatalogEntry, IndexError, Indexed, Label, Member};
+use crate::index::{CatalogEntry, IndexError, Label, Member};
 use crate::package::DebInfo;
-use crate::store::Staging;
 
 /// A package as the index sees it: all of this is read from a `.deb` once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +34,14 @@ impl IndexedPackage {
         Self { origin, suite, fields, object, size, sha256, paths }
     }
 
-    /// Stores its record.
-    pub(in crate::index) fn enter(self, staging: &Staging<'_>) -> Result<Indexed, IndexError> {
+    /// Its entry, and its record.
+    pub(in crate::index) fn enter(self) -> Result<(CatalogEntry, Vec<u8>), IndexError> {
         let Self { origin, suite, fields, object, size, sha256, paths } = self;
         let label = label(suite, &fields, &origin)?;
         let bytes = record(&Record { fields, paths })?;
-        let (record, record_size) = (staging.put(&bytes)?, bytes.len() as u64);
-        let entry = CatalogEntry { label, size, sha256, object, record };
+        let entry = CatalogEntry { label, size, sha256, object, record: Digest::of(&bytes) };
         Checked::new(Member { entry: &entry, origin: Some(&origin) })?;
-        Ok(Indexed { entry, record_size, origin })
+        Ok((entry, bytes))
     }
 }
 

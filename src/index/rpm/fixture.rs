@@ -75,7 +75,8 @@ pub(crate) fn rpm_index() -> RpmIndex {
 
 /// The packages with their records in the store.
 pub(crate) fn entered(packages: &[IndexedRpm], store: &LocalStore) -> Result<Vec<Indexed>, IndexError> {
-    fixture::entered(packages, store, IndexedRpm::enter)
+    let entered = packages.iter().map(|package| (package.origin.clone(), package.clone().enter()));
+    fixture::entered(entered, store)
 }
 
 /// The index of these packages.

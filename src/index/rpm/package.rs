@@ -1,8 +1,7 @@
 use crate::digest::Digest;
 use crate::index::catalog::record;
-use crate::index::{CatalogEntry, IndexError, Indexed, Label, Member};
+use crate::index::{CatalogEntry, IndexError, Label, Member};
 use crate::package::RpmInfo;
-use crate::store::Staging;
 
 /// A package as the index sees it: all of this is read from an `.rpm` once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,18 +15,17 @@ pub struct IndexedRpm {
 }
 
 impl IndexedRpm {
-    /// Stores its record.
-    pub(in crate::index) fn enter(self, staging: &Staging<'_>) -> Result<Indexed, IndexError> {
+    /// Its entry, and its record.
+    pub(in crate::index) fn enter(self) -> Result<(CatalogEntry, Vec<u8>), IndexError> {
         let Self { origin, object, info } = self;
-        let RpmInfo { name, epoch, version, release, architecture, size, sha256, .. } = info.clone();
+        let bytes = record(&info)?;
+        let RpmInfo { name, epoch, version, release, architecture, size, sha256, .. } = info;
         let epoch = epoch.filter(|epoch| *epoch > 0).map(|epoch| format!("{epoch}:"));
         let version = format!("{}{version}-{release}", epoch.unwrap_or_default());
         let label = Label { suite: String::new(), name, version, architecture };
-        let bytes = record(&info)?;
-        let (record, record_size) = (staging.put(&bytes)?, bytes.len() as u64);
-        let entry = CatalogEntry { label, size, sha256, object, record };
+        let entry = CatalogEntry { label, size, sha256, object, record: Digest::of(&bytes) };
         Checked::new(Member { entry: &entry, origin: Some(&origin) })?;
-        Ok(Indexed { entry, record_size, origin })
+        Ok((entry, bytes))
     }
 }
 

@@ -1,7 +1,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::xml::{Xml, document};
-use crate::index::pieces::{self, Piece};
+use crate::index::pieces::{self, Forms, Piece};
 use crate::index::{IndexCompression, IndexError};
 use crate::store::{Kind, LocalStore};
 
@@ -25,17 +25,20 @@ impl Data {
         compression: IndexCompression,
         store: &LocalStore,
     ) -> Result<Self, E> {
-        let forms = pieces::join(pieces, &[compression], store)?;
-        let bytes = forms.compressed.concat();
-        let ((size, sha256), open_sha256) =
-            rayon::join(|| (bytes.len() as u64, hex_sha256(&bytes)), || hex_sha256(&forms.plain));
+        let Forms { plain, compressed } = pieces::join(pieces, &[compression], store)?;
+        let (sha256, open_sha256) = rayon::join(|| hex_sha256(&compressed), || hex_sha256(&plain));
+        // It was asked for one form.
+        let bytes = compressed.concat();
         Ok(Self {
             kind,
             name: format!("{sha256}-{kind}.xml.{}", compression.extension()),
-            file: Kind::File { object: store.put(&bytes).map_err(IndexError::from)?, size },
-            size,
+            file: Kind::File {
+                object: store.put(&bytes).map_err(IndexError::from)?,
+                size: bytes.len() as u64,
+            },
+            size: bytes.len() as u64,
             sha256,
-            open_size: forms.plain.len() as u64,
+            open_size: plain.iter().map(|piece| piece.len() as u64).sum(),
             open_sha256,
         })
     }
@@ -67,6 +70,8 @@ pub(super) fn repomd<'a>(data: impl Iterator<Item = &'a Data>, date: u64) -> Str
     document("repomd", &namespaces, &parts)
 }
 
-fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex_sha256(parts: &[Vec<u8>]) -> String {
+    let mut sum = Sha256::new();
+    parts.iter().for_each(|part| sum.update(part));
+    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

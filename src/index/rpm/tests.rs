@@ -11,7 +11,9 @@ use super::fixture::{BUILT, build, entered, rpm_index};
 use super::{IndexedRpm, NEXT, RpmIndex};
 use crate::digest::{changes, fields_of};
 use crate::index::fixture::{Fixture, run};
-use crate::index::{IndexCompression, IndexError, Member, Settings, catalog, read_catalog, updateinfo_of};
+use crate::index::{
+    Bundles, IndexCompression, IndexError, Member, Settings, bundles_of, catalog, read_catalog, updateinfo_of,
+};
 use crate::store::{Kind, Tree};
 
 const DATE: u64 = 1_795_366_800;
@@ -325,7 +327,8 @@ fn a_catalog_gives_back_what_went_in() {
     // In another store nothing is remembered but what the catalog names.
     let other = Fixture::new();
     let members: Vec<_> = entries.iter().map(|entry| Member { entry, origin: None }).collect();
-    let record = |record| Ok::<_, IndexError>(fixture.store.get(record)?);
+    let records = Bundles::new(&fixture.store, bundles_of(&catalog));
+    let record = |record| Ok::<_, IndexError>(records.record(record)?);
     let again = Settings::Rpm(rpm_index()).build(&members, None, DATE, &other.store, &record).unwrap();
     assert_eq!(again, tree);
     let updateinfo = updateinfo_of(&catalog).unwrap();

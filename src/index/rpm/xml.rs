@@ -65,6 +65,9 @@ pub(super) fn document(root: &str, attributes: Attributes<'_>, parts: &[String])
 
 /// The first character that XML 1.0 has no form for, not even an escaped one (section 2.2).
 pub(super) fn forbidden(text: &str) -> Option<char> {
+    // The two that are no controls begin with this byte in UTF-8.
+    let may_begin = |byte: &u8| (*byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || *byte == 0xef;
+    text.as_bytes().iter().any(may_begin).then_some(())?;
     let is_forbidden = |c: &char| match c {
         '\t' | '\n' | '\r' => false,
         '\u{fffe}' | '\u{ffff}' => true,

@@ -2,19 +2,17 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::files::{self, copy_object, link_or_copy, replace_link, write_file};
 use crate::digest::Digest;
-use crate::index::RepositoryKind;
-use crate::publish::bundle;
+use crate::index::{Bundles, RepositoryKind, bundle};
 use crate::publish::content::Content;
 use crate::publish::draft::{Basis, Body, Draft, Listed};
 use crate::publish::layout::Role;
-use crate::publish::{Edition, Generation, Progress, PublishError, Repository, draft};
-use crate::store::{LocalStore, StoreError};
+use crate::publish::{Edition, Generation, Progress, PublishError, Repository, draft, records};
+use crate::store::LocalStore;
 
 /// Where a generation keeps what its indices are made from, in bundles named by their digests.
 const RECORDS: &str = "records";
@@ -78,29 +76,34 @@ impl Place {
         Generation::from_json(&bytes).map(Some).map_err(fault)
     }
 
-    /// The bundles of a generation's records.
-    fn bundles(&self, id: &str) -> Result<Vec<PathBuf>, PublishError> {
+    fn bundle(&self, id: &str, bundle: Digest) -> PathBuf {
+        self.generation(id).join(RECORDS).join(bundle::file_name(bundle))
+    }
+
+    /// The bundles that a generation is made from.
+    fn bundles(&self, id: &str) -> Result<Vec<Digest>, PublishError> {
         let room = self.generation(id).join(RECORDS);
         let entries = match fs::read_dir(&room) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             read => read.map_err(PublishError::io("list", &room))?,
         };
-        let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
-        paths.map_err(PublishError::io("list", &room))
+        let named = |entry: fs::DirEntry| {
+            bundle::named(&entry.file_name()).ok_or_else(|| PublishError::Bundle(entry.path()))
+        };
+        entries.map(|entry| named(entry.map_err(PublishError::io("list", &room))?)).collect()
     }
 
-    /// What the indices of a generation are made from, all of it, checked against the digests of its bundles.
-    pub fn records(&self, id: &str) -> Result<HashMap<Digest, Vec<u8>>, PublishError> {
-        let mut records = HashMap::new();
-        for path in self.bundles(id)? {
+    /// Puts them into the store, as far as they are missing there, and names them.
+    pub fn fetch_bundles(&self, id: &str, store: &LocalStore) -> Result<Vec<Digest>, PublishError> {
+        let bundles = self.bundles(id)?;
+        for bundle in bundles.iter().filter(|bundle| !store.contains(**bundle)) {
+            let path = self.bundle(id, *bundle);
             let bytes = fs::read(&path).map_err(PublishError::io("read", &path))?;
-            let found = Digest::of(&bytes);
-            if path.file_name().and_then(|name| name.to_str()) != Some(&bundle::file_name(found)) {
+            if store.put(&bytes)? != *bundle {
                 return Err(PublishError::Bundle(path));
             }
-            records.extend(bundle::unpack(&bytes)?);
         }
-        Ok(records)
+        Ok(bundles)
     }
 
     /// The files of a generation, each with its place on the disk.
@@ -163,16 +166,21 @@ impl Room {
         let live = self.live.as_ref();
         let (date, store) = (Generation::next_date(live, edition.now), edition.store);
         let basis = Basis { live, prefix: &self.place.prefix, edition, date, retention };
-        let bundled = Bundled { place: &self.place, live, store, records: Mutex::default() };
-        let draft = Draft::new(&content, &basis, &|record| bundled.get(record))?;
-        let bundles = bundled.next(&draft.generation)?;
+        let bundles = live.map_or(Ok(Vec::new()), |live| self.place.fetch_bundles(&live.id, store))?;
+        let records = Bundles::new(store, content.bundles.iter().chain(&bundles).copied());
+        let draft = Draft::new(&content, &basis, &|record| Ok(records.record(record)?))?;
+        let bundled = live.map(Generation::records).unwrap_or_default();
+        let (mut bundles, new) = records::next(bundles, &bundled, draft.generation.records());
+        if !new.is_empty() {
+            bundles.push(store.put(&records::pack(new, &records)?)?);
+        }
         self.remove_leftovers(&draft.generation)?;
 
         let prepared = Prepared { draft, content, room: self, committed: false };
         prepared.fill_pool(store, progress)?;
         prepared.write_files(store)?;
         prepared.keep_earlier()?;
-        prepared.write_records(bundles)?;
+        prepared.write_bundles(&bundles, store)?;
         prepared.write_state()?;
         // A web server tells by the time of a file, in whole seconds, whether a client has it already. Dates
         // grow with each generation, also where two follow within a second or the clock was put back.
@@ -209,45 +217,6 @@ impl Room {
         let entries = fs::read_dir(&room).map_err(PublishError::io("list", &room))?;
         let paths = entries.collect::<Result<Vec<_>, _>>().map_err(PublishError::io("list", &room))?;
         Ok(paths.into_iter().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
-    }
-}
-
-/// The records that a generation is made from: those of the live one are in its bundles, those of what comes in the store.
-struct Bundled<'a> {
-    place: &'a Place,
-    live: Option<&'a Generation>,
-    store: &'a LocalStore,
-    /// Those of the live generation, once one was asked for that the store has not.
-    records: Mutex<Option<HashMap<Digest, Vec<u8>>>>,
-}
-
-/// The bundles of the next generation.
-struct Bundles {
-    kept: Vec<PathBuf>,
-    new: Option<Vec<u8>>,
-}
-
-impl Bundled<'_> {
-    fn get(&self, record: Digest) -> Result<Vec<u8>, PublishError> {
-        if self.store.contains(record) {
-            return Ok(self.store.get(record)?);
-        }
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let records = match &mut *records {
-            Some(records) => records,
-            none => none.insert(self.live.map_or(Ok(HashMap::new()), |live| self.place.records(&live.id))?),
-        };
-        Ok(records.get(&record).cloned().ok_or(StoreError::Missing(record))?)
-    }
-
-    fn next(&self, generation: &Generation) -> Result<Bundles, PublishError> {
-        let live = self.live.map_or(Ok(Vec::new()), |live| self.place.bundles(&live.id))?;
-        let bundled = self.live.map(Generation::records).unwrap_or_default();
-        let (kept, new) = bundle::next(live, &bundled, generation.records());
-        let objects = new.into_iter().map(|record| Ok((record, self.get(record)?)));
-        let objects = objects.collect::<Result<Vec<_>, PublishError>>()?;
-        let new = (!objects.is_empty()).then(|| bundle::pack(&objects)).transpose()?;
-        Ok(Bundles { kept, new })
     }
 }
 
@@ -307,8 +276,13 @@ impl Prepared {
         let is_known = |file: &draft::File| known.get(file.path.as_str()) == Some(&file.object);
         let mut done = 0;
         for batch in batches(&files) {
-            let missing: Vec<_> =
-                batch.par_iter().filter(|file| self.found(file).is_none()).copied().collect();
+            let found: Vec<_> = batch.par_iter().map(|file| self.found(file)).collect();
+            let missing: Vec<_> = batch
+                .iter()
+                .zip(&found)
+                .filter(|(_, found)| found.is_none())
+                .map(|(file, _)| *file)
+                .collect();
             missing.par_iter().try_for_each(|file| {
                 let elsewhere = places.get(&file.object).copied().filter(|_| !is_known(file));
                 self.bring(file, elsewhere, store)
@@ -325,9 +299,9 @@ impl Prepared {
                     created.insert(file.path.as_str());
                 }
             }
-            for file in batch {
+            for (file, found) in batch.iter().zip(found) {
                 if !created.contains(file.path.as_str()) {
-                    self.check(file, is_known(file))?;
+                    self.check(file, found, is_known(file))?;
                 }
                 done += 1;
                 let prefix = &self.room.place.prefix;
@@ -361,11 +335,18 @@ impl Prepared {
         }
     }
 
-    /// Makes sure that a package file has the bytes that it should have.
-    fn check(&self, file: &draft::File, is_known: bool) -> Result<(), PublishError> {
+    /// Makes sure that a package file, as it was found, has the bytes that it should have. One that was not found came
+    /// meanwhile.
+    fn check(
+        &self,
+        file: &draft::File,
+        found: Option<fs::Metadata>,
+        is_known: bool,
+    ) -> Result<(), PublishError> {
         let draft::File { path, object, size, .. } = file;
         let place = self.room.place.dir.join(path);
-        let metadata = fs::symlink_metadata(&place).map_err(PublishError::io("read", &place))?;
+        let look = || fs::symlink_metadata(&place).map_err(PublishError::io("read", &place));
+        let metadata = found.map_or_else(look, Ok)?;
         let same =
             metadata.is_file() && metadata.len() == *size && (is_known || files::holds(&place, *object)?);
         let conflict = || PublishError::pool_conflict(&self.room.place.dir.display().to_string(), path);
@@ -399,13 +380,16 @@ impl Prepared {
     }
 
     /// What the next publish makes the indices from.
-    fn write_records(&self, bundles: Bundles) -> Result<(), PublishError> {
-        let room = self.dir().join(RECORDS);
-        let mut kept = bundles.kept.iter();
-        kept.try_for_each(|bundle| link_or_copy(bundle, &room.join(bundle.file_name().unwrap_or_default())))?;
-        bundles
-            .new
-            .map_or(Ok(()), |bytes| write_file(&room.join(bundle::file_name(Digest::of(&bytes))), &bytes))
+    fn write_bundles(&self, bundles: &[Digest], store: &LocalStore) -> Result<(), PublishError> {
+        let place = &self.room.place;
+        bundles.iter().try_for_each(|bundle| {
+            let to = place.bundle(&self.generation().id, *bundle);
+            let before = self.room.live.as_ref().map(|live| place.bundle(&live.id, *bundle));
+            match before.filter(|path| path.exists()) {
+                Some(before) => link_or_copy(&before, &to),
+                None => copy_object(store, *bundle, &to),
+            }
+        })
     }
 
     fn write_state(&self) -> Result<(), PublishError> {

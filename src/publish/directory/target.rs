@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::files;
 use super::room::{Place, Prepared, Room};
+use crate::digest::Digest;
 use crate::publish::content::Content;
 use crate::publish::repository::{check_prefix, check_prefixes};
 use crate::publish::{Checked, Edition, Generation, Outcome, Progress, PublishError, RETENTION, Repository};
-use crate::store::{LocalStore, Staging};
+use crate::store::LocalStore;
 
 /// A directory that clients read, by `file:` or through a web server.
 #[derive(Clone, Debug)]
@@ -80,19 +81,14 @@ impl DirectoryTarget {
         Ok(all)
     }
 
-    /// Puts what the indices of a retained generation are made from into the store.
-    pub fn fetch_records(
+    /// Puts the bundles that a retained generation is made from into the store, and names them.
+    pub fn fetch_bundles(
         &self,
         prefix: &str,
-        generation: &Generation,
+        id: &str,
         store: &LocalStore,
-    ) -> Result<(), PublishError> {
-        let place = self.place(prefix)?;
-        let staging = Staging::new(store)?;
-        for record in place.records(&generation.id)?.values() {
-            staging.put(record)?;
-        }
-        Ok(staging.commit()?)
+    ) -> Result<Vec<Digest>, PublishError> {
+        self.place(prefix)?.fetch_bundles(id, store)
     }
 
     /// Removes what killed publishers left, and generations past retention. Gives what was removed.

@@ -9,6 +9,7 @@ use super::manifest::{Known, Manifest, STATE, State};
 use super::prepare::{Prepared, bytes_of};
 use super::remote::Remote;
 use crate::digest::Digest;
+use crate::index::bundle;
 use crate::publish::draft::{File, Listed};
 use crate::publish::layout::Role;
 use crate::publish::{Progress, PublishError};
@@ -110,8 +111,10 @@ impl Decided {
 
     /// The bytes of its files that change, read from the bucket.
     pub fn bodies(&self) -> Result<impl Fn(&Listed) -> Result<Vec<u8>, PublishError> + '_, PublishError> {
-        let bundled: HashMap<Digest, Vec<u8>> =
-            read_bundles(&self.remote, &[self.manifest.bodies])?.into_iter().collect();
+        let mut bundled = HashMap::new();
+        for bytes in read_bundles(&self.remote, vec![self.manifest.bodies])? {
+            bundled.extend(bundle::unpack(&bytes)?);
+        }
         Ok(move |file: &Listed| -> Result<Vec<u8>, PublishError> {
             if let Some(bytes) = bundled.get(&file.object) {
                 return Ok(bytes.clone());

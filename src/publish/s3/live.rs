@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use super::manifest::{Manifest, STATE, State, bundle_name};
 use super::remote::Remote;
 use crate::digest::Digest;
-use crate::publish::{Generation, PublishError, bundle};
+use crate::publish::{Generation, PublishError};
 use crate::s3::{Etag, Found};
 use crate::store::{LocalStore, StoreError};
 
@@ -138,44 +138,35 @@ pub(super) fn read_manifests(remote: &Remote, ids: Vec<String>) -> Result<Vec<Ma
     faults.pop().map_or(Ok(manifests), Err)
 }
 
-/// Puts what the indices of a generation are made from into the store, as far as it is missing there.
-pub(super) fn fetch_records(
+/// Puts the bundles that a generation is made from into the store, as far as they are missing there.
+pub(super) fn fetch_bundles(
     remote: &Remote,
     manifest: &Manifest,
     store: &LocalStore,
 ) -> Result<(), PublishError> {
-    if manifest.generation.records().iter().all(|record| store.contains(*record)) {
-        return Ok(());
-    }
-    for (_, bytes) in read_bundles(remote, &manifest.records)? {
-        store.put(&bytes)?;
-    }
-    Ok(())
+    let missing = manifest.records.iter().filter(|bundle| !store.contains(**bundle)).copied().collect();
+    read_bundles(remote, missing)?.iter().try_for_each(|bytes| Ok(store.put(bytes).map(drop)?))
 }
 
-/// All objects of these bundles.
-pub(super) fn read_bundles(
-    remote: &Remote,
-    bundles: &[Digest],
-) -> Result<Vec<(Digest, Vec<u8>)>, PublishError> {
-    let mut archives = Vec::new();
+/// The bytes of these bundles.
+pub(super) fn read_bundles(remote: &Remote, bundles: Vec<Digest>) -> Result<Vec<Vec<u8>>, PublishError> {
+    let mut read = Vec::new();
     remote.for_each(
-        bundles.to_vec(),
+        bundles,
         |remote, bundle| async move {
             Ok::<_, PublishError>((bundle, remote.get(&bundle_name(bundle)).await?))
         },
-        |archive| archives.push(archive),
+        |bundle| read.push(bundle),
     )?;
-    let mut objects = Vec::new();
-    for (bundle, found) in archives {
+    let whole = |(bundle, found): (Digest, Option<Found>)| {
         let name = bundle_name(bundle);
         let found = found.ok_or_else(|| fault(remote, &name, "it is not there".to_owned()))?;
-        if Digest::of(&found.bytes) != bundle {
-            return Err(StoreError::Damaged(bundle).into());
+        match Digest::of(&found.bytes) == bundle {
+            true => Ok(found.bytes),
+            false => Err(StoreError::Damaged(bundle).into()),
         }
-        objects.extend(bundle::unpack(&found.bytes)?);
-    }
-    Ok(objects)
+    };
+    read.into_iter().map(whole).collect()
 }
 
 fn fault(remote: &Remote, name: &str, reason: String) -> PublishError {

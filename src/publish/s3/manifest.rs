@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::index::bundle;
 use crate::publish::Generation;
-use crate::publish::bundle;
 use crate::publish::draft::{Draft, Listed};
 use crate::publish::generation::check_format;
 use crate::publish::layout::Role;

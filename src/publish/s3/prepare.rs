@@ -4,17 +4,16 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::headers::{IMMUTABLE, PRIVATE, content_type};
-use super::live::{Live, fetch_records};
+use super::live::{Live, fetch_bundles};
 use super::manifest::{Manifest, bundle_name};
 use super::probe::Probe;
 use super::remote::Remote;
 use crate::digest::Digest;
-use crate::index::RepositoryKind;
-use crate::publish::bundle;
+use crate::index::{Bundles, RepositoryKind, bundle};
 use crate::publish::content::Content;
 use crate::publish::draft::{Basis, Body, Draft, File, Listed};
 use crate::publish::layout::Role;
-use crate::publish::{Edition, Effect, Generation, Progress, PublishError};
+use crate::publish::{Edition, Effect, Generation, Progress, PublishError, records};
 use crate::s3::{self, Condition, Put, Written};
 use crate::store::{LocalStore, StoreError, hash_file};
 
@@ -50,7 +49,7 @@ impl Start<'_, '_> {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Prepared, PublishError> {
         if let Some(live) = &self.live {
-            fetch_records(&self.remote, &live.manifest, self.edition.store)?;
+            fetch_bundles(&self.remote, &live.manifest, self.edition.store)?;
         }
         // A killed publisher may have left another generation with the same id: then the next second's is taken.
         let mut date = Generation::next_date(self.live.as_ref().map(Live::generation), self.edition.now);
@@ -74,8 +73,10 @@ impl Start<'_, '_> {
         let Self { prefix, edition, retention, .. } = *self;
         let live = self.live.as_ref().map(Live::generation);
         let basis = Basis { live, prefix, edition, date, retention };
-        let draft = Draft::new(content, &basis, &|record| Ok(edition.store.get(record)?))?;
-        let (manifest, own) = self.manifest(&draft)?;
+        let bundles = self.live.iter().flat_map(|live| &live.manifest.records).chain(&content.bundles);
+        let records = Bundles::new(edition.store, bundles.copied());
+        let draft = Draft::new(content, &basis, &|record| Ok(records.record(record)?))?;
+        let (manifest, own) = self.manifest(&draft, &records)?;
         // Until the decision nobody looks at any of it, so it goes beside each other.
         let uploads: Vec<Upload> = own.into_iter().chain(self.missing(&draft)?).collect();
         let total = (uploads.len(), uploads.iter().map(|upload| upload.size).sum::<u64>());
@@ -96,21 +97,26 @@ impl Start<'_, '_> {
     }
 
     /// What forge itself reads of a generation: its manifest, and bundles.
-    fn manifest(&self, draft: &Draft) -> Result<(Manifest, Vec<Upload>), PublishError> {
+    fn manifest(
+        &self,
+        draft: &Draft,
+        records: &Bundles<'_>,
+    ) -> Result<(Manifest, Vec<Upload>), PublishError> {
         let mut uploads = Vec::new();
-        let mut bundle = |objects: &[(Digest, Vec<u8>)]| {
-            let bytes = bundle::pack(objects)?;
+        let mut upload = |bytes: Vec<u8>| {
             let digest = Digest::of(&bytes);
             uploads.push(Upload::own(bundle_name(digest), bytes, Naming::Content));
-            Ok::<_, PublishError>(digest)
+            digest
         };
         let live = self.live.as_ref().map(|live| &live.manifest);
         let bundled = live.map(|live| live.generation.records()).unwrap_or_default();
         let kept = live.map(|live| live.records.clone()).unwrap_or_default();
-        let (mut own, new) = bundle::next(kept, &bundled, draft.generation.records());
+        let (mut own, new) = records::next(kept, &bundled, draft.generation.records());
         if !new.is_empty() {
-            let read = |record: &Digest| Ok::<_, StoreError>((*record, self.edition.store.get(*record)?));
-            own.push(bundle(&new.iter().map(read).collect::<Result<Vec<_>, _>>()?)?);
+            let bytes = records::pack(new, records)?;
+            // The next publish will ask for it.
+            self.edition.store.put(&bytes)?;
+            own.push(upload(bytes));
         }
         let manifest = Manifest::new(draft, own, Digest::of(b""));
         let alone = |file: &&File| !file.role.is_immutable() && manifest.twin(&Listed::from(*file)).is_none();
@@ -118,7 +124,8 @@ impl Start<'_, '_> {
         for file in draft.files.iter().filter(alone) {
             bodies.push((file.object, bytes_of(file, self.edition.store)?));
         }
-        let bodies = bundle(&bodies)?;
+        let bodies = bodies.iter().map(|(digest, bytes)| (*digest, bytes.as_slice()));
+        let bodies = upload(bundle::pack(bodies)?);
         let manifest = Manifest { bodies, ..manifest };
         let name = Manifest::name(&draft.generation.id);
         let bytes = manifest.to_bytes().map_err(PublishError::io("encode", &name))?;

@@ -6,12 +6,13 @@ use tokio::sync::OnceCell;
 use super::cdn::Cdn;
 use super::collect::{leftovers, remove};
 use super::finish::Decided;
-use super::live::{LastRead, Live, fetch_records, read_manifest, read_manifests};
+use super::live::{LastRead, Live, fetch_bundles, read_manifest, read_manifests};
 use super::manifest::STATE;
 use super::prepare::{Prepared, Start};
 use super::probe::Probe;
 use super::remote::{Rehearsal, Remote, Request};
 use super::verify::verify;
+use crate::digest::Digest;
 use crate::publish::content::Content;
 use crate::publish::repository::{check_prefix, check_prefixes};
 use crate::publish::{Checked, Edition, Generation, Outcome, Progress, PublishError, RETENTION, Repository};
@@ -158,13 +159,17 @@ impl BucketTarget {
         Ok(manifests.into_iter().map(|manifest| manifest.generation).collect())
     }
 
-    /// Puts what the indices of a retained generation are made from into the store.
-    pub fn fetch_records(&self, prefix: &str, id: &str, store: &LocalStore) -> Result<(), PublishError> {
+    /// Puts the bundles that a retained generation is made from into the store, and names them.
+    pub fn fetch_bundles(
+        &self,
+        prefix: &str,
+        id: &str,
+        store: &LocalStore,
+    ) -> Result<Vec<Digest>, PublishError> {
         let remote = self.remote(prefix)?;
-        match read_manifest(&remote, id)? {
-            Some(manifest) => fetch_records(&remote, &manifest, store),
-            None => Ok(()),
-        }
+        let Some(manifest) = read_manifest(&remote, id)? else { return Ok(Vec::new()) };
+        fetch_bundles(&remote, &manifest, store)?;
+        Ok(manifest.records)
     }
 
     /// Deletes what no retained generation has, packages apart. Gives what was deleted: nothing as long as

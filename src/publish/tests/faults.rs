@@ -113,13 +113,15 @@ fn publisher_process() {
     let store = LocalStore::open(cache).unwrap();
     let keys = SigningKeys::load(&[source(key.into())], NOW).unwrap();
     let case = Case::ALL.into_iter().find(|one| format!("{one:?}") == case).unwrap();
-    let packages = serde_json::from_slice(&store.get(packages.parse().unwrap()).unwrap()).unwrap();
+    let packages = &store.get(packages.parse().unwrap()).unwrap();
+    let (packages, bundles) = serde_json::from_slice(packages).unwrap();
     let repository = Repository {
         prefix: "site".into(),
         index: case.settings(),
         url: Some(URL.into()),
         keep: KEEP,
         packages,
+        bundles,
         updateinfo: None,
         instead: None,
         expected: Some(expected.into()),
@@ -131,11 +133,12 @@ fn publisher_process() {
 
 fn publisher(world: &World, case: Case, site: &Path, repository: &Repository) -> Command {
     let expected = repository.expected.as_deref().unwrap();
+    let packages = serde_json::to_vec(&(&repository.packages, &repository.bundles)).unwrap();
     let parts = [
         site.display().to_string(),
         world.fixture.store.root().display().to_string(),
         world.path("key.asc").display().to_string(),
-        world.fixture.store.put(&serde_json::to_vec(&repository.packages).unwrap()).unwrap().to_string(),
+        world.fixture.store.put(&packages).unwrap().to_string(),
         format!("{case:?}"),
         expected.to_owned(),
     ];

@@ -10,7 +10,10 @@ use sha2::{Digest as _, Sha256};
 use crate::digest::Digest;
 use crate::index::apt::{fixture, stanzas};
 use crate::index::fixture::{Fixture, run};
-use crate::index::{AptIndex, CatalogEntry, IndexedPackage, IndexedRpm, RpmIndex, Settings, rpm};
+use crate::index::{
+    AptIndex, CatalogEntry, Indexed, IndexedPackage, IndexedRpm, RpmIndex, Settings, bundles_of, catalog,
+    read_catalog, rpm,
+};
 use crate::keys::SigningKeys;
 pub use crate::keys::testing::{NOW, gpgv, load_key, new_key, source};
 use crate::publish::{DirectoryTarget, Edition, Outcome, PublishError, Repository, Target};
@@ -44,12 +47,14 @@ impl World {
     /// The index as a repository whose expected generation is the live one.
     pub fn repository(&self, prefix: &str, index: &AptIndex, packages: &[IndexedPackage]) -> Repository {
         let expected = self.target.state(prefix).unwrap().map(|live| live.id);
+        let (packages, bundles) = self.catalog(fixture::entered(packages, &self.fixture.store).unwrap());
         Repository {
             prefix: prefix.to_owned(),
             index: Settings::Apt(index.clone()),
             url: Some(URL.to_owned()),
             keep: None,
-            packages: self.catalog(packages),
+            packages,
+            bundles,
             updateinfo: None,
             instead: None,
             expected,
@@ -58,18 +63,21 @@ impl World {
 
     /// The same for dnf, to be found at [`URL`].
     pub fn rpm_repository(&self, prefix: &str, index: &RpmIndex, packages: &[IndexedRpm]) -> Repository {
-        let entered = rpm::fixture::entered(packages, &self.fixture.store).unwrap();
+        let (packages, bundles) = self.catalog(rpm::fixture::entered(packages, &self.fixture.store).unwrap());
         Repository {
             index: Settings::Rpm(index.clone()),
             url: Some(URL.to_owned()),
-            packages: entered.into_iter().map(|package| package.entry).collect(),
+            packages,
+            bundles,
             ..self.repository(prefix, &fixture::index(Vec::new()), &[])
         }
     }
 
-    pub fn catalog(&self, packages: &[IndexedPackage]) -> Vec<CatalogEntry> {
-        let entered = fixture::entered(packages, &self.fixture.store).unwrap();
-        entered.into_iter().map(|package| package.entry).collect()
+    /// The entries of packages, and their bundles, as a publish reads them.
+    pub fn catalog(&self, packages: Vec<Indexed>) -> (Vec<CatalogEntry>, Vec<Digest>) {
+        let store = &self.fixture.store;
+        let catalog = catalog(&packages, None, store).unwrap();
+        (read_catalog(&catalog, store).unwrap(), bundles_of(&catalog))
     }
 
     /// These repositories at once.
