@@ -20,6 +20,7 @@ const RECORDS: &str = "records";
 /// A package of a repository, without what only the writing of an index asks for: that is in its
 /// record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Flat")]
 pub struct CatalogEntry {
     /// What it is and where.
     #[serde(flatten)]
@@ -32,6 +33,26 @@ pub struct CatalogEntry {
     pub object: Digest,
     /// The digest of its record.
     pub record: Digest,
+}
+
+/// One as it is read: to tell whose field is whose takes serde longer than all the rest.
+#[derive(Deserialize)]
+struct Flat {
+    suite: String,
+    name: String,
+    version: String,
+    architecture: String,
+    size: u64,
+    sha256: String,
+    object: Digest,
+    record: Digest,
+}
+
+impl From<Flat> for CatalogEntry {
+    fn from(flat: Flat) -> Self {
+        let Flat { suite, name, version, architecture, size, sha256, object, record } = flat;
+        Self { label: Label { suite, name, version, architecture }, size, sha256, object, record }
+    }
 }
 
 /// A package whose record is in a bundle of the store.

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::draft::Seal;
 use super::keep::dropped;
@@ -16,7 +17,7 @@ pub(super) struct Content {
     /// A file of advisories, in the store.
     pub updateinfo: Option<Digest>,
     /// All packages, sorted.
-    pub packages: Vec<PublishedPackage>,
+    pub packages: Vec<Arc<PublishedPackage>>,
     /// Bundles of the store, with the records of those that were not live.
     pub bundles: Vec<Digest>,
     /// What this changes for clients.
@@ -34,22 +35,24 @@ impl Content {
     ) -> Result<Self, PublishError> {
         let wanted = repository.packages.iter().map(|package| package.label.clone()).collect();
         let Merged { index, own, effect } = Merged::new(live, repository, &wanted, now)?;
-        let known: BTreeMap<&Label, &PublishedPackage> =
+        let known: BTreeMap<&Label, &Arc<PublishedPackage>> =
             live.iter().flat_map(|live| &live.packages).map(|package| (package.label(), package)).collect();
         let brought: BTreeMap<&Label, &CatalogEntry> =
             repository.packages.iter().map(|package| (&package.label, package)).collect();
         let mut packages = Vec::with_capacity(own.len());
         for label in &own {
             let path = index.path(label).unwrap_or_default();
-            let (entry, since) = match (known.get(label), brought.get(label)) {
+            packages.push(match (known.get(label), brought.get(label)) {
                 (Some(live), Some(new)) if live.entry.sha256 != new.sha256 => {
                     return Err(PublishError::pool_conflict(place, &live.path));
                 }
-                (Some(live), _) => (&live.entry, live.since),
-                (None, Some(new)) => (*new, now),
+                (Some(live), _) if live.path == path => (*live).clone(),
+                (Some(live), _) => Arc::new(PublishedPackage { path, ..PublishedPackage::clone(live) }),
+                (None, Some(new)) => {
+                    Arc::new(PublishedPackage { entry: CatalogEntry::clone(new), path, since: now })
+                }
                 (None, None) => continue,
-            };
-            packages.push(PublishedPackage { entry: entry.clone(), path, since });
+            });
         }
         let (url, updateinfo) = (repository.url.clone(), repository.updateinfo);
         Ok(Self { index, url, updateinfo, packages, bundles: repository.bundles.clone(), effect })
@@ -132,17 +135,18 @@ impl Merged {
             None => dropped(before, wanted, *keep, index.order(), now),
             Some(reason) => {
                 let others =
-                    before.iter().map(PublishedPackage::label).filter(|label| !wanted.contains(*label));
+                    before.iter().map(|package| package.label()).filter(|label| !wanted.contains(*label));
                 others.map(|label| (label.clone(), reason.clone())).collect()
             }
         };
-        let stays = before.iter().map(PublishedPackage::label).filter(|label| !dropped.contains_key(label));
+        let stays = before.iter().map(|package| package.label()).filter(|label| !dropped.contains_key(label));
         let own: BTreeSet<Label> = stays.chain(wanted).cloned().collect();
         let index = match index {
             Settings::Apt(apt) => Settings::Apt(with_suites_of(apt, &own)),
             Settings::Rpm(rpm) => Settings::Rpm(rpm.clone()),
         };
-        let (old, new) = (live.map(Generation::seen).unwrap_or_default(), seen(&own, &aliases(&index)));
+        let (old, new) =
+            (live.map(Generation::seen).unwrap_or_default(), seen(own.clone(), &aliases(&index)));
         let cause = |gone: &Label| cause_of_loss(gone, live, &dropped, &index);
         let effect = Effect::between(&old, &new, index.order(), cause);
         Ok(Self { index, own, effect })
@@ -198,12 +202,14 @@ pub(super) fn aliases(index: &Settings) -> BTreeMap<String, String> {
 }
 
 /// What clients see: the packages of each suite, also under its aliases.
-pub(super) fn seen(own: &BTreeSet<Label>, aliases: &BTreeMap<String, String>) -> BTreeSet<Label> {
-    let mut all = own.clone();
-    for (alias, target) in aliases {
+pub(super) fn seen(own: BTreeSet<Label>, aliases: &BTreeMap<String, String>) -> BTreeSet<Label> {
+    let repeat = |(alias, target): (&String, &String)| {
         let repeated = own.iter().filter(|label| label.suite == *target);
-        all.extend(repeated.map(|label| Label { suite: alias.clone(), ..label.clone() }));
-    }
+        repeated.map(|label| Label { suite: alias.clone(), ..label.clone() }).collect::<Vec<_>>()
+    };
+    let repeated: Vec<Label> = aliases.iter().flat_map(repeat).collect();
+    let mut all = own;
+    all.extend(repeated);
     all
 }
 

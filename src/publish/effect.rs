@@ -61,16 +61,30 @@ impl Effect {
         order: VersionOrder,
         cause: impl Fn(&Label) -> String,
     ) -> Self {
-        let mut suites: BTreeMap<(&str, &str), SuiteEffect> = BTreeMap::new();
-        for ((suite, architecture, _), versions) in by_name(before, after) {
-            let effect = suites.entry((suite, architecture)).or_insert_with(|| SuiteEffect {
-                suite: suite.to_owned(),
-                architecture: architecture.to_owned(),
-                ..SuiteEffect::default()
-            });
-            effect.add(&versions, order, &cause);
+        let mut changed: BTreeMap<_, Versions<'_>> = BTreeMap::new();
+        for label in before.difference(after) {
+            changed.entry(name_of(label)).or_default().gone.push(label);
         }
-        Self { suites: suites.into_values().collect() }
+        for label in after.difference(before) {
+            changed.entry(name_of(label)).or_default().come.push(label);
+        }
+        let mut suites: BTreeMap<(&str, &str), SuiteEffect> = BTreeMap::new();
+        // They are most, and of no interest but to their names.
+        for label in before.intersection(after) {
+            suites.entry((&label.suite, &label.architecture)).or_default().kept += 1;
+            if let Some(versions) = changed.get_mut(&name_of(label)) {
+                versions.stay.push(label);
+            }
+        }
+        for ((suite, architecture, _), versions) in changed {
+            suites.entry((suite, architecture)).or_default().add(&versions, order, &cause);
+        }
+        let named = |((suite, architecture), effect): ((&str, &str), SuiteEffect)| SuiteEffect {
+            suite: suite.to_owned(),
+            architecture: architecture.to_owned(),
+            ..effect
+        };
+        Self { suites: suites.into_iter().map(named).collect() }
     }
 
     /// Nothing changes.
@@ -99,7 +113,6 @@ impl SuiteEffect {
 
     fn add(&mut self, versions: &Versions<'_>, order: VersionOrder, cause: &impl Fn(&Label) -> String) {
         let Versions { gone, stay, come } = versions;
-        self.kept += stay.len();
         let earlier = gone.iter().chain(stay).max_by(|a, b| order(&a.version, &b.version));
         let newest = come.iter().max_by(|a, b| order(&a.version, &b.version));
         let upgrade = earlier.zip(newest).filter(|(from, to)| order(&from.version, &to.version).is_lt());
@@ -128,21 +141,8 @@ struct Versions<'a> {
     come: Vec<&'a Label>,
 }
 
-fn by_name<'a>(
-    before: &'a BTreeSet<Label>,
-    after: &'a BTreeSet<Label>,
-) -> BTreeMap<(&'a str, &'a str, &'a str), Versions<'a>> {
-    let mut all: BTreeMap<_, Versions<'a>> = BTreeMap::new();
-    for label in before.union(after) {
-        let key = (label.suite.as_str(), label.architecture.as_str(), label.name.as_str());
-        let versions = all.entry(key).or_default();
-        match (before.contains(label), after.contains(label)) {
-            (true, false) => versions.gone.push(label),
-            (false, _) => versions.come.push(label),
-            (true, true) => versions.stay.push(label),
-        }
-    }
-    all
+fn name_of(label: &Label) -> (&str, &str, &str) {
+    (&label.suite, &label.architecture, &label.name)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +34,7 @@ pub struct Generation {
     /// Suites with the packages of another: alias, and which.
     pub aliases: BTreeMap<String, String>,
     /// What the other suites hold.
-    pub packages: Vec<PublishedPackage>,
+    pub packages: Vec<Arc<PublishedPackage>>,
     /// The advisories of an rpm repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updateinfo: Option<Digest>,
@@ -49,6 +50,7 @@ pub struct Generation {
 
 /// One package in one suite.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Flat")]
 pub struct PublishedPackage {
     /// What it is; its record is below `records/` of the generation.
     #[serde(flatten)]
@@ -57,6 +59,29 @@ pub struct PublishedPackage {
     pub path: String,
     /// When it was first published here, in seconds since 1970.
     pub since: u64,
+}
+
+/// One as it is read: to tell whose field is whose takes serde longer than all the rest.
+#[derive(Deserialize)]
+struct Flat {
+    suite: String,
+    name: String,
+    version: String,
+    architecture: String,
+    size: u64,
+    sha256: String,
+    object: Digest,
+    record: Digest,
+    path: String,
+    since: u64,
+}
+
+impl From<Flat> for PublishedPackage {
+    fn from(flat: Flat) -> Self {
+        let Flat { suite, name, version, architecture, size, sha256, object, record, path, since } = flat;
+        let label = Label { suite, name, version, architecture };
+        Self { entry: CatalogEntry { label, size, sha256, object, record }, path, since }
+    }
 }
 
 impl PublishedPackage {
@@ -126,12 +151,12 @@ impl Generation {
     /// What clients see: the packages of each suite, also under its aliases; sorted.
     pub fn seen(&self) -> BTreeSet<Label> {
         let own = self.packages.iter().map(|package| package.label().clone()).collect();
-        seen(&own, &self.aliases)
+        seen(own, &self.aliases)
     }
 
     /// What its indices are made from: the records of its packages, and its advisories.
-    pub(super) fn records(&self) -> BTreeSet<Digest> {
-        self.packages.iter().map(|package| package.entry.record).chain(self.updateinfo).collect()
+    pub(super) fn records(&self) -> impl Iterator<Item = Digest> {
+        self.packages.iter().map(|package| package.entry.record).chain(self.updateinfo)
     }
 
     /// Where each of its package files is, with its object.

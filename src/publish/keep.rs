@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::PublishedPackage;
 use crate::buildfile::Retention;
@@ -10,7 +11,7 @@ const DAY: u64 = 86_400;
 /// what the publish brings: it stays, and only the suites and architectures that it is in are
 /// looked at. What a publish is not about it does not touch.
 pub(super) fn dropped(
-    live: &[PublishedPackage],
+    live: &[Arc<PublishedPackage>],
     wanted: &BTreeSet<Label>,
     keep: Option<Retention>,
     order: VersionOrder,
@@ -20,7 +21,7 @@ pub(super) fn dropped(
     let touched: BTreeSet<_> = wanted.iter().map(|label| (&label.suite, &label.architecture)).collect();
     let earlier = live.iter().filter(|package| !wanted.contains(package.label()));
     let candidates = earlier.filter(|one| touched.contains(&(&one.label().suite, &one.label().architecture)));
-    let of_all: BTreeSet<&Label> = live.iter().map(PublishedPackage::label).chain(wanted).collect();
+    let of_all: BTreeSet<&Label> = live.iter().map(|package| package.label()).chain(wanted).collect();
     let mut groups: BTreeMap<_, Vec<&Label>> = BTreeMap::new();
     for label in of_all {
         groups.entry(group(label)).or_default().push(label);
@@ -28,7 +29,7 @@ pub(super) fn dropped(
     groups.values_mut().for_each(|labels| {
         labels.sort_by(|a, b| order(&b.version, &a.version).then_with(|| a.cmp(b)));
     });
-    let judge = |package: &PublishedPackage| {
+    let judge = |package: &Arc<PublishedPackage>| {
         let label = package.label();
         let newer = groups[&group(label)].iter().position(|one| *one == label)?;
         let age = now.saturating_sub(package.since);

@@ -1,30 +1,44 @@
 //! The records of a generation: what its indices are made from, in bundles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
+use super::Generation;
 use crate::digest::Digest;
 use crate::index::{Bundles, bundle};
-use crate::store::StoreError;
+use crate::store::{LocalStore, StoreError};
 
-/// With more bundles of records than this, the next publish packs all of them into one.
+/// With more bundles than this, the next publish packs all of them into one.
 const MOST: usize = 8;
 
-/// The records of a generation: which of the bundles of the live one, which hold `bundled`, it goes on with, and what is to
-/// be packed beside them.
-pub(super) fn next<T>(
-    live: Vec<T>,
-    bundled: &BTreeSet<Digest>,
-    records: BTreeSet<Digest>,
-) -> (Vec<T>, BTreeSet<Digest>) {
-    match live.len() < MOST {
-        true => (live, records.difference(bundled).copied().collect()),
-        false => (Vec::new(), records),
-    }
+/// The bundles of a generation.
+pub(super) struct Bundled {
+    /// All of them; they are in the store.
+    pub bundles: Vec<Digest>,
+    /// The bytes of that which the generation before has not.
+    pub new: Option<Vec<u8>>,
 }
 
-/// A bundle of these.
-pub(super) fn pack(records: BTreeSet<Digest>, from: &Bundles<'_>) -> Result<Vec<u8>, StoreError> {
-    let read = |record: Digest| Ok((record, from.record(record)?));
-    let records = records.into_iter().map(read).collect::<Result<Vec<_>, StoreError>>()?;
-    bundle::pack(records.iter().map(|(record, bytes)| (*record, bytes.as_slice())))
+impl Bundled {
+    /// Those of the live generation as far as it goes on with them, and one more with what is in none of them.
+    pub fn after(
+        live: Option<(&Generation, Vec<Digest>)>,
+        generation: &Generation,
+        records: &Bundles<'_>,
+        store: &LocalStore,
+    ) -> Result<Self, StoreError> {
+        let (bundled, mut bundles) = match live {
+            Some((live, bundles)) if bundles.len() < MOST => (live.records().collect(), bundles),
+            _ => (HashSet::new(), Vec::new()),
+        };
+        let mut seen = BTreeSet::new();
+        // In the order of the packages, as an index asks for them.
+        let new = generation.records().filter(|record| !bundled.contains(record) && seen.insert(*record));
+        let new = new.map(|record| Ok((record, records.record(record)?))).collect::<Result<Vec<_>, _>>()?;
+        if new.is_empty() {
+            return Ok(Self { bundles, new: None });
+        }
+        let new = bundle::pack(new.iter().map(|(record, bytes)| (*record, bytes.as_slice())))?;
+        bundles.push(store.put(&new)?);
+        Ok(Self { bundles, new: Some(new) })
+    }
 }

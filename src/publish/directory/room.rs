@@ -1,7 +1,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -11,7 +13,8 @@ use crate::index::{Bundles, RepositoryKind, bundle};
 use crate::publish::content::Content;
 use crate::publish::draft::{Basis, Body, Draft, Listed};
 use crate::publish::layout::Role;
-use crate::publish::{Edition, Generation, Progress, PublishError, Repository, draft, records};
+use crate::publish::records::Bundled;
+use crate::publish::{Edition, Generation, Progress, PublishError, Repository, draft};
 use crate::store::LocalStore;
 
 /// Where a generation keeps what its indices are made from, in bundles named by their digests.
@@ -24,7 +27,15 @@ const FILES: &str = "files.json";
 pub(super) struct Place {
     pub prefix: String,
     pub dir: PathBuf,
+    pub last_read: LastRead,
 }
+
+/// The generation that was last read of each repository, with what its file looked like. It never changes, and a plan, its run and the
+/// publish all ask for it.
+pub(super) type LastRead = Arc<Mutex<HashMap<PathBuf, (Stamp, Generation)>>>;
+
+/// What a file looks like: device, inode, size, time of the last change in seconds and nanoseconds.
+type Stamp = (u64, u64, u64, i64, i64);
 
 impl Place {
     fn generations(&self) -> PathBuf {
@@ -68,12 +79,24 @@ impl Place {
     /// A generation; `None` if it is gone.
     pub fn read(&self, id: &str) -> Result<Option<Generation>, PublishError> {
         let path = self.generation(id).join("state.json");
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(PublishError::io("read", &path))?,
+        let open = || {
+            let file = File::open(&path)?;
+            Ok::<_, io::Error>((stamp(&file.metadata()?), file))
         };
+        let (stamp, mut file) = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(PublishError::io("read", &path))?,
+        };
+        let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = last_read.get(&self.dir).filter(|(known, _)| *known == stamp) {
+            return Ok(Some(known.clone()));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(PublishError::io("read", &path))?;
         let fault = |reason| PublishError::State { path: path.display().to_string(), reason };
-        Generation::from_json(&bytes).map(Some).map_err(fault)
+        let generation = Generation::from_json(&bytes).map_err(fault)?;
+        last_read.insert(self.dir.clone(), (stamp, generation.clone()));
+        Ok(Some(generation))
     }
 
     fn bundle(&self, id: &str, bundle: Digest) -> PathBuf {
@@ -124,6 +147,10 @@ impl Place {
     }
 }
 
+fn stamp(metadata: &fs::Metadata) -> Stamp {
+    (metadata.dev(), metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec())
+}
+
 /// A repository that nobody else publishes while this exists.
 pub(super) struct Room {
     pub place: Place,
@@ -169,11 +196,8 @@ impl Room {
         let bundles = live.map_or(Ok(Vec::new()), |live| self.place.fetch_bundles(&live.id, store))?;
         let records = Bundles::new(store, content.bundles.iter().chain(&bundles).copied());
         let draft = Draft::new(&content, &basis, &|record| Ok(records.record(record)?))?;
-        let bundled = live.map(Generation::records).unwrap_or_default();
-        let (mut bundles, new) = records::next(bundles, &bundled, draft.generation.records());
-        if !new.is_empty() {
-            bundles.push(store.put(&records::pack(new, &records)?)?);
-        }
+        let live = live.map(|live| (live, bundles));
+        let Bundled { bundles, .. } = Bundled::after(live, &draft.generation, &records, store)?;
         self.remove_leftovers(&draft.generation)?;
 
         let prepared = Prepared { draft, content, room: self, committed: false };
@@ -394,7 +418,7 @@ impl Prepared {
 
     fn write_state(&self) -> Result<(), PublishError> {
         let path = self.dir().join("state.json");
-        let json = serde_json::to_vec_pretty(self.generation())
+        let json = serde_json::to_vec(self.generation())
             .map_err(|error| PublishError::io("encode", &path)(error.into()))?;
         write_file(&path, &json)?;
         let path = self.dir().join(FILES);

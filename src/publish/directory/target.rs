@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::files;
-use super::room::{Place, Prepared, Room};
+use super::room::{LastRead, Place, Prepared, Room};
 use crate::digest::Digest;
 use crate::publish::content::Content;
 use crate::publish::repository::{check_prefix, check_prefixes};
@@ -15,12 +15,13 @@ use crate::store::LocalStore;
 pub struct DirectoryTarget {
     root: PathBuf,
     retention: Duration,
+    last_read: LastRead,
 }
 
 impl DirectoryTarget {
     /// Repositories below `root`, which is made when something is published.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), retention: RETENTION }
+        Self { root: root.into(), retention: RETENTION, last_read: LastRead::default() }
     }
 
     /// Keeps the indices of earlier generations for this long after they were live.
@@ -138,7 +139,8 @@ impl DirectoryTarget {
 
     fn place(&self, prefix: &str) -> Result<Place, PublishError> {
         check_prefix(prefix)?;
-        Ok(Place { prefix: prefix.to_owned(), dir: self.root.join(prefix) })
+        let last_read = self.last_read.clone();
+        Ok(Place { prefix: prefix.to_owned(), dir: self.root.join(prefix), last_read })
     }
 }
 

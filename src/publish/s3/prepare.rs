@@ -13,7 +13,8 @@ use crate::index::{Bundles, RepositoryKind, bundle};
 use crate::publish::content::Content;
 use crate::publish::draft::{Basis, Body, Draft, File, Listed};
 use crate::publish::layout::Role;
-use crate::publish::{Edition, Effect, Generation, Progress, PublishError, records};
+use crate::publish::records::Bundled;
+use crate::publish::{Edition, Effect, Generation, Progress, PublishError};
 use crate::s3::{self, Condition, Put, Written};
 use crate::store::{LocalStore, StoreError, hash_file};
 
@@ -108,17 +109,12 @@ impl Start<'_, '_> {
             uploads.push(Upload::own(bundle_name(digest), bytes, Naming::Content));
             digest
         };
-        let live = self.live.as_ref().map(|live| &live.manifest);
-        let bundled = live.map(|live| live.generation.records()).unwrap_or_default();
-        let kept = live.map(|live| live.records.clone()).unwrap_or_default();
-        let (mut own, new) = records::next(kept, &bundled, draft.generation.records());
-        if !new.is_empty() {
-            let bytes = records::pack(new, records)?;
-            // The next publish will ask for it.
-            self.edition.store.put(&bytes)?;
-            own.push(upload(bytes));
+        let live = self.live.as_ref().map(|live| (live.generation(), live.manifest.records.clone()));
+        let Bundled { bundles, new } = Bundled::after(live, &draft.generation, records, self.edition.store)?;
+        if let Some(new) = new {
+            upload(new);
         }
-        let manifest = Manifest::new(draft, own, Digest::of(b""));
+        let manifest = Manifest::new(draft, bundles, Digest::of(b""));
         let alone = |file: &&File| !file.role.is_immutable() && manifest.twin(&Listed::from(*file)).is_none();
         let mut bodies = Vec::new();
         for file in draft.files.iter().filter(alone) {

@@ -1,6 +1,5 @@
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bollard::Docker as Client;
 use bollard::errors::Error;
@@ -39,7 +38,10 @@ pub(super) struct Container {
 /// From where a container has its mounts.
 pub(super) enum Mounts {
     /// The stage, which the engine sees.
-    Stage,
+    Stage {
+        /// Whether `/forge` is that of the stage, too: what goes in and out need not be packed for the engine then.
+        is_whole: bool,
+    },
     /// Images that the engine has, each with the place of the tree in it.
     Images(Vec<(String, String)>),
 }
@@ -75,21 +77,6 @@ impl Container {
         let options = CreateContainerOptionsBuilder::default().platform(&command.platform).build();
         let made = self.client.create_container(Some(options), description).await;
         Ok(made.map_err(engine_error("create a container"))?.id)
-    }
-
-    /// Where its `/forge` is on this machine, if this process may write there as the container's root does: what goes in
-    /// and out need not be packed for the engine then.
-    pub(super) async fn room(&self) -> Result<Option<PathBuf>, RunError> {
-        let told = self.client.inspect_container(&self.id, None::<InspectContainerOptions>).await;
-        let mounts = told.map_err(engine_error("look at a container"))?.mounts.unwrap_or_default();
-        let own = mounts.into_iter().find(|mount| mount.destination.as_deref() == Some(FORGE));
-        let place = own.and_then(|mount| mount.source).map(PathBuf::from);
-        // Of an engine that maps users, root is another one.
-        let is_mine = |place: &PathBuf| {
-            let owner = std::fs::symlink_metadata(place).map(|metadata| metadata.uid());
-            rustix::process::geteuid().is_root() && owner.is_ok_and(|owner| owner == 0)
-        };
-        Ok(place.filter(is_mine))
     }
 
     /// Ends all its processes. One that has ended is fine.
@@ -197,7 +184,7 @@ fn description(
     };
     let host_config = HostConfig {
         mounts: Some(match mounts {
-            Mounts::Stage => self::mounts(command, stage),
+            Mounts::Stage { is_whole } => self::mounts(command, stage, *is_whole),
             Mounts::Images(_) => vec![own_volume()],
         }),
         volumes_from: Some(holders.iter().map(|holder| format!("{holder}:ro")).collect()),
@@ -239,8 +226,12 @@ fn host_config(command: &Command) -> HostConfig {
     }
 }
 
-fn mounts(command: &Command, stage: &Stage) -> Vec<Mount> {
-    let mut mounts = vec![own_volume()];
+fn mounts(command: &Command, stage: &Stage, is_whole: bool) -> Vec<Mount> {
+    let own = match is_whole {
+        true => Mount { read_only: Some(false), ..read_only(&stage.path(&FORGE[1..]), FORGE) },
+        false => own_volume(),
+    };
+    let mut mounts = vec![own];
     let mut identity = vec!["/etc/hostname"];
     if !command.network {
         // With a network the engine knows better.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker as Client};
+use tokio::sync::OnceCell;
 
 use super::super::RunError;
 use super::address::EngineAddress;
@@ -40,6 +41,8 @@ pub struct Docker {
     version: String,
     /// The way to the engine, as long as anybody uses it.
     tunnel: Option<Arc<Tunnel>>,
+    /// Whether root in its containers is who this process is; asked when a container is to be made.
+    has_our_root: Arc<OnceCell<bool>>,
     /// One image is loaded at a time, so that none is loaded twice.
     pub(super) loading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -72,7 +75,8 @@ impl Docker {
         let told = client.version().await.map_err(unreachable)?;
         let [version, arch] = [told.version, told.arch].map(Option::unwrap_or_default);
         let version = format!("Docker {version} ({arch}), API {api}");
-        Ok(Self { client, address, version, tunnel, loading: Arc::default() })
+        let (has_our_root, loading) = Default::default();
+        Ok(Self { client, address, version, tunnel, has_our_root, loading })
     }
 
     /// What is used, in one line.
@@ -86,6 +90,22 @@ impl Docker {
     /// Whether it sees this machine's files.
     pub(in super::super) fn is_here(&self) -> bool {
         self.address.is_here()
+    }
+
+    /// Whether root in a container may do here what this process may, and the other way round: so not where the engine maps users
+    /// (`userns-remap`, rootless), whose root is another one.
+    pub(super) async fn has_our_root(&self) -> Result<bool, RunError> {
+        if !self.is_here() || !rustix::process::geteuid().is_root() {
+            return Ok(false);
+        }
+        let ask = async || {
+            let told = self.client.info().await.map_err(engine_error("tell its settings"))?;
+            let options = told.security_options.unwrap_or_default();
+            let maps_users =
+                |option: &String| option.starts_with("name=userns") || option.starts_with("name=rootless");
+            Ok(!options.iter().any(maps_users))
+        };
+        self.has_our_root.get_or_try_init(ask).await.copied()
     }
 
     /// Opens the way again if it broke, and ends what could not be ended over it: to be called

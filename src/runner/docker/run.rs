@@ -1,5 +1,4 @@
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use bollard::container::LogOutput;
@@ -15,13 +14,13 @@ use tokio::sync::watch;
 use super::super::command::{FORGE, OUT};
 use super::super::log::Log;
 use super::super::paths::components;
-use super::super::stage::{Stage, Stop, blocking, copy_to, make_dir, stopped, write};
+use super::super::stage::{SCRIPT, Stage, Stop, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError};
 use super::archive::{append_dir, append_file, append_tree, made, streamed, unpack};
 use super::container::{Container, Mounts};
 use super::engine::{Docker, engine_error};
 use crate::digest::Digest;
-use crate::store::{LocalStore, Spares, StoreError};
+use crate::store::{LocalStore, StoreError};
 
 impl Docker {
     pub(in super::super) async fn run(
@@ -54,16 +53,17 @@ impl Docker {
             images = self.load_images(root, command, store) => images?,
             _ = stopped(None, cancel.clone()) => return Err(RunError::Cancelled),
         };
+        let is_whole = matches!(mounts, Mounts::Stage { is_whole: true });
         let stage = {
             let (mut laid_out, store) = (command.clone(), store.clone());
             if !self.is_here() {
                 // Nothing is mounted from here.
                 laid_out.mounts.clear();
             }
-            blocking(move || lay_out(&laid_out, store)).await?
+            blocking(move || lay_out(&laid_out, store, is_whole)).await?
         };
         let container = Container::create(&self.client, image, mounts, command, &stage).await?;
-        let ran = self.execute(&container, command, &stage, listener, cancel).await;
+        let ran = self.execute(&container, is_whole, command, &stage, listener, cancel).await;
         let removed = container.remove().await;
         match ran {
             Ok(failed) => {
@@ -87,7 +87,7 @@ impl Docker {
         self.connect(store).await?;
         let image = self.load_root(root, &command.platform, store).await?;
         if self.is_here() {
-            return Ok((image, Mounts::Stage));
+            return Ok((image, Mounts::Stage { is_whole: self.has_our_root().await? }));
         }
         let mut images = Vec::new();
         for mount in &command.mounts {
@@ -99,16 +99,18 @@ impl Docker {
     async fn execute(
         &self,
         container: &Container,
+        is_whole: bool,
         command: &Command,
         stage: &Stage,
         listener: impl FnMut(&str),
         cancel: watch::Receiver<bool>,
     ) -> Result<Option<Exit>, RunError> {
         let mut log = Log::create(&stage.path("log"), listener)?;
-        let room = if self.is_here() { container.room().await? } else { None };
-        tokio::select! {
-            sent = self.fill(container, room.as_deref(), command, stage) => sent?,
-            _ = stopped(None, cancel.clone()) => return Err(RunError::Cancelled),
+        if !is_whole {
+            tokio::select! {
+                sent = self.send(container, command, stage) => sent?,
+                _ = stopped(None, cancel.clone()) => return Err(RunError::Cancelled),
+            }
         }
         // Before the start, or the first lines could be missed.
         let options = AttachContainerOptionsBuilder::default().stream(true).stdout(true).build();
@@ -136,39 +138,9 @@ impl Docker {
             Some(Stop::TimedOut(after)) => Ok(Some(Exit::TimedOut(after))),
             None => match ran_out.map(Exit::OutOfMemory).or_else(|| Exit::from_code(ended.code)) {
                 Some(exit) => Ok(Some(exit)),
-                None => self.take(container, room.as_deref(), stage).await.map(|()| None),
+                None if is_whole => Ok(None),
+                None => self.fetch(container, stage).await.map(|()| None),
             },
-        }
-    }
-
-    /// Fills `/forge`, which is `room` on this machine.
-    async fn fill(
-        &self,
-        container: &Container,
-        room: Option<&Path>,
-        command: &Command,
-        stage: &Stage,
-    ) -> Result<(), RunError> {
-        let Some(room) = room.map(Path::to_owned) else { return self.send(container, command, stage).await };
-        let (command, store) = (command.clone(), stage.store().clone());
-        blocking(move || {
-            ["home", "out", "work"].iter().try_for_each(|dir| make_dir(&room.join(dir)))?;
-            write(&room.join("script"), command.script.as_bytes())?;
-            copy_to(&room.join("work"), &command, &store, &Spares::default())
-        })
-        .await
-    }
-
-    /// Brings `/forge/out` into the scratch directory.
-    async fn take(&self, container: &Container, room: Option<&Path>, stage: &Stage) -> Result<(), RunError> {
-        let out = stage.path("forge/out");
-        std::fs::remove_dir(&out).map_err(StoreError::io("remove", &out))?;
-        match room.map(|room| std::fs::rename(room.join("out"), &out)) {
-            Some(Ok(())) => Ok(()),
-            // The command removed it: each output is missing, which is told by its name.
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            // The engine has a disk of its own.
-            Some(Err(_)) | None => self.fetch(container, stage).await,
         }
     }
 
@@ -188,6 +160,7 @@ impl Docker {
     /// Brings `/forge/out` by way of the engine.
     async fn fetch(&self, container: &Container, stage: &Stage) -> Result<(), RunError> {
         let out = stage.path("forge/out");
+        std::fs::remove_dir(&out).map_err(StoreError::io("remove", &out))?;
         let options = DownloadFromContainerOptionsBuilder::default().path(OUT).build();
         let stream = std::pin::pin!(self.client.download_from_container(&container.id, Some(options)));
         match unpack(stream, stage.path("forge"), |_, _| true).await {
@@ -199,9 +172,13 @@ impl Docker {
     }
 }
 
-fn lay_out(command: &Command, store: Arc<LocalStore>) -> Result<Stage, RunError> {
+fn lay_out(command: &Command, store: Arc<LocalStore>, is_whole: bool) -> Result<Stage, RunError> {
     let stage = Stage::prepare(command, store)?;
     stage.write("etc/resolv.conf", b"")?;
+    if is_whole {
+        stage.write(SCRIPT, command.script.as_bytes())?;
+        stage.copy_in(command)?;
+    }
     Ok(stage)
 }
 
