@@ -1,6 +1,7 @@
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use super::lookup::{Addition, complete};
 use super::update::update;
@@ -10,7 +11,7 @@ use crate::buildfile::{self, Buildfile, Faults};
 use crate::graph::{self, Graph, NodeId};
 use crate::matrix::Axes;
 use crate::plan::{LocalTrees, Planner};
-use crate::store::{Access, LocalStore, RemoteStore, Said, StatCache};
+use crate::store::{Access, LocalStore, RemoteStore, ResultIndex, Said, StatCache};
 use crate::upstream::Lock;
 
 /// Everything that is read before a plan can be made.
@@ -25,6 +26,8 @@ pub struct Workspace {
     pub looked_at: Vec<PathBuf>,
     /// Whether anything was told beside.
     pub has_warned: bool,
+    /// What results give, for the first plan.
+    results: Mutex<Option<ResultIndex>>,
     /// Where the lock is.
     lock: PathBuf,
     /// What is selected, was not in the lock, and was found upstream.
@@ -64,7 +67,12 @@ impl Workspace {
         prepare(&buildfile, &store, &mut lock)?;
         let additions = complete(&buildfile, &store, words, &mut lock)?;
         let axes = ManuallyDrop::new(Axes::resolve(&buildfile, &lock, &words.selection)?);
-        let (graph, warnings) = graph::build(&buildfile, &axes, &lock)?;
+        // The graph is made on one core.
+        let (built, results) = thread::scope(|scope| {
+            let results = scope.spawn(|| ResultIndex::load(&store));
+            (graph::build(&buildfile, &axes, &lock), results.join().ok())
+        });
+        let (graph, warnings) = built?;
         // A rule that a narrow selection does not touch is not idle.
         if words.selection.is_empty() && buildfile.choice.is_empty() {
             warnings.iter().for_each(error::print);
@@ -75,7 +83,8 @@ impl Workspace {
         let remote = remote(global, &buildfile, &store);
         let looked_at = std::mem::take(&mut buildfile.looked_at).into_iter().chain([lock.clone()]).collect();
         let graph = ManuallyDrop::new(graph);
-        Ok(Self { graph, store, remote, looked_at, has_warned, lock, additions })
+        let results = Mutex::new(results);
+        Ok(Self { graph, store, remote, looked_at, has_warned, results, lock, additions })
     }
 
     /// Whether nothing was asked of anybody upstream, and the shared cache was left alone.
@@ -105,7 +114,9 @@ impl Workspace {
 
     /// Plans with all that is known here and in the shared cache.
     pub fn planner<'a>(&'a self, files: &'a LocalTrees<'a>) -> Planner<'a> {
-        Planner { graph: &self.graph, store: &self.store, files, remote: self.remote.as_ref() }
+        let results = self.results.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (graph, store, remote) = (&self.graph, &self.store, self.remote.as_ref());
+        Planner { graph, store, files, remote, results: Mutex::new(results) }
     }
 
     /// Tells what the shared cache has to say.

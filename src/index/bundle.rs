@@ -3,7 +3,7 @@
 //! A bundle is a tar archive in frames of Zstandard. What follows its last frame is skipped by whoever unpacks all of it (RFC 8878,
 //! section 3.1.2): a list of the frames and of the objects in each, so that one object is read without the others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -24,11 +24,11 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Packs records, equal ones once, and stages the bundle.
+    /// Packs records in their order, equal ones once, and stages the bundle.
     pub(super) fn of_records(records: &[Vec<u8>], staging: &Staging<'_>) -> Result<Self, StoreError> {
-        let records: BTreeMap<Digest, &[u8]> =
-            records.iter().map(|bytes| (Digest::of(bytes), bytes.as_slice())).collect();
-        let bytes = pack(records)?;
+        let mut seen = HashSet::new();
+        let named = records.iter().map(|bytes| (Digest::of(bytes), bytes.as_slice()));
+        let bytes = pack(named.filter(|(record, _)| seen.insert(*record)))?;
         Ok(Self { object: staging.put(&bytes)?, size: bytes.len() as u64 })
     }
 }

@@ -1,6 +1,6 @@
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
-use libdeflater::{CompressionLvl, Compressor};
+use libdeflater::{CompressionLvl, Compressor, Decompressor};
 use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 
 use super::xz;
@@ -10,7 +10,7 @@ const XZ_DICTIONARY: (usize, usize) = (4 << 10, 8 << 20);
 
 /// Of libdeflate, which takes half the time of zlib for a little less, since a piece is there as a whole: higher ones take longer
 /// for hardly less.
-const GZ_LEVEL: i32 = 6;
+const GZ_LEVEL: i32 = 5;
 
 /// How a file of an index is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ impl IndexCompression {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Xz => "xz 2",
-            Self::Gz => "gz 3",
+            Self::Gz => "gz 4",
             Self::Zst => "zst 1",
         }
     }
@@ -58,6 +58,34 @@ impl IndexCompression {
                 Ok(member)
             }
             Self::Zst => zstd::bulk::compress(bytes, 19),
+        }
+    }
+
+    /// What was compressed.
+    pub(super) fn decompress(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Xz => {
+                let mut plain = Vec::new();
+                liblzma::read::XzDecoder::new(bytes).read_to_end(&mut plain)?;
+                Ok(plain)
+            }
+            Self::Gz => {
+                // A member ends in the length of what is in it (RFC 1952, section 2.3.1).
+                let length = bytes.last_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+                let mut plain = vec![0; length as usize];
+                Decompressor::new().gzip_decompress(bytes, &mut plain).map_err(io::Error::other)?;
+                Ok(plain)
+            }
+            Self::Zst => zstd::decode_all(bytes),
+        }
+    }
+
+    /// How quickly it is decompressed, beside others.
+    pub(super) fn quickness(self) -> usize {
+        match self {
+            Self::Xz => 0,
+            Self::Gz => 1,
+            Self::Zst => 2,
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) enum Piece<'a, E> {
     Text(String),
     /// Lines that are at hand.
     Lines(&'a str),
-    /// A text that is made where it is not remembered.
+    /// A text that is made where none of its compressed forms is remembered.
     Made {
         /// The digest of everything that it is made of.
         key: Digest,
@@ -123,43 +123,45 @@ pub(super) fn join<E: From<IndexError> + Send>(
 
 impl<E: From<IndexError> + Send> Piece<'_, E> {
     fn forms(&self, compressions: &[IndexCompression], store: &LocalStore) -> Result<PieceForms, E> {
-        let plain = self.plain(store)?;
-        let compressed = compressions.par_iter().map(|compression| {
-            let compress = || compression.compress(&plain).map_err(|error| fault(compression, error));
-            match self {
-                Self::Text(_) => compress(),
-                Self::Lines(_) => remembered(compression.name(), Digest::of(&plain), store, compress),
-                Self::Made { key, .. } => remembered(compression.name(), *key, store, compress),
+        let key = match self {
+            Self::Text(_) => None,
+            Self::Lines(lines) => Some(Digest::of(lines.as_bytes())),
+            Self::Made { key, .. } => Some(*key),
+        };
+        let known = |compression: &IndexCompression| store.piece(compression.name(), key?);
+        let known: Vec<Option<Vec<u8>>> = compressions.iter().map(known).collect();
+        let plain = match self {
+            Self::Text(text) => text.clone().into_bytes(),
+            Self::Lines(lines) => lines.as_bytes().to_vec(),
+            Self::Made { make, .. } => match unpacked(compressions, &known) {
+                Some(plain) => plain,
+                None => make()?.into_bytes(),
+            },
+        };
+        let form = |(compression, known): (&IndexCompression, Option<Vec<u8>>)| {
+            if let Some(known) = known {
+                return Ok(known);
             }
-        });
+            let made = compression.compress(&plain).map_err(|error| fault(compression, error))?;
+            if let Some(key) = key {
+                store.put_piece(compression.name(), key, &made)?;
+            }
+            Ok(made)
+        };
+        let compressed = compressions.par_iter().zip(known).map(form);
         let compressed = compressed.collect::<Result<Vec<_>, IndexError>>()?;
         Ok(PieceForms { plain, compressed })
     }
-
-    fn plain(&self, store: &LocalStore) -> Result<Vec<u8>, E> {
-        match self {
-            Self::Text(text) => Ok(text.clone().into_bytes()),
-            Self::Lines(lines) => Ok(lines.as_bytes().to_vec()),
-            Self::Made { key, make } => made(*key, store, make),
-        }
-    }
 }
 
-/// A text that is made of `key`. It is remembered compressed a little: to write all of it takes longer.
-fn made<E: From<IndexError>>(
-    key: Digest,
-    store: &LocalStore,
-    make: impl Fn() -> Result<String, E>,
-) -> Result<Vec<u8>, E> {
-    const KIND: &str = "plain zst 1";
-    let known = store.piece(KIND, key).and_then(|packed| zstd::decode_all(packed.as_slice()).ok());
-    if let Some(known) = known {
-        return Ok(known);
-    }
-    let made = make()?.into_bytes();
-    let packed = zstd::bulk::compress(&made, 1).map_err(|error| fault(&IndexCompression::Zst, error))?;
-    store.put_piece(KIND, key, &packed).map_err(IndexError::from)?;
-    Ok(made)
+/// The text of what is known of its forms: it is not kept as it is, since to write all of it takes longer than to unpack it.
+fn unpacked(compressions: &[IndexCompression], known: &[Option<Vec<u8>>]) -> Option<Vec<u8>> {
+    let known = compressions
+        .iter()
+        .zip(known)
+        .filter_map(|(compression, known)| Some((compression, known.as_ref()?)));
+    let (compression, quickest) = known.max_by_key(|(compression, _)| compression.quickness())?;
+    compression.decompress(quickest).ok()
 }
 
 /// What was made of `key` before, or is made now.
@@ -275,6 +277,27 @@ mod tests {
         assert!((7..14).contains(&pieces.len()), "{}", pieces.len());
         assert!(join(&pieces, &ALL, &fixture.store).unwrap().plain.concat() == text.as_bytes());
         assert!(of_lines::<IndexError>("").is_empty());
+    }
+
+    #[test]
+    fn a_text_is_made_where_none_of_its_forms_is_remembered() {
+        for compression in ALL {
+            let (fixture, made) = (Fixture::new(), AtomicUsize::new(0));
+            let make = || {
+                made.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, IndexError>("text\n".repeat(10_000))
+            };
+            let key = Digest::of(b"text");
+            let index = |compressions: &[IndexCompression]| {
+                join(&[Piece::Made { key, make: Box::new(make) }], compressions, &fixture.store).unwrap()
+            };
+            let alone = index(&[compression]);
+            let all = index(&ALL);
+            assert_eq!(made.load(Ordering::Relaxed), 1, "{compression:?}");
+            assert_eq!(alone.plain.concat(), "text\n".repeat(10_000).as_bytes());
+            assert_eq!(all.plain, alone.plain);
+            assert!(all.compressed.contains(&alone.compressed[0]));
+        }
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use super::explain::{difference, nearest_earlier};
@@ -18,6 +20,8 @@ pub struct Planner<'a> {
     pub files: &'a LocalTrees<'a>,
     /// A store that others share. What it knows comes into `store` before that is asked.
     pub remote: Option<&'a RemoteStore>,
+    /// What results give, if that was read ahead: for the first plan.
+    pub results: Mutex<Option<ResultIndex>>,
 }
 
 /// How many earlier versions of a node are asked for, where the node itself is new.
@@ -60,14 +64,14 @@ impl Remembered {
     }
 
     /// Of what is needed for certain: the goals.
-    fn look_for_objects(&mut self, plan: &Plan, results: &mut ResultIndex<'_>) {
+    fn look_for_objects(&mut self, plan: &Plan, results: &mut ResultIndex, store: &LocalStore) {
         let of_goals = plan.goals.iter().filter(|goal| !self.whole[goal.index()]);
         let known = of_goals.filter_map(|goal| Some((*goal, plan.step(*goal)?.known_key()?)));
         let is_whole = |key| results.get(key).is_some_and(|result| result.is_whole);
         let (whole, doubted): (Vec<_>, Vec<_>) = known.partition(|(_, key)| is_whole(*key));
         whole.into_iter().for_each(|(node, _)| self.whole[node.index()] = true);
         let (nodes, keys): (Vec<NodeId>, Vec<Digest>) = doubted.into_iter().unzip();
-        for (node, is_whole) in nodes.into_iter().zip(results.look_for_objects(&keys)) {
+        for (node, is_whole) in nodes.into_iter().zip(results.look_for_objects(&keys, store)) {
             self.whole[node.index()] = is_whole;
         }
     }
@@ -97,7 +101,8 @@ impl Planner<'_> {
         let works = layers.iter().flatten().map(|node| &self.graph.node(*node).work);
         works.filter_map(Work::publish).for_each(|publish| publish.target.begin());
         self.read_local_files(&layers, &standing);
-        let mut results = ResultIndex::load(self.store);
+        let ahead = self.results.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut results = ahead.unwrap_or_else(|| ResultIndex::load(self.store));
         let mut remembered = Remembered::new(self.graph.len());
         for layer in layers {
             self.ask(&layer, &steps)?;
@@ -122,12 +127,12 @@ impl Planner<'_> {
             }
         }
         let mut plan = Plan { goals: goals.to_vec(), steps: steps.into_iter().flatten().collect() };
-        remembered.look_for_objects(&plan, &mut results);
+        remembered.look_for_objects(&plan, &mut results, self.store);
         while self.demote_incomplete(&mut plan, &remembered) {}
         self.ask_for_durations(&plan);
-        results.touch(&remembered.old);
+        results.touch(&remembered.old, self.store);
         // The next plan looks at more directories without it.
-        let _ = results.save();
+        let _ = results.save(self.store);
         Ok(plan)
     }
 
@@ -245,7 +250,7 @@ impl Planner<'_> {
     }
 
     /// What is to be done about a node, and what is known of its result beside what it gives.
-    fn step(&self, node: NodeId, steps: &Steps, results: &ResultIndex<'_>) -> Result<Found, PlanError> {
+    fn step(&self, node: NodeId, steps: &Steps, results: &ResultIndex) -> Result<Found, PlanError> {
         // A required test only has to come first; what a node is made of are its inputs.
         let inputs = self.graph.node(node).inputs.iter().filter_map(Input::node);
         if let Some(need) = inputs.filter(|need| outputs_of(*need, steps).is_none()).min() {

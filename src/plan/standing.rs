@@ -38,7 +38,7 @@ impl<'a> Standing<'a> {
     }
 
     /// The step of a node that stands and whose result is still what it was, and what is known of the result if it was looked at.
-    pub fn step(&self, node: NodeId, results: &ResultIndex<'_>) -> Option<(Step, Option<KnownResult>)> {
+    pub fn step(&self, node: NodeId, results: &ResultIndex) -> Option<(Step, Option<KnownResult>)> {
         let known = self.nodes[node.index()]?;
         let result = match self.baseline?.doubts(known.key) {
             true => Some(results.get(known.key).filter(|result| known.gave(&result.outputs))?),

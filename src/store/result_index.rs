@@ -33,8 +33,7 @@ pub fn worth(news: usize, known: usize) -> bool {
 /// What is written of a directory of results is believed as long as it looks as it did, by the same rule as that of
 /// [`StatCache`](super::StatCache): a result that comes or goes changes it. In one that changed, each result is looked at.
 /// That all objects of a result are here is believed by the same rule, of the directories that they are in.
-pub struct ResultIndex<'a> {
-    store: &'a LocalStore,
+pub struct ResultIndex {
     loaded: Moment,
     /// By the first byte of a key.
     shards: Vec<Shard>,
@@ -206,9 +205,9 @@ struct Index {
     results: Vec<(Option<Sighting>, Table)>,
 }
 
-impl<'a> ResultIndex<'a> {
+impl ResultIndex {
     /// Reads what is written, and looks at what changed since.
-    pub fn load(store: &'a LocalStore) -> Self {
+    pub fn load(store: &LocalStore) -> Self {
         let loaded = Moment::now();
         let written = fs::read(file(store)).ok().and_then(Index::read).unwrap_or_default();
         let objects: Vec<Option<Sighting>> =
@@ -229,7 +228,7 @@ impl<'a> ResultIndex<'a> {
         let shards: Vec<Shard> = shards.collect();
         let news = shards.iter().map(|shard| shard.found.len()).sum();
         let objects = objects.into_iter().map(|seen| seen.filter(|seen| seen.is_before(loaded))).collect();
-        Self { store, loaded, shards, objects, changed, news }
+        Self { loaded, shards, objects, changed, news }
     }
 
     fn known(&self, key: Digest) -> Option<Known> {
@@ -247,10 +246,10 @@ impl<'a> ResultIndex<'a> {
     }
 
     /// Looks for the objects of these results, and notes it of those that are whole. Gives whether each is.
-    pub fn look_for_objects(&mut self, keys: &[Digest]) -> Vec<bool> {
+    pub fn look_for_objects(&mut self, keys: &[Digest], store: &LocalStore) -> Vec<bool> {
         let whole = |key: &Digest| {
             let known = self.known(*key)?;
-            Some(Known { objects: self.store.object_dirs(&known.outputs)?, ..known })
+            Some(Known { objects: store.object_dirs(&known.outputs)?, ..known })
         };
         let found: Vec<Option<Known>> = keys.par_iter().map(whole).collect();
         let is_whole = found.iter().map(Option::is_some).collect();
@@ -267,24 +266,24 @@ impl<'a> ResultIndex<'a> {
     }
 
     /// Notes that these results are used now. Losing this costs a rebuild after the next gc, never a wrong result.
-    pub fn touch(&mut self, keys: &[Digest]) {
+    pub fn touch(&mut self, keys: &[Digest], store: &LocalStore) {
         for key in keys {
             let Some(known) = self.known(*key).filter(|known| self.is_old(known.seen)) else { continue };
-            self.store.touch_result(*key);
-            if let Some(seen) = Sighting::at(&self.store.result_path(*key)) {
+            store.touch_result(*key);
+            if let Some(seen) = Sighting::at(&store.result_path(*key)) {
                 self.note(*key, Known { seen, ..known });
             }
         }
     }
 
     /// Writes it for the next one, if that is worth it.
-    pub fn save(&self) -> Result<(), StoreError> {
+    pub fn save(&self, store: &LocalStore) -> Result<(), StoreError> {
         let known: usize = self.shards.iter().map(|shard| shard.written.len() + shard.found.len()).sum();
         if !worth(self.news, known) {
             return Ok(());
         }
         let mut bytes = FORM.to_vec();
-        let objects: Vec<PathBuf> = shard_paths(self.store.root().join("objects")).collect();
+        let objects: Vec<PathBuf> = shard_paths(store.root().join("objects")).collect();
         let objects =
             objects.iter().zip(&self.objects).filter_map(|(path, seen)| Some((path.as_path(), (*seen)?, ())));
         let results = self.shards.iter().filter_map(|shard| Some((shard.path.as_path(), shard.seen?, ())));
@@ -302,7 +301,7 @@ impl<'a> ResultIndex<'a> {
         };
         let tables: Vec<Vec<u8>> = self.shards.par_iter().map(table).collect();
         tables.iter().for_each(|table| write_text(table, &mut bytes));
-        self.store.write_sealed(&file(self.store), &bytes)
+        store.write_sealed(&file(store), &bytes)
     }
 }
 
@@ -443,7 +442,7 @@ mod tests {
         let keys = [Digest::of(b"a"), Digest::of(b"b")];
         put(&store, keys[0], "one");
         wait_for_tick();
-        ResultIndex::load(&store).save().unwrap();
+        ResultIndex::load(&store).save(&store).unwrap();
         assert_eq!(ResultIndex::load(&store).news, 0, "it is believed");
         assert_eq!(outputs(&store, keys[0]), Some(Digest::of(b"one")));
         assert_eq!(outputs(&store, keys[1]), None);
@@ -452,7 +451,7 @@ mod tests {
         assert_eq!(outputs(&store, keys[1]), Some(Digest::of(b"two")));
         put(&store, keys[0], "other");
         assert_eq!(outputs(&store, keys[0]), Some(Digest::of(b"other")));
-        ResultIndex::load(&store).save().unwrap();
+        ResultIndex::load(&store).save(&store).unwrap();
         fs::remove_file(store.result_path(keys[0])).unwrap();
         assert_eq!(outputs(&store, keys[0]), None);
     }
@@ -465,9 +464,9 @@ mod tests {
         let is_whole = |look: bool| {
             let mut index = ResultIndex::load(&store);
             if look {
-                index.look_for_objects(&[key]);
+                index.look_for_objects(&[key], &store);
             }
-            index.save().unwrap();
+            index.save(&store).unwrap();
             index.get(key).unwrap().is_whole
         };
         wait_for_tick();
@@ -492,7 +491,7 @@ mod tests {
         let path = store.result_path(key);
         let modified = || fs::metadata(&path).unwrap().modified().unwrap();
         let first = modified();
-        ResultIndex::load(&store).touch(&[key]);
+        ResultIndex::load(&store).touch(&[key], &store);
         assert_eq!(modified(), first, "it was used a moment ago");
         // The time of the last change of its inode cannot be set back: an index of a later time stands for that.
         wait_for_tick();
@@ -500,11 +499,11 @@ mod tests {
         let loaded = index.loaded;
         index.loaded = loaded.after(2 * USE);
         wait_for_tick();
-        index.touch(&[key]);
+        index.touch(&[key], &store);
         assert!(modified() > first);
         // It is as young as the index then, and still what its directory has.
         index.loaded = loaded;
-        index.save().unwrap();
+        index.save(&store).unwrap();
         assert!(ResultIndex::load(&store).get(key).is_some());
     }
 
@@ -536,20 +535,20 @@ mod tests {
         let key = |at: usize| Digest::of(&at.to_le_bytes());
         (0..20 * WORTH).for_each(|at| put(&store, key(at), "old"));
         wait_for_tick();
-        ResultIndex::load(&store).save().unwrap();
+        ResultIndex::load(&store).save(&store).unwrap();
         let written = || fs::read(file(&store)).unwrap();
         let (first, new) = (written(), 20 * WORTH);
         put(&store, key(new), "new");
         wait_for_tick();
         for _ in 0..2 {
-            ResultIndex::load(&store).save().unwrap();
+            ResultIndex::load(&store).save(&store).unwrap();
             assert!(written() == first);
             assert_eq!(outputs(&store, key(new)), Some(Digest::of(b"new")));
             assert_eq!(outputs(&store, key(7)), Some(Digest::of(b"old")));
         }
         (0..20 * WORTH).for_each(|at| put(&store, key(new + at), "new"));
         wait_for_tick();
-        ResultIndex::load(&store).save().unwrap();
+        ResultIndex::load(&store).save(&store).unwrap();
         assert!(written() != first);
         assert_eq!(outputs(&store, key(new + 7)), Some(Digest::of(b"new")));
     }
@@ -560,7 +559,7 @@ mod tests {
         let store = LocalStore::open(dir.path().join("cache")).unwrap();
         put(&store, Digest::of(b"a"), "one");
         wait_for_tick();
-        ResultIndex::load(&store).save().unwrap();
+        ResultIndex::load(&store).save(&store).unwrap();
         let bytes = fs::read(file(&store)).unwrap();
         for length in [0, 31, 40, bytes.len() - 1] {
             fs::write(file(&store), &bytes[..length]).unwrap();

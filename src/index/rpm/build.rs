@@ -59,6 +59,9 @@ pub fn build<E: From<IndexError> + Send>(
     lists.extend(advisories.map(|text| ("updateinfo", vec![text])));
     let stored = lists.par_iter().map(|(kind, pieces)| Data::store(kind, pieces, index.compression, store));
     let data = stored.collect::<Result<Vec<_>, E>>()?;
+    drop(lists);
+    // There is much in them.
+    runs.into_par_iter().for_each(drop);
     let (primaries, others) = data.split_at(2);
     let mut directory = |below: &str, primary: &Data| {
         let all = || std::iter::once(primary).chain(others);

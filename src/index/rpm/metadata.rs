@@ -13,6 +13,8 @@ use crate::package::{Comparison, RpmChange, RpmDependency, RpmFile, RpmFileKind,
 
 /// Half of how many packages a piece of a list has, about: fewer than for apt, as more is said of each.
 const REACH: usize = 64;
+/// What a package's place stands after in `primary`.
+const LOCATION: &str = "<location href=\"";
 /// How many changes of a package are told, as in createrepo_c.
 const CHANGES: usize = 10;
 /// In the order of createrepo_c.
@@ -32,12 +34,14 @@ pub(super) struct Run<'m> {
     members: &'m [Member<'m>],
     /// What their headers say, once a piece asks for it.
     infos: OnceLock<Vec<RpmInfo>>,
+    /// What `primary` says of them to clients of the root.
+    primary: OnceLock<String>,
 }
 
 /// Members in order, cut where a piece ends.
 pub(super) fn runs<'m>(members: &'m [Member<'m>]) -> Vec<Run<'m>> {
     let runs = pieces::runs(members, REACH).into_iter();
-    runs.map(|members| Run { members, infos: OnceLock::new() }).collect()
+    runs.map(|members| Run { members, infos: OnceLock::new(), primary: OnceLock::new() }).collect()
 }
 
 impl Run<'_> {
@@ -48,6 +52,15 @@ impl Run<'_> {
         let read = |member: &Member<'_>| Ok::<_, E>(read_record(&records(member.entry.record)?)?);
         let read = self.members.iter().map(read).collect::<Result<Vec<_>, E>>()?;
         Ok(self.infos.get_or_init(|| read))
+    }
+
+    /// What `primary` says of each. Its location follows [`LOCATION`], which stands nowhere else, as no text has a '<'.
+    fn primary<E: From<IndexError>>(&self, records: &Records<'_, E>) -> Result<&str, E> {
+        if let Some(known) = self.primary.get() {
+            return Ok(known);
+        }
+        let text = self.text(records, primary_entry)?;
+        Ok(self.primary.get_or_init(|| text))
     }
 
     /// What `entry` says of each.
@@ -78,8 +91,8 @@ pub(super) fn primary<'m, E: From<IndexError>>(
         ("xmlns", "http://linux.duke.edu/metadata/common"),
         ("xmlns:rpm", "http://linux.duke.edu/metadata/rpm"),
     ];
-    list("metadata", &format!("rpm primary 1 {out}"), &namespaces, runs, records, move |label, info| {
-        primary_entry(label, info, out)
+    list("metadata", &format!("rpm primary 1 {out}"), &namespaces, runs, move |run| {
+        Ok(run.primary(records)?.replace(LOCATION, &format!("{LOCATION}{out}")))
     })
 }
 
@@ -89,8 +102,10 @@ pub(super) fn filelists<'m, E: From<IndexError>>(
     records: &'m Records<'_, E>,
 ) -> Vec<Piece<'m, E>> {
     let namespaces = [("xmlns", "http://linux.duke.edu/metadata/filelists")];
-    list("filelists", "rpm filelists 1", &namespaces, runs, records, |_, info| {
-        entry_by_id(info, |xml| info.files.iter().for_each(|file| push_file(xml, file)))
+    list("filelists", "rpm filelists 1", &namespaces, runs, |run| {
+        run.text(records, |_, info| {
+            entry_by_id(info, |xml| info.files.iter().for_each(|file| push_file(xml, file)))
+        })
     })
 }
 
@@ -100,34 +115,35 @@ pub(super) fn other<'m, E: From<IndexError>>(
     records: &'m Records<'_, E>,
 ) -> Vec<Piece<'m, E>> {
     let namespaces = [("xmlns", "http://linux.duke.edu/metadata/other")];
-    list("otherdata", "rpm other 1", &namespaces, runs, records, |_, info| {
-        entry_by_id(info, |xml| {
-            for (change, time) in changes(&info.changelog) {
-                let time = time.to_string();
-                let attributes = [("author", change.author.trim_end_matches(' ')), ("date", &time)];
-                xml.text("changelog", &attributes, &change.text);
-            }
+    list("otherdata", "rpm other 1", &namespaces, runs, |run| {
+        run.text(records, |_, info| {
+            entry_by_id(info, |xml| {
+                for (change, time) in changes(&info.changelog) {
+                    let time = time.to_string();
+                    let attributes = [("author", change.author.trim_end_matches(' ')), ("date", &time)];
+                    xml.text("changelog", &attributes, &change.text);
+                }
+            })
         })
     })
 }
 
-/// A document about packages. What `entry` writes is remembered as `kind`.
+/// A document about packages. What `said` writes of a run is remembered as `kind`.
 fn list<'m, E: From<IndexError>>(
     root: &str,
     kind: &str,
     namespaces: &[(&str, &str)],
     runs: &'m [Run<'m>],
-    records: &'m Records<'_, E>,
-    entry: impl Fn(&Label, &RpmInfo) -> String + Copy + Send + Sync + 'm,
+    said: impl Fn(&Run<'_>) -> Result<String, E> + Copy + Send + Sync + 'm,
 ) -> Vec<Piece<'m, E>> {
     let count = runs.iter().map(|run| run.members.len()).sum::<usize>().to_string();
     let attributes: Vec<_> = namespaces.iter().copied().chain([("packages", count.as_str())]).collect();
     let (head, tail) = frame(root, &attributes);
-    let piece = |run: &'m Run<'m>| Piece::of_run(kind, run.members, move || run.text(records, entry));
+    let piece = |run: &'m Run<'m>| Piece::of_run(kind, run.members, move || said(run));
     std::iter::once(Piece::Text(head)).chain(runs.iter().map(piece)).chain([Piece::Text(tail)]).collect()
 }
 
-fn primary_entry(label: &Label, info: &RpmInfo, out: &str) -> String {
+fn primary_entry(label: &Label, info: &RpmInfo) -> String {
     let mut xml = Xml::new();
     xml.open("package", &[("type", "rpm")]);
     xml.text("name", &[], &info.name);
@@ -144,7 +160,7 @@ fn primary_entry(label: &Label, info: &RpmInfo, out: &str) -> String {
     let [package, installed, archive] =
         [info.size, info.installed_size, info.archive_size].map(|n| n.to_string());
     xml.empty("size", &[("package", &package), ("installed", &installed), ("archive", &archive)]);
-    xml.empty("location", &[("href", &format!("{out}{}", path(label)))]);
+    xml.empty("location", &[("href", &path(label))]);
     push_format(&mut xml, info);
     xml.close("package");
     xml.finish()
