@@ -31,8 +31,11 @@ pub fn index(settings: &Settings, files: &[PackageFile], store: &LocalStore) -> 
     let members: Vec<Member<'_>> = packages.iter().map(Indexed::member).collect();
     let records = Bundles::new(store, packages.iter().map(|package| package.bundle.object));
     let record = |record: Digest| records.record(record).map_err(IndexError::from);
-    let tree = settings.build(&members, None, DATE, store, &record).expect("an index is built");
-    let catalog = catalog(&packages, None, store).expect("a catalog is written");
+    let (tree, catalog) = rayon::join(
+        || settings.build(&members, None, DATE, store, &record),
+        || catalog(&packages, None, store),
+    );
+    let (tree, catalog) = (tree.expect("an index is built"), catalog.expect("a catalog is written"));
     for tree in [&tree, &catalog] {
         store.put_tree(tree).expect("a tree is stored");
     }

@@ -58,9 +58,12 @@ impl Builtin {
         let members: Vec<Member<'_>> = packages.iter().map(Indexed::member).collect();
         let records = Bundles::new(&self.store, packages.iter().map(|package| package.bundle.object));
         let record = |record| records.record(record).map_err(IndexError::from);
-        let repository = settings.build(&members, updateinfo, date, &self.store, &record);
+        let (repository, catalog) = rayon::join(
+            || settings.build(&members, updateinfo, date, &self.store, &record),
+            || catalog(packages, updateinfo, &self.store),
+        );
         let repository = self.store.put_tree(&repository.map_err(Failure::action)?)?;
-        let catalog = catalog(packages, updateinfo, &self.store).map_err(Failure::action)?;
+        let catalog = catalog.map_err(Failure::action)?;
         let mut outputs = self.output("repository", repository);
         outputs.extend(self.output("catalog", self.store.put_tree(&catalog)?));
         Ok(outputs)

@@ -115,6 +115,8 @@ fn once<T>(
 const ENDING: &str = ".tar.zst";
 /// So many bytes of the archive, at least, are in a frame.
 const FRAME: usize = 128 << 10;
+/// Records are much alike: a higher level takes longer for hardly less.
+const LEVEL: i32 = 1;
 /// What a frame that is skipped begins with, before its length (RFC 8878, section 3.1.2).
 const SKIPPED: [u8; 4] = 0x184d_2a50_u32.to_le_bytes();
 /// So many bytes are made room for before they are there.
@@ -157,7 +159,7 @@ fn in_frames(archive: &[u8], frames: &[(usize, Vec<Digest>)]) -> io::Result<Vec<
     let (mut bundle, mut list) = (Vec::new(), Vec::new());
     let ends = frames.iter().skip(1).map(|(start, _)| *start).chain([archive.len()]);
     for ((start, objects), end) in frames.iter().zip(ends) {
-        let frame = zstd::bulk::compress(&archive[*start..end], 3)?;
+        let frame = zstd::bulk::compress(&archive[*start..end], LEVEL)?;
         [frame.len(), objects.len()].iter().try_for_each(|number| push_number(&mut list, *number))?;
         objects.iter().for_each(|object| list.extend_from_slice(object.as_bytes()));
         bundle.extend(frame);

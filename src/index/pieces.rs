@@ -54,19 +54,31 @@ impl<'a, E> Piece<'a, E> {
     /// What `kind` says of a run of packages; `kind` has to change whenever it would say something else.
     pub fn of_run(
         kind: &str,
-        run: &[Member<'_>],
+        run: RunIdentity,
         make: impl Fn() -> Result<String, E> + Send + Sync + 'a,
     ) -> Self {
-        Self::Made { key: run_key(kind, run), make: Box::new(make) }
+        Self::Made { key: run.key(kind), make: Box::new(make) }
     }
 }
 
-/// The digest of everything that `kind` says of a run.
-pub(super) fn run_key(kind: &str, run: &[Member<'_>]) -> Digest {
-    let mut hasher = Hasher::default();
-    hasher.update(kind.as_bytes());
-    run.iter().for_each(|member| member.identify(&mut hasher));
-    hasher.digest()
+/// The digest of everything that an index says of a run of packages.
+#[derive(Clone, Copy)]
+pub(super) struct RunIdentity(Digest);
+
+impl RunIdentity {
+    pub fn of(run: &[Member<'_>]) -> Self {
+        let mut hasher = Hasher::default();
+        run.iter().for_each(|member| member.identify(&mut hasher));
+        Self(hasher.digest())
+    }
+
+    /// The digest of everything that `kind` says of it.
+    pub fn key(self, kind: &str) -> Digest {
+        let mut hasher = Hasher::default();
+        hasher.update(self.0.as_bytes());
+        hasher.update(kind.as_bytes());
+        hasher.digest()
+    }
 }
 
 /// A sorted list of lines, cut between lines in the same way.
@@ -215,7 +227,7 @@ mod tests {
         let piece = |run: &[Member<'_>]| {
             let text: String = run.iter().map(|member| format!("{}\n", member.entry.label.name)).collect();
             let made = &made;
-            Piece::of_run("names", run, move || {
+            Piece::of_run("names", RunIdentity::of(run), move || {
                 made.fetch_add(1, Ordering::Relaxed);
                 Ok::<_, IndexError>(text.clone())
             })

@@ -8,7 +8,7 @@ use super::contents::contents;
 use super::package::{Checked, Record, pool_path, told};
 use super::release::{Listed, release};
 use crate::digest::{Describe, Visitor};
-use crate::index::pieces::{self, Piece};
+use crate::index::pieces::{self, Piece, RunIdentity};
 use crate::index::{IndexCompression, IndexError, Label, Member, Records};
 use crate::store::{Entry, Kind, LocalStore, Tree};
 
@@ -223,8 +223,10 @@ impl SuiteFiles {
             let fits = |of: &str| of == architecture || of == "all";
             let fitting = packages.iter().filter(|one| fits(&one.label().architecture));
             let members: Vec<Member<'_>> = fitting.map(Checked::member).collect();
-            let pieces: Vec<_> =
-                pieces::runs(&members, REACH).into_iter().map(|run| stanzas(run, area, records)).collect();
+            let pieces: Vec<_> = pieces::runs(&members, REACH)
+                .into_par_iter()
+                .map(|run| stanzas(run, area, records))
+                .collect();
             let path = format!("{component}/binary-{architecture}/Packages");
             let mut files = variants(&path, &pieces, &compressions, store)?;
             if index.contents {
@@ -277,7 +279,7 @@ fn stanzas<'m, E: From<IndexError>>(
     area: &'m str,
     records: &'m Records<'_, E>,
 ) -> Piece<'m, E> {
-    Piece::of_run(&format!("apt stanzas 1 {area}"), run, move || {
+    Piece::of_run(&format!("apt stanzas 1 {area}"), RunIdentity::of(run), move || {
         let mut text = String::new();
         for Member { entry, .. } in run {
             let Label { name, version, architecture, .. } = &entry.label;

@@ -2,7 +2,7 @@ use rayon::prelude::*;
 
 use super::build::REACH;
 use super::package::Record;
-use crate::index::pieces::{remembered, run_key, runs};
+use crate::index::pieces::{RunIdentity, remembered, runs};
 use crate::index::{IndexError, Member, Records};
 use crate::store::LocalStore;
 
@@ -39,7 +39,7 @@ fn paths<E: From<IndexError> + Send>(
     records: &Records<'_, E>,
 ) -> Result<String, E> {
     const KIND: &str = "apt paths 1";
-    let made = remembered(KIND, run_key(KIND, run), store, || {
+    let made = remembered(KIND, RunIdentity::of(run).key(KIND), store, || {
         let mut text = String::new();
         for member in run {
             let record = Record::read(&records(member.entry.record)?)?;

@@ -44,8 +44,8 @@ pub fn build<E: From<IndexError> + Send>(
     store: &LocalStore,
     records: &Records<'_, E>,
 ) -> Result<Tree, E> {
-    let packages = packages.iter().map(|member| Checked::new(*member)).collect::<Result<Vec<_>, _>>()?;
-    let (members, mut entries) = choose(packages)?;
+    let checked = packages.par_iter().map(|member| Checked::new(*member));
+    let (members, mut entries) = choose(checked.collect::<Result<Vec<_>, _>>()?)?;
     updateinfo.map_or(Ok(()), check_updateinfo)?;
     let runs = runs(&members);
     let mut lists = vec![
@@ -78,7 +78,7 @@ pub fn build<E: From<IndexError> + Send>(
 
 /// The packages sorted by name, version and architecture, equal ones once, and their files.
 fn choose(mut packages: Vec<Checked<'_>>) -> Result<(Vec<Member<'_>>, Vec<Entry>), IndexError> {
-    packages.sort_by(|a, b| {
+    packages.par_sort_by(|a, b| {
         let (one, other) = (a.label(), b.label());
         let versions = || compare_versions(&one.version, &other.version);
         let rest = || {
@@ -87,10 +87,10 @@ fn choose(mut packages: Vec<Checked<'_>>) -> Result<(Vec<Member<'_>>, Vec<Entry>
         };
         one.name.cmp(&other.name).then_with(versions).then_with(rest)
     });
+    let paths: Vec<String> = packages.par_iter().map(|package| path(package.label())).collect();
     let mut by_path: BTreeMap<String, Member<'_>> = BTreeMap::new();
     let mut chosen = Vec::new();
-    for new in packages {
-        let path = path(new.label());
+    for (path, new) in paths.into_iter().zip(packages) {
         let new = new.member();
         match by_path.get(&path) {
             Some(old) if old.entry.sha256 != new.entry.sha256 || old.entry.label != new.entry.label => {

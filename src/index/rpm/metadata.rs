@@ -3,11 +3,13 @@
 
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
+
 use super::dependencies::{is_primary, relations};
 use super::package::path;
 use super::xml::{Xml, forbidden, frame};
 use crate::index::catalog::read_record;
-use crate::index::pieces::{self, Piece};
+use crate::index::pieces::{self, Piece, RunIdentity};
 use crate::index::{IndexError, Label, Member, Records};
 use crate::package::{Comparison, RpmChange, RpmDependency, RpmFile, RpmFileKind, RpmInfo, RpmRelation};
 
@@ -32,6 +34,7 @@ const RELATIONS: [(RpmRelation, &str); 8] = [
 /// Packages of which pieces of all lists are made.
 pub(super) struct Run<'m> {
     members: &'m [Member<'m>],
+    identity: RunIdentity,
     /// What their headers say, once a piece asks for it.
     infos: OnceLock<Vec<RpmInfo>>,
     /// What `primary` says of them to clients of the root.
@@ -40,8 +43,11 @@ pub(super) struct Run<'m> {
 
 /// Members in order, cut where a piece ends.
 pub(super) fn runs<'m>(members: &'m [Member<'m>]) -> Vec<Run<'m>> {
-    let runs = pieces::runs(members, REACH).into_iter();
-    runs.map(|members| Run { members, infos: OnceLock::new(), primary: OnceLock::new() }).collect()
+    let run = |members| {
+        let (infos, primary) = Default::default();
+        Run { members, identity: RunIdentity::of(members), infos, primary }
+    };
+    pieces::runs(members, REACH).into_par_iter().map(run).collect()
 }
 
 impl Run<'_> {
@@ -139,7 +145,7 @@ fn list<'m, E: From<IndexError>>(
     let count = runs.iter().map(|run| run.members.len()).sum::<usize>().to_string();
     let attributes: Vec<_> = namespaces.iter().copied().chain([("packages", count.as_str())]).collect();
     let (head, tail) = frame(root, &attributes);
-    let piece = |run: &'m Run<'m>| Piece::of_run(kind, run.members, move || said(run));
+    let piece = |run: &'m Run<'m>| Piece::of_run(kind, run.identity, move || said(run));
     std::iter::once(Piece::Text(head)).chain(runs.iter().map(piece)).chain([Piece::Text(tail)]).collect()
 }
 
