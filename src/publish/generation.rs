@@ -61,7 +61,7 @@ pub struct PublishedPackage {
     pub since: u64,
 }
 
-/// One as it is read: to tell whose field is whose takes serde longer than all the rest.
+/// One as it is read. Fields that are flattened are first collected by serde, which takes its time.
 #[derive(Deserialize)]
 struct Flat {
     suite: String,
