@@ -71,25 +71,15 @@ impl Template {
     }
 
     /// Fills every hole by `value`; the first hole it has no value for is the error.
-    pub fn fill<V: AsRef<str>>(&self, value: impl FnMut(&Hole) -> Option<V>) -> Result<String, &Hole> {
+    pub fn fill<V: AsRef<str>>(&self, mut value: impl FnMut(&Hole) -> Option<V>) -> Result<String, &Hole> {
         let mut text = String::new();
-        self.fill_into(&mut text, value)?;
-        Ok(text)
-    }
-
-    /// The same, added to a text.
-    pub fn fill_into<V: AsRef<str>>(
-        &self,
-        text: &mut String,
-        mut value: impl FnMut(&Hole) -> Option<V>,
-    ) -> Result<(), &Hole> {
         for part in &self.parts {
             match part {
                 Part::Text(plain) => text.push_str(plain),
                 Part::Hole(hole) => text.push_str(value(hole).ok_or(hole)?.as_ref()),
             }
         }
-        Ok(())
+        Ok(text)
     }
 }
 

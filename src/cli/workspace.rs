@@ -1,6 +1,6 @@
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::lookup::{Addition, complete};
@@ -114,9 +114,8 @@ impl Workspace {
 
     /// Plans with all that is known here and in the shared cache.
     pub fn planner<'a>(&'a self, files: &'a LocalTrees<'a>) -> Planner<'a> {
-        let results = self.results.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (graph, store, remote) = (&self.graph, &self.store, self.remote.as_ref());
-        Planner { graph, store, files, remote, results: Mutex::new(results) }
+        Planner { graph, store, files, remote, results: &self.results }
     }
 
     /// Tells what the shared cache has to say.

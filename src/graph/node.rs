@@ -7,7 +7,7 @@ use petgraph::graph::DiGraph;
 use petgraph::visit::EdgeRef;
 use petgraph::{Direction, graph::NodeIndex};
 
-use super::text::{fill, texts};
+use super::text::texts;
 use super::{IndexWork, Work};
 use crate::buildfile::{Diagnostic, Resources, Span, Template, Version};
 use crate::matrix::Cell;
@@ -124,18 +124,6 @@ pub enum Globs {
 }
 
 impl Globs {
-    /// Whether `is_it` is true of one of them, each of which is filled into `buffer`.
-    pub fn any(&self, buffer: &mut String, mut is_it: impl FnMut(&str) -> bool) -> bool {
-        match self {
-            Self::Written(globs) => globs.iter().any(|glob| is_it(glob)),
-            Self::Declared { templates, cell } => templates.iter().any(|template| {
-                buffer.clear();
-                fill(template, cell, buffer);
-                is_it(buffer)
-            }),
-        }
-    }
-
     /// Each of them.
     pub fn texts(&self) -> Vec<String> {
         match self {

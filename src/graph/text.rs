@@ -40,12 +40,6 @@ pub(super) fn texts(templates: &[Template], cell: &Cell) -> Vec<String> {
     templates.iter().map(|template| filled(template, |hole| value(hole, cell))).collect()
 }
 
-/// Adds the text of a template in a cell.
-pub(super) fn fill(template: &Template, cell: &Cell, text: &mut String) {
-    // What lacks a value was told when the graph was built.
-    let _ = template.fill_into(text, |hole| Some(value(hole, cell).unwrap_or_default()));
-}
-
 /// Whether a hole is that of a script which is filled at run time.
 pub(super) fn is_jobs(hole: &Hole) -> bool {
     hole.is("jobs")

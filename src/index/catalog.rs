@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,7 +19,6 @@ const RECORDS: &str = "records";
 /// A package of a repository, without what only the writing of an index asks for: that is in its
 /// record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Flat")]
 pub struct CatalogEntry {
     /// What it is and where.
     #[serde(flatten)]
@@ -33,26 +31,6 @@ pub struct CatalogEntry {
     pub object: Digest,
     /// The digest of its record.
     pub record: Digest,
-}
-
-/// One as it is read. Fields that are flattened are first collected by serde, which takes its time.
-#[derive(Deserialize)]
-struct Flat {
-    suite: String,
-    name: String,
-    version: String,
-    architecture: String,
-    size: u64,
-    sha256: String,
-    object: Digest,
-    record: Digest,
-}
-
-impl From<Flat> for CatalogEntry {
-    fn from(flat: Flat) -> Self {
-        let Flat { suite, name, version, architecture, size, sha256, object, record } = flat;
-        Self { label: Label { suite, name, version, architecture }, size, sha256, object, record }
-    }
 }
 
 /// A package whose record is in a bundle of the store.
@@ -134,15 +112,7 @@ pub fn read_catalog(tree: &Tree, store: &LocalStore) -> Result<Vec<CatalogEntry>
 
 /// The bundles with the records of a catalog's packages.
 pub fn bundles_of(tree: &Tree) -> Vec<Digest> {
-    let is_bundle = |path: &str| Path::new(path).parent() == Some(Path::new(RECORDS));
-    tree.entries()
-        .iter()
-        .filter(|entry| is_bundle(&entry.path))
-        .filter_map(|entry| match entry.kind {
-            Kind::File { object, .. } => Some(object),
-            _ => None,
-        })
-        .collect()
+    tree.below(RECORDS).files().map(|(bundle, _)| bundle).collect()
 }
 
 /// The file of advisories of a catalog.

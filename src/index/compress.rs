@@ -8,8 +8,7 @@ use super::xz;
 /// The smallest and the largest dictionary of xz that a piece is given, in bytes: the least that there is, and that of preset 6.
 const XZ_DICTIONARY: (usize, usize) = (4 << 10, 8 << 20);
 
-/// Of libdeflate, which takes half the time of zlib for a little less, since a piece is there as a whole: higher ones take longer
-/// for hardly less.
+/// Of libdeflate, which is quicker than zlib, since a piece is there as a whole: level 6 gives 1 to 2 % less.
 const GZ_LEVEL: i32 = 5;
 
 /// How a file of an index is compressed.

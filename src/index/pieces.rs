@@ -176,21 +176,6 @@ fn unpacked(compressions: &[IndexCompression], known: &[Option<Vec<u8>>]) -> Opt
     compression.decompress(quickest).ok()
 }
 
-/// What was made of `key` before, or is made now.
-pub(super) fn remembered<E: From<IndexError>>(
-    kind: &str,
-    key: Digest,
-    store: &LocalStore,
-    make: impl FnOnce() -> Result<Vec<u8>, E>,
-) -> Result<Vec<u8>, E> {
-    if let Some(known) = store.piece(kind, key) {
-        return Ok(known);
-    }
-    let made = make()?;
-    store.put_piece(kind, key, &made).map_err(IndexError::from)?;
-    Ok(made)
-}
-
 fn fault(compression: &IndexCompression, error: std::io::Error) -> IndexError {
     StoreError::io("compress", format!("a piece of an index to {}", compression.extension()))(error).into()
 }

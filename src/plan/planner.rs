@@ -21,7 +21,7 @@ pub struct Planner<'a> {
     /// A store that others share. What it knows comes into `store` before that is asked.
     pub remote: Option<&'a RemoteStore>,
     /// What results give, if that was read ahead: for the first plan.
-    pub results: Mutex<Option<ResultIndex>>,
+    pub results: &'a Mutex<Option<ResultIndex>>,
 }
 
 /// How many earlier versions of a node are asked for, where the node itself is new.

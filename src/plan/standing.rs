@@ -23,11 +23,9 @@ impl<'a> Standing<'a> {
         if !baseline.changed.is_empty() {
             let files_of = |id| graph.node(id).inputs.iter().filter_map(Input::files);
             let changed = files.changed(&baseline.changed, graph.ids().flat_map(files_of));
-            nodes.par_iter_mut().enumerate().for_each_init(String::new, |buffer, (at, node)| {
-                if node.is_some() && files_of(NodeId::new(at)).any(|files| changed.concerns(files, buffer)) {
-                    *node = None;
-                }
-            });
+            let falls = |at: usize| files_of(NodeId::new(at)).any(|files| changed.concerns(files));
+            let fallen = nodes.par_iter_mut().enumerate().filter(|(at, node)| node.is_some() && falls(*at));
+            fallen.for_each(|(_, node)| *node = None);
         }
         Self { baseline: Some(baseline), nodes }
     }

@@ -1,6 +1,6 @@
 //! The records of a generation: what its indices are made from, in bundles.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use super::Generation;
 use crate::digest::Digest;
@@ -30,7 +30,7 @@ impl Bundled {
             Some((live, bundles)) if bundles.len() < MOST => (live.records().collect(), bundles),
             _ => (HashSet::new(), Vec::new()),
         };
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         // In the order of the packages, as an index asks for them.
         let new = generation.records().filter(|record| !bundled.contains(record) && seen.insert(*record));
         let new = new.map(|record| Ok((record, records.record(record)?))).collect::<Result<Vec<_>, _>>()?;

@@ -114,7 +114,26 @@ impl Stage {
 
     /// Copies into the working directory what belongs there. Blocks.
     pub(super) fn copy_in(&self, command: &Command) -> Result<(), RunError> {
-        copy_to(&self.path("forge/work"), command, &self.store, &self.spares)
+        let work = self.path("forge/work");
+        for copy in &command.copies {
+            let through_link = |_| {
+                RunError::Setup(format!(
+                    "copied into '{}': a tree copied before has no directory there",
+                    copy.into
+                ))
+            };
+            let to = join_plain(&work, &format!("{}/.", copy.into)).map_err(through_link)?;
+            if fs::symlink_metadata(&to).is_ok_and(|metadata| !metadata.is_dir()) {
+                return Err(through_link(io::ErrorKind::NotADirectory.into()));
+            }
+            self.store.materialize_in(
+                &self.store.tree(copy.tree)?,
+                &to,
+                command.source_date_epoch,
+                &self.spares,
+            )?;
+        }
+        Ok(())
     }
 
     pub(super) fn store(&self) -> &Arc<LocalStore> {
@@ -160,31 +179,8 @@ impl Stage {
     }
 }
 
-/// Copies into a working directory what belongs there. Blocks.
-pub(super) fn copy_to(
-    work: &Path,
-    command: &Command,
-    store: &LocalStore,
-    spares: &Spares,
-) -> Result<(), RunError> {
-    for copy in &command.copies {
-        let through_link = |_| {
-            RunError::Setup(format!(
-                "copied into '{}': a tree copied before has no directory there",
-                copy.into
-            ))
-        };
-        let to = join_plain(work, &format!("{}/.", copy.into)).map_err(through_link)?;
-        if fs::symlink_metadata(&to).is_ok_and(|metadata| !metadata.is_dir()) {
-            return Err(through_link(io::ErrorKind::NotADirectory.into()));
-        }
-        store.materialize_in(&store.tree(copy.tree)?, &to, command.source_date_epoch, spares)?;
-    }
-    Ok(())
-}
-
 /// A directory for a command.
-pub(super) fn make_dir(path: &Path) -> Result<(), StoreError> {
+fn make_dir(path: &Path) -> Result<(), StoreError> {
     DirBuilder::new()
         .mode(DIR_MODE)
         .create(path)
@@ -194,7 +190,7 @@ pub(super) fn make_dir(path: &Path) -> Result<(), StoreError> {
 }
 
 /// A file for a command.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     fs::write(path, bytes)
         .and_then(|()| fs::set_permissions(path, Permissions::from_mode(FILE_MODE)))
         .map_err(StoreError::io("write", path))

@@ -2,7 +2,7 @@ use rayon::prelude::*;
 
 use super::build::REACH;
 use super::package::Record;
-use crate::index::pieces::{RunIdentity, remembered, runs};
+use crate::index::pieces::{RunIdentity, runs};
 use crate::index::{IndexError, Member, Records};
 use crate::store::LocalStore;
 
@@ -39,14 +39,15 @@ fn paths<E: From<IndexError> + Send>(
     records: &Records<'_, E>,
 ) -> Result<String, E> {
     const KIND: &str = "apt paths 1";
-    let made = remembered(KIND, RunIdentity::of(run).key(KIND), store, || {
-        let mut text = String::new();
-        for member in run {
-            let record = Record::read(&records(member.entry.record)?)?;
-            text.extend(record.owned(&member.entry.label.name));
-        }
-        Ok::<_, E>(text.into_bytes())
-    });
-    // It was a text when it was made.
-    Ok(String::from_utf8_lossy(&made?).into_owned())
+    let key = RunIdentity::of(run).key(KIND);
+    if let Some(known) = store.piece(KIND, key).and_then(|known| String::from_utf8(known).ok()) {
+        return Ok(known);
+    }
+    let mut text = String::new();
+    for member in run {
+        let record = Record::read(&records(member.entry.record)?)?;
+        text.extend(record.owned(&member.entry.label.name));
+    }
+    store.put_piece(KIND, key, text.as_bytes()).map_err(IndexError::from)?;
+    Ok(text)
 }

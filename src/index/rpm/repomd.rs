@@ -29,14 +29,12 @@ impl Data {
         let (sha256, open_sha256) = rayon::join(|| hex_sha256(&compressed), || hex_sha256(&plain));
         // It was asked for one form.
         let bytes = compressed.concat();
+        let size = bytes.len() as u64;
         Ok(Self {
             kind,
             name: format!("{sha256}-{kind}.xml.{}", compression.extension()),
-            file: Kind::File {
-                object: store.put(&bytes).map_err(IndexError::from)?,
-                size: bytes.len() as u64,
-            },
-            size: bytes.len() as u64,
+            file: Kind::File { object: store.put(&bytes).map_err(IndexError::from)?, size },
+            size,
             sha256,
             open_size: plain.iter().map(|piece| piece.len() as u64).sum(),
             open_sha256,

@@ -33,12 +33,12 @@ impl Changed {
     }
 
     /// Whether `files` may be others now. A glob without wildcards matches one path, and others what is in directories that they
-    /// name. `buffer` is for each glob in turn.
-    pub fn concerns(&self, files: &LocalFiles, buffer: &mut String) -> bool {
+    /// name.
+    pub fn concerns(&self, files: &LocalFiles) -> bool {
         let of_base = self.below.iter().find(|(base, _)| is_same(base, &files.base));
         // Whoever reads a base that cannot be read is told what is wrong with it.
         let Some((_, Some(below))) = of_base else { return true };
-        let may_match = |glob: &str| match is_path(glob) {
+        let may_match = |glob: &String| match is_path(glob) {
             true => below.contains(glob),
             false => {
                 let prefix = plain_prefix(glob);
@@ -46,7 +46,7 @@ impl Changed {
                 below.iter().map(Path::new).any(is_near)
             }
         };
-        files.globs.any(buffer, may_match)
+        files.globs.texts().iter().any(may_match)
     }
 }
 

@@ -1,7 +1,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +14,7 @@ use crate::publish::draft::{Basis, Body, Draft, Listed};
 use crate::publish::layout::Role;
 use crate::publish::records::Bundled;
 use crate::publish::{Edition, Generation, Progress, PublishError, Repository, draft};
-use crate::store::LocalStore;
+use crate::store::{LocalStore, Moment, Sighting};
 
 /// Where a generation keeps what its indices are made from, in bundles named by their digests.
 const RECORDS: &str = "records";
@@ -32,10 +31,7 @@ pub(super) struct Place {
 
 /// The generation that was last read of each repository, with what its file looked like. It never changes, and a plan, its run and the
 /// publish all ask for it.
-pub(super) type LastRead = Arc<Mutex<HashMap<PathBuf, (Stamp, Generation)>>>;
-
-/// What a file looks like: device, inode, size, time of the last change in seconds and nanoseconds.
-type Stamp = (u64, u64, u64, i64, i64);
+pub(super) type LastRead = Arc<Mutex<HashMap<PathBuf, (Sighting, Generation)>>>;
 
 impl Place {
     fn generations(&self) -> PathBuf {
@@ -79,23 +75,26 @@ impl Place {
     /// A generation; `None` if it is gone.
     pub fn read(&self, id: &str) -> Result<Option<Generation>, PublishError> {
         let path = self.generation(id).join("state.json");
+        let now = Moment::now();
         let open = || {
             let file = File::open(&path)?;
-            Ok::<_, io::Error>((stamp(&file.metadata()?), file))
+            Ok::<_, io::Error>((Sighting::of(&file.metadata()?), file))
         };
-        let (stamp, mut file) = match open() {
+        let (seen, mut file) = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(PublishError::io("read", &path))?,
         };
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = last_read.get(&self.dir).filter(|(known, _)| *known == stamp) {
+        if let Some((_, known)) = last_read.get(&self.dir).filter(|(known, _)| *known == seen) {
             return Ok(Some(known.clone()));
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(PublishError::io("read", &path))?;
         let fault = |reason| PublishError::State { path: path.display().to_string(), reason };
         let generation = Generation::from_json(&bytes).map_err(fault)?;
-        last_read.insert(self.dir.clone(), (stamp, generation.clone()));
+        if seen.is_before(now) {
+            last_read.insert(self.dir.clone(), (seen, generation.clone()));
+        }
         Ok(Some(generation))
     }
 
@@ -145,10 +144,6 @@ impl Place {
         };
         Ok(files.into_iter().map(place).collect())
     }
-}
-
-fn stamp(metadata: &fs::Metadata) -> Stamp {
-    (metadata.dev(), metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec())
 }
 
 /// A repository that nobody else publishes while this exists.

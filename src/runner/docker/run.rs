@@ -60,7 +60,10 @@ impl Docker {
                 // Nothing is mounted from here.
                 laid_out.mounts.clear();
             }
-            blocking(move || lay_out(&laid_out, store, is_whole)).await?
+            tokio::select! {
+                stage = blocking(move || lay_out(&laid_out, store, is_whole)) => stage?,
+                _ = stopped(None, cancel.clone()) => return Err(RunError::Cancelled),
+            }
         };
         let container = Container::create(&self.client, image, mounts, command, &stage).await?;
         let ran = self.execute(&container, is_whole, command, &stage, listener, cancel).await;
