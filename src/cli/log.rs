@@ -4,7 +4,7 @@ use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global, exit};
 use crate::digest::Digest;
-use crate::plan::LocalTrees;
+use crate::plan::{LocalTrees, Step};
 use crate::s3;
 use crate::store::{LocalStore, StatCache};
 
@@ -25,7 +25,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let stats = StatCache::of(&workspace.store);
     let files = LocalTrees::new(&stats);
     let planner = workspace.planner(&files);
-    let key = planner.plan(&[node])?.step(node).and_then(|step| step.key);
+    let key = planner.plan(&[node])?.step(node).and_then(Step::key);
     let (key, log) = last_log(&workspace.store, name, key).ok_or_else(|| {
         CommandError::new(format!("{name} has no log: it did not run yet, or runs no script"))
     })?;

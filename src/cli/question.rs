@@ -7,6 +7,7 @@ use super::words::Words;
 use super::workspace::Workspace;
 use super::{CommandError, Global};
 use crate::digest::{Describe, Digest, Visitor, key_of};
+use crate::graph::NodeId;
 use crate::plan::{LocalTrees, Plan, Step};
 use crate::store::{Answer, Baseline, Decided, KnownNode, LocalStore, Moment, Sighting, worth};
 
@@ -59,10 +60,9 @@ impl Question {
         }
         let mut decided = self.baseline().map(Baseline::decided).unwrap_or_default();
         if look_again(&mut decided, workspace, files) {
-            let nodes = known_nodes(workspace, plan);
             let Self { digest, asked, rooms, .. } = self;
-            let answer = Answer { asked, idle, nodes, rooms, decided };
-            if let Err(error) = workspace.store.put_answer(digest, &answer) {
+            let answer = Answer { asked, idle, rooms, decided };
+            if let Err(error) = workspace.store.put_answer(digest, &answer, known_nodes(workspace, plan)) {
                 eprintln!("the next plan looks at every node again: {error}");
             }
         }
@@ -70,13 +70,14 @@ impl Question {
 }
 
 /// What is known of each node of the graph.
-fn known_nodes(workspace: &Workspace, plan: &Plan) -> Vec<Option<KnownNode>> {
-    let mut nodes = vec![None; workspace.graph.len()];
-    for step in &plan.steps {
-        let known = step.known_key().zip(step.outputs.as_ref());
-        nodes[step.node.index()] = known.map(|(key, outputs)| KnownNode { key, outputs: outputs.clone() });
-    }
-    nodes
+fn known_nodes<'p>(
+    workspace: &Workspace,
+    plan: &'p Plan,
+) -> impl ExactSizeIterator<Item = Option<KnownNode<'p>>> {
+    (0..workspace.graph.len()).map(|at| {
+        let step = plan.step(NodeId::new(at))?;
+        Some(KnownNode::new(step.known_key()?, step.outputs.as_ref()?))
+    })
 }
 
 /// Adds what was looked at now; false if that is something else already.

@@ -65,7 +65,7 @@ pub fn push(global: &Global, words: &[String]) -> Result<u8, CommandError> {
         |key: &Digest| workspace.store.result(*key).is_some_and(|one| workspace.store.is_complete(&one));
     let is_shared = |step: &&Step| !workspace.graph.node(step.node).work.is_bare();
     let shared = plan.steps.iter().filter(is_shared);
-    let keys: Vec<Digest> = shared.filter_map(|step| step.key).filter(is_whole).collect();
+    let keys: Vec<Digest> = shared.filter_map(|step| step.key()).filter(is_whole).collect();
     let known = keys.len();
     let sender = remote.clone();
     let (mut there, mut failed) = (0, 0);
@@ -105,7 +105,7 @@ pub fn pull(global: &Global, words: &[String]) -> Result<u8, CommandError> {
     let unknown = goals.count() - hits.len();
     let wanted: Vec<(Digest, Outputs)> = hits
         .iter()
-        .filter_map(|step| Some((step.key?, step.outputs.clone()?)))
+        .filter_map(|step| Some((step.key()?, step.outputs.clone()?)))
         .filter(|(_, outputs)| !outputs.trees().all(|tree| workspace.store.holds_tree(tree)))
         .collect();
     let unflushed = workspace.store.flush_later()?;
@@ -121,7 +121,7 @@ pub fn pull(global: &Global, words: &[String]) -> Result<u8, CommandError> {
     tell_said(&remote);
     let failed: Vec<&String> = brought.iter().filter_map(|brought| brought.as_ref().err()).collect();
     // Small ones came with the plan.
-    let fetched = hits.iter().filter(|step| step.key.is_some_and(|key| remote.gave(key))).count();
+    let fetched = hits.iter().filter(|step| step.key().is_some_and(|key| remote.gave(key))).count();
     let here = hits.len() - fetched - failed.len();
     println!("{fetched} results fetched; {here} were here; {unknown} are not known");
     if let Some(line) = traffic_line(&remote.traffic()) {

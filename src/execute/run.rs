@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
         };
         for step in plan.steps.iter().filter(|step| step.verdict == Verdict::Hit) {
             run.known[step.node.index()].clone_from(&step.outputs);
-            run.keys[step.node.index()] = step.key;
+            run.keys[step.node.index()] = step.key();
         }
         let nodes = plan.steps.iter().map(|step| step.node);
         let ready = nodes.filter(|node| run.states.get(*node) == State::Ready).collect();

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::{Cause, Link, LocalTrees, Plan, PlanError, Verdict, input_digests};
+use super::{Cause, Link, LocalTrees, Plan, PlanError, Step, Verdict, input_digests};
 use crate::digest::{Change, Digest, Field, changes, fields_of};
 use crate::graph::{Action, Graph, Input, Node, NodeId};
 use crate::store::{ActionResult, LocalStore};
@@ -55,7 +55,7 @@ pub fn explain(
     let verdict = step.map_or(&Verdict::Hit, |step| &step.verdict);
     let mut explanation = Explanation {
         node: node.name.clone(),
-        key: step.and_then(|step| step.key),
+        key: step.and_then(Step::key),
         verdict: verdict.word().to_owned(),
         cause: cause_text(graph, verdict),
         action: Vec::new(),
@@ -204,7 +204,7 @@ fn changes_behind(
     let name = &graph.node(source).name;
     let gave = |result: &ActionResult| result.outputs.values().any(|tree| *tree == before);
     let earlier = store.earlier(name).map(|earlier| earlier.result).find(gave)?;
-    let later = store.result(plan.step(source)?.key?)?;
+    let later = store.result(plan.step(source)?.key()?)?;
     Some(changes(&earlier.action, &later.action))
 }
 

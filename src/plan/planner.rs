@@ -35,6 +35,9 @@ fn outputs_of(node: NodeId, steps: &Steps) -> Option<&Outputs> {
     steps[node.index()].as_ref()?.outputs.as_ref()
 }
 
+/// So many nodes are looked at before what was found of them is noted: it does not pile up beside the steps.
+const PART: usize = 4096;
+
 /// What was found of a node.
 struct Found {
     step: Step,
@@ -60,7 +63,7 @@ impl Remembered {
     fn add(&mut self, step: &Step, known: Option<KnownResult>) {
         let Some(known) = known else { return };
         self.whole[step.node.index()] = known.is_whole;
-        self.old.extend(step.key.filter(|_| known.is_old));
+        self.old.extend(step.key().filter(|_| known.is_old));
     }
 
     /// Of what is needed for certain: the goals.
@@ -110,23 +113,34 @@ impl Planner<'_> {
             // Nothing in a layer needs another of it. Whether to publish may be asked of a network: not where files are read.
             let is_asked = |node: &NodeId| matches!(self.graph.node(*node).work, Work::Publish(_));
             let (asked, of_files): (Vec<_>, Vec<_>) = layer.into_iter().partition(is_asked);
-            let look = |node: &NodeId| match standing.step(*node, &results) {
-                Some((step, known)) => Ok(Found { step, known, stands: true }),
-                None => self.step(*node, &steps, &results),
-            };
-            let found: Vec<_> = of_files.par_iter().map(look).collect();
-            let asked: Vec<_> = asked.iter().map(look).collect();
-            for found in found.into_iter().chain(asked) {
-                let Found { step, known, stands } = found?;
-                if !stands {
-                    standing.fall(step.node, self.graph);
+            for (part, is_asked) in
+                of_files.chunks(PART).map(|part| (part, false)).chain([(&asked[..], true)])
+            {
+                let look = |node: &NodeId| match standing.step(*node, &results) {
+                    Some((step, known)) => Ok(Found { step, known, stands: true }),
+                    None => self.step(*node, &steps, &results),
+                };
+                let found: Vec<_> = match is_asked {
+                    true => part.iter().map(look).collect(),
+                    false => part.par_iter().map(look).collect(),
+                };
+                for found in found {
+                    let Found { step, known, stands } = found?;
+                    if !stands {
+                        standing.fall(step.node, self.graph);
+                    }
+                    remembered.add(&step, known);
+                    let at = step.node.index();
+                    steps[at] = Some(step);
                 }
-                remembered.add(&step, known);
-                let at = step.node.index();
-                steps[at] = Some(step);
             }
         }
-        let mut plan = Plan { goals: goals.to_vec(), steps: steps.into_iter().flatten().collect() };
+        #[expect(
+            clippy::filter_map_identity,
+            reason = "`flatten` would make another list, and there are many"
+        )]
+        let steps = steps.into_iter().filter_map(|step| step).collect();
+        let mut plan = Plan { goals: goals.to_vec(), steps };
         remembered.look_for_objects(&plan, &mut results, self.store);
         while self.demote_incomplete(&mut plan, &remembered) {}
         self.ask_for_durations(&plan);
@@ -219,7 +233,7 @@ impl Planner<'_> {
                 continue;
             }
             let wanted = [(output.as_str(), catalog)].into_iter().collect();
-            if !self.bring(step.key, wanted) {
+            if !self.bring(step.key(), wanted) {
                 step.verdict = Verdict::Run(Cause::ObjectsGone);
                 step.outputs = None;
             }
@@ -244,7 +258,7 @@ impl Planner<'_> {
         for step in hits {
             let outputs = step.outputs.clone().unwrap_or_default();
             let is_here = outputs.trees().all(|tree| self.store.holds_tree(tree));
-            all &= is_here || self.bring(step.key, outputs);
+            all &= is_here || self.bring(step.key(), outputs);
         }
         all
     }
@@ -257,7 +271,7 @@ impl Planner<'_> {
             self.check_destination(node)?;
             let outline = self.outline(node, steps)?;
             let verdict = Verdict::Unknown(need);
-            let step = Step { node, key: None, outline, verdict, outputs: None, place: None };
+            let step = Step { node, outline, verdict, outputs: None, place: None };
             return Ok(Found { step, known: None, stands: false });
         }
         let known = |need| outputs_of(need, steps);
@@ -271,7 +285,7 @@ impl Planner<'_> {
         let verdict = self.verdict(self.graph.node(node), &inputs, &found);
         let Assessment { key, outputs, .. } = found;
         let place = outputs.is_some().then(|| self.place(key));
-        let step = Step { node, key: Some(key), outline: key, verdict, outputs, place };
+        let step = Step { node, outline: key, verdict, outputs, place };
         Ok(Found { step, known: remembered, stands: false })
     }
 
@@ -407,7 +421,7 @@ impl Planner<'_> {
         for at in (0..plan.steps.len()).rev() {
             let step = &plan.steps[at];
             if needed[step.node.index()] && incomplete(step) {
-                let (Some(key), remote) = (step.key, self.remote.filter(|remote| remote.is_read())) else {
+                let (Some(key), remote) = (step.key(), self.remote.filter(|remote| remote.is_read())) else {
                     continue;
                 };
                 match remote {
@@ -426,8 +440,9 @@ impl Planner<'_> {
         // Objects that are gone here may be there.
         if let Some(remote) = self.remote.filter(|_| !asked.is_empty()) {
             self.look_up(remote, asked.clone());
-            let steps = plan.steps.iter_mut().filter(|step| step.key.is_some_and(|key| asked.contains(&key)));
-            steps.for_each(|step| step.place = step.key.map(|key| self.place(key)));
+            let steps =
+                plan.steps.iter_mut().filter(|step| step.key().is_some_and(|key| asked.contains(&key)));
+            steps.for_each(|step| step.place = step.key().map(|key| self.place(key)));
         }
         !asked.is_empty()
     }

@@ -65,7 +65,7 @@ impl StepsOf<'_> {
         SavedStep {
             node: self.name(step.node),
             target: self.graph.node(step.node).target.to_string(),
-            key: step.key,
+            key: step.key(),
             outline: step.outline,
             verdict: step.verdict.word().to_owned(),
             place: step.place,

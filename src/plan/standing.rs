@@ -2,14 +2,14 @@ use rayon::prelude::*;
 
 use super::{LocalTrees, Place, Step, Verdict};
 use crate::graph::{Graph, Input, NodeId};
-use crate::store::{Baseline, KnownResult, ResultIndex, WrittenNode};
+use crate::store::{Baseline, KnownNode, KnownResult, ResultIndex};
 
 /// Which nodes stand as they did: they take the same files as for an earlier answer, and the same from other nodes. Since the graph
 /// is the same, so are their keys.
 pub(super) struct Standing<'a> {
     baseline: Option<&'a Baseline>,
     /// What was known of each node; none where something else may be so now.
-    nodes: Vec<Option<WrittenNode<'a>>>,
+    nodes: Vec<Option<KnownNode<'a>>>,
 }
 
 impl<'a> Standing<'a> {
@@ -43,7 +43,7 @@ impl<'a> Standing<'a> {
             false => None,
         };
         let (key, outputs, place) = (known.key, Some(known.outputs()), Some(Place::Local));
-        Some((Step { node, key: Some(key), outline: key, verdict: Verdict::Hit, outputs, place }, result))
+        Some((Step { node, outline: key, verdict: Verdict::Hit, outputs, place }, result))
     }
 
     /// A node that was found to be something else, or was looked at anew: what its users are depends on it.

@@ -17,9 +17,7 @@ pub struct Plan {
 pub struct Step {
     /// The node.
     pub node: NodeId,
-    /// Its key, once all inputs are known.
-    pub key: Option<Digest>,
-    /// Its key with a placeholder for each input that is to come: all of the action that is known.
+    /// Its key, with a placeholder for each input that is to come: all of the action that is known.
     pub outline: Digest,
     /// What is to be done.
     pub verdict: Verdict,
@@ -30,9 +28,17 @@ pub struct Step {
 }
 
 impl Step {
+    /// Its key, once all inputs are known.
+    pub fn key(&self) -> Option<Digest> {
+        match self.verdict {
+            Verdict::Unknown(_) => None,
+            _ => Some(self.outline),
+        }
+    }
+
     /// The key under which its result is known.
     pub fn known_key(&self) -> Option<Digest> {
-        self.key.filter(|_| self.verdict == Verdict::Hit)
+        self.key().filter(|_| self.verdict == Verdict::Hit)
     }
 }
 

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::local::is_whole;
 use super::result_index::USE;
-use super::sighting::{Reader, path_of, write_text};
+use super::sighting::{Reader, length_of, path_of, write_text};
 use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
 
@@ -26,8 +26,6 @@ pub struct Answer {
     pub asked: Moment,
     /// How many nodes are known, if these are all and there is nothing to do.
     pub idle: Option<usize>,
-    /// What is known of each node of the graph, in their order.
-    pub nodes: Vec<Option<KnownNode>>,
     /// The directories of results and objects, as they were when it was asked.
     pub rooms: Vec<(PathBuf, Sighting)>,
     /// What else decided it.
@@ -35,23 +33,20 @@ pub struct Answer {
 }
 
 /// A node whose result was known.
-#[derive(Clone, Debug)]
-pub struct KnownNode {
+#[derive(Clone, Copy, Debug)]
+pub struct KnownNode<'a> {
     /// Its key.
     pub key: Digest,
     /// What its result gave: the keys of its users follow from that.
-    pub outputs: Outputs,
-}
-
-/// The same as it is written.
-#[derive(Clone, Copy, Debug)]
-pub struct WrittenNode<'a> {
-    /// Its key.
-    pub key: Digest,
     outputs: &'a [u8],
 }
 
-impl WrittenNode<'_> {
+impl<'a> KnownNode<'a> {
+    /// One that gave `outputs`.
+    pub fn new(key: Digest, outputs: &'a Outputs) -> Self {
+        Self { key, outputs: outputs.as_bytes() }
+    }
+
     /// What its result gave.
     pub fn outputs(&self) -> Outputs {
         Outputs::from_bytes(self.outputs)
@@ -130,12 +125,12 @@ impl Baseline {
     }
 
     /// What was known of each node, in their order.
-    pub fn nodes(&self) -> impl Iterator<Item = Option<WrittenNode<'_>>> {
+    pub fn nodes(&self) -> impl Iterator<Item = Option<KnownNode<'_>>> {
         let Written { count, nodes, .. } = self.written();
         let mut reader = Reader::new(nodes);
         (0..count).map(move |_| {
             let (key, outputs) = reader.text()?.split_first_chunk()?;
-            Some(WrittenNode { key: Digest::from_bytes(*key), outputs })
+            Some(KnownNode { key: Digest::from_bytes(*key), outputs })
         })
     }
 
@@ -223,30 +218,48 @@ impl LocalStore {
         Some(Baseline { idle, changed, doubted, is_old: !is_young, said })
     }
 
-    /// Remembers an answer. Not if anything that decides which nodes there are is as young as the question: another change
-    /// of it might not show. Of other paths it is remembered that they have to be looked at.
-    pub fn put_answer(&self, question: Digest, answer: &Answer) -> Result<(), StoreError> {
-        let Answer { asked, idle, nodes, rooms, decided } = answer;
+    /// Remembers an answer, with what is known of each node of the graph, in their order. Not if anything that decides which nodes
+    /// there are is as young as the question: another change of it might not show. Of other paths it is remembered that they have to
+    /// be looked at.
+    pub fn put_answer<'n>(
+        &self,
+        question: Digest,
+        answer: &Answer,
+        nodes: impl ExactSizeIterator<Item = Option<KnownNode<'n>>>,
+    ) -> Result<(), StoreError> {
+        let Answer { asked, idle, rooms, decided } = answer;
         if !decided.fixed.values().all(|sighting| sighting.is_before(*asked)) {
             return Ok(());
         }
-        let mut bytes = FORM.to_vec();
-        bytes.extend_from_slice(&idle.map_or(0, |nodes| nodes as u64 + 1).to_le_bytes());
-        bytes.extend_from_slice(&(decided.absent.len() as u64).to_le_bytes());
-        decided.absent.iter().for_each(|path| write_text(path.as_os_str().as_encoded_bytes(), &mut bytes));
+        let mut head = FORM.to_vec();
+        head.extend_from_slice(&idle.map_or(0, |nodes| nodes as u64 + 1).to_le_bytes());
+        head.extend_from_slice(&(decided.absent.len() as u64).to_le_bytes());
+        decided.absent.iter().for_each(|path| write_text(path.as_os_str().as_encoded_bytes(), &mut head));
         let rooms: Vec<(&PathBuf, &Sighting)> =
             rooms.iter().map(|(path, sighting)| (path, sighting)).collect();
-        for seen in [decided.fixed.iter().collect(), rooms, decided.sources.iter().collect()] {
-            let seen = seen.into_iter();
-            let seen = seen.map(|(path, sighting)| (path.as_path(), sighting.if_before(*asked), ()));
-            write_text(&Sightings::write(seen.collect()), &mut bytes);
-        }
-        bytes.extend_from_slice(&(nodes.len() as u64).to_le_bytes());
-        for node in nodes {
-            let row = node.as_ref().map(|node| [node.key.as_bytes(), node.outputs.as_bytes()].concat());
-            write_text(&row.unwrap_or_default(), &mut bytes);
-        }
-        self.write_sealed(&self.answer_path(question), &bytes)
+        let seen = [decided.fixed.iter().collect(), rooms, decided.sources.iter().collect()];
+        self.write_sealed_by(&self.answer_path(question), |out| {
+            out.write_all(&head)?;
+            for seen in seen {
+                let seen = seen.into_iter();
+                let seen = seen.map(|(path, sighting)| (path.as_path(), sighting.if_before(*asked), ()));
+                let bytes = Sightings::write(seen.collect());
+                out.write_all(&length_of(&bytes))?;
+                out.write_all(&bytes)?;
+            }
+            out.write_all(&(nodes.len() as u64).to_le_bytes())?;
+            let mut row = Vec::new();
+            for node in nodes {
+                row.clear();
+                if let Some(KnownNode { key, outputs }) = node {
+                    row.extend_from_slice(key.as_bytes());
+                    row.extend_from_slice(outputs);
+                }
+                out.write_all(&length_of(&row))?;
+                out.write_all(&row)?;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, OnceLock};
@@ -132,7 +132,7 @@ impl LocalStore {
             .prefix("object-")
             .tempfile_in(&scratch)
             .map_err(StoreError::io("create a file in", &scratch))?;
-        Ok(ObjectWriter { store: self, temp, hasher: Hasher::default() })
+        Ok(ObjectWriter { store: self, hashed: Hashed { out: temp, hasher: Hasher::default() } })
     }
 
     /// Opens an object for reading.
@@ -297,6 +297,23 @@ impl LocalStore {
     pub(super) fn write_sealed(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         put_in_place(self.temporary(&[Digest::of(bytes).as_bytes(), bytes])?, path)
     }
+
+    /// The same of more bytes than are held at once, which `write` gives piece by piece.
+    pub(super) fn write_sealed_by(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        // The digest goes where there is room for it.
+        let temp = self.temporary(&[&[0; Digest::LENGTH]])?;
+        let mut sealed =
+            BufWriter::with_capacity(PIECE, Hashed { out: temp.as_file(), hasher: Hasher::default() });
+        write(&mut sealed)
+            .and_then(|()| sealed.into_inner().map_err(io::IntoInnerError::into_error))
+            .and_then(|sealed| temp.as_file().write_all_at(sealed.hasher.digest().as_bytes(), 0))
+            .map_err(StoreError::io("write", temp.path()))?;
+        put_in_place(temp, path)
+    }
 }
 
 /// The bytes that [`LocalStore::write_sealed`] wrote, if they are whole: torn ones are as good as none.
@@ -422,26 +439,47 @@ impl Drop for Scratch {
     }
 }
 
+/// So many bytes are hashed and written at once.
+const PIECE: usize = 256 << 10;
+
+/// Hashes what is written through it.
+struct Hashed<W> {
+    out: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.write_all(&bytes[..written])?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// Hashes what is written to it and stores it under its digest.
 pub struct ObjectWriter<'a> {
     store: &'a LocalStore,
-    temp: tempfile::NamedTempFile,
-    hasher: Hasher,
+    hashed: Hashed<tempfile::NamedTempFile>,
 }
 
 impl ObjectWriter<'_> {
     /// Puts the object in its place; before this nobody can see it.
     pub fn finish(self) -> Result<Digest, StoreError> {
-        let digest = self.hasher.digest();
+        let Hashed { out: temp, hasher } = self.hashed;
+        let digest = hasher.digest();
         if !self.store.contains(digest) {
-            self.store.persist(self.temp, &self.store.object_path(digest), 0o444)?;
+            self.store.persist(temp, &self.store.object_path(digest), 0o444)?;
         }
         Ok(digest)
     }
 
     /// The same for bytes that came from elsewhere: they have to be those of `digest`.
     pub fn finish_as(self, digest: Digest) -> Result<(), StoreError> {
-        match self.hasher.digest() == digest {
+        match self.hashed.hasher.digest() == digest {
             true => self.finish().map(drop),
             false => Err(StoreError::Damaged(digest)),
         }
@@ -450,13 +488,11 @@ impl ObjectWriter<'_> {
 
 impl Write for ObjectWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.temp.write(bytes)?;
-        self.hasher.write_all(&bytes[..written])?;
-        Ok(written)
+        self.hashed.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.temp.flush()
+        self.hashed.flush()
     }
 }
 

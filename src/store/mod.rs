@@ -41,7 +41,7 @@ mod staging;
 mod stat_cache;
 mod tree;
 
-pub use answer::{Answer, Baseline, Decided, KnownNode, WrittenNode};
+pub use answer::{Answer, Baseline, Decided, KnownNode};
 pub use error::StoreError;
 pub use flush::Unflushed;
 pub use gc::{GcReport, StoreStats, VerifyReport};

@@ -202,9 +202,14 @@ impl<'a> Reader<'a> {
 }
 
 pub(super) fn write_text(text: &[u8], bytes: &mut Vec<u8>) {
-    // A path is no longer than a page, and what is known of one directory never takes 4 GiB.
-    bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&length_of(text));
     bytes.extend_from_slice(text);
+}
+
+/// What stands before a text.
+pub(super) fn length_of(text: &[u8]) -> [u8; 4] {
+    // A path is no longer than a page, and what is known of one directory never takes 4 GiB.
+    (text.len() as u32).to_le_bytes()
 }
 
 impl Sightings {
@@ -250,10 +255,14 @@ impl Sightings {
         let mut reader = Reader(said);
         let mut seen = Vec::new();
         while !reader.is_empty() {
-            let mut read = || Some((reader.text()?, Sighting::read(&mut reader)?, N::read(&mut reader)?));
-            seen.push(read().ok_or(SightingsError)?);
+            seen.push(Self::next(&mut reader).ok_or(SightingsError)?);
         }
         Ok(seen)
+    }
+
+    /// The next one of a directory.
+    pub(super) fn next<'a, N: Note>(said: &mut Reader<'a>) -> Option<Seen<'a, N>> {
+        Some((said.text()?, Sighting::read(said)?, N::read(said)?))
     }
 
     /// Whether every path in `bytes`, which have no notes, looks as it did.

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -9,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::ingest::hash_file;
 use super::local::unsealed;
 use super::result_index::worth;
-use super::sighting::path_of;
+use super::sighting::{Reader, Seen, path_of};
 use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
 
@@ -28,24 +29,72 @@ pub struct StatCache {
     read: Mutex<Vec<(PathBuf, Sighting, Digest)>>,
 }
 
-/// By directory.
-type Known = HashMap<Box<[u8]>, OfDir, RandomState>;
-
-/// What is known of the files of one directory.
+/// What is known, as it is written: there may be many files, and not every directory is asked for.
 #[derive(Debug, Default)]
-struct OfDir {
-    /// As it is written: not every directory is asked for.
-    said: Vec<Box<[u8]>>,
-    by_name: OnceLock<ByName>,
+struct Known {
+    file: Vec<u8>,
+    dirs: HashMap<Box<[u8]>, OfDir, RandomState>,
 }
 
-type ByName = HashMap<Box<[u8]>, (Sighting, Digest), RandomState>;
+/// Where in the file it is written of one directory.
+#[derive(Debug, Default)]
+struct OfDir {
+    said: Vec<Range<usize>>,
+    /// Where it is written of each of its files, in the order of their names.
+    files: OnceLock<Vec<usize>>,
+}
 
-impl OfDir {
-    fn by_name(&self) -> &ByName {
-        self.by_name.get_or_init(|| {
-            let seen = self.said.iter().flat_map(|said| Sightings::read(said).unwrap_or_default());
-            seen.map(|(name, sighting, digest)| (name.into(), (sighting, digest))).collect()
+impl Known {
+    fn read(file: Vec<u8>) -> Option<Self> {
+        let mut dirs = HashMap::<Box<[u8]>, OfDir, RandomState>::default();
+        for (dir, said) in Sightings::dirs(unsealed(&file)?).ok()? {
+            let from = said.as_ptr().addr() - file.as_ptr().addr();
+            dirs.entry(dir.into()).or_default().said.push(from..from + said.len());
+        }
+        Some(Self { file, dirs })
+    }
+
+    /// What is written at a place.
+    fn at(&self, place: usize) -> Option<Seen<'_, Digest>> {
+        Sightings::next(&mut Reader::new(self.file.get(place..)?))
+    }
+
+    fn files<'k>(&self, dir: &'k OfDir) -> &'k [usize] {
+        dir.files.get_or_init(|| {
+            let mut places = Vec::with_capacity(self.len_of(dir));
+            for said in &dir.said {
+                let mut reader = Reader::new(&self.file[said.clone()]);
+                while !reader.is_empty() {
+                    places.push(said.end - reader.len());
+                    if Sightings::next::<Digest>(&mut reader).is_none() {
+                        break;
+                    }
+                }
+            }
+            places
+        })
+    }
+
+    fn get(&self, dir: &[u8], name: &[u8]) -> Option<(Sighting, Digest)> {
+        let files = self.files(self.dirs.get(dir)?);
+        let is_before = |place: &usize| self.at(*place).is_some_and(|(own, ..)| own < name);
+        let (own, sighting, digest) = self.at(*files.get(files.partition_point(is_before))?)?;
+        (own == name).then_some((sighting, digest))
+    }
+
+    /// About how many files are known of a directory.
+    fn len_of(&self, dir: &OfDir) -> usize {
+        dir.said.iter().map(|said| said.len() / ENTRY).sum()
+    }
+
+    fn len(&self) -> usize {
+        self.dirs.values().map(|dir| self.len_of(dir)).sum()
+    }
+
+    fn all(&self) -> impl Iterator<Item = (PathBuf, Sighting, Digest)> {
+        self.dirs.iter().flat_map(move |(dir, of_dir)| {
+            let seen = self.files(of_dir).iter().filter_map(|place| self.at(*place));
+            seen.map(move |(name, sighting, digest)| (path_of(dir).join(path_of(name)), sighting, digest))
         })
     }
 }
@@ -63,25 +112,16 @@ impl StatCache {
         Self { path, known: OnceLock::new(), started: Moment::now(), read: Mutex::default() }
     }
 
-    fn all(&self) -> &Known {
-        let read = || fs::read(&self.path).ok().and_then(|bytes| Self::known_of(&bytes)).unwrap_or_default();
-        self.known.get_or_init(read)
-    }
-
-    fn known_of(bytes: &[u8]) -> Option<Known> {
-        let mut known = Known::default();
-        for (dir, said) in Sightings::dirs(unsealed(bytes)?).ok()? {
-            known.entry(dir.into()).or_default().said.push(said.into());
-        }
-        Some(known)
+    fn known(&self) -> &Known {
+        self.known.get_or_init(|| fs::read(&self.path).ok().and_then(Known::read).unwrap_or_default())
     }
 
     /// The digest of the file called `name` in `dir`, absolute, which looked like this before.
     pub fn digest(&self, dir: &Path, name: &str, sighting: Sighting) -> Result<Digest, StoreError> {
-        if let Some((then, digest)) = self.known(dir, name)
-            && *then == sighting
+        if let Some((then, digest)) = self.known().get(dir.as_os_str().as_bytes(), name.as_bytes())
+            && then == sighting
         {
-            return Ok(*digest);
+            return Ok(digest);
         }
         let path = dir.join(name);
         let digest = hash_file(&path)?;
@@ -92,28 +132,23 @@ impl StatCache {
         Ok(digest)
     }
 
-    fn known(&self, dir: &Path, name: &str) -> Option<&(Sighting, Digest)> {
-        self.all().get(dir.as_os_str().as_bytes())?.by_name().get(name.as_bytes())
-    }
-
     /// Writes what this process read, beside what was known of other files, if that is worth it.
     pub fn save(self, store: &LocalStore) -> Result<(), StoreError> {
         let read = std::mem::take(&mut *self.read.lock().unwrap_or_else(PoisonError::into_inner));
         if read.is_empty() {
             return Ok(());
         }
-        let known: usize = self.all().values().flat_map(|dir| &dir.said).map(|said| said.len() / ENTRY).sum();
         let bytes: u64 = read.iter().map(|(_, sighting, _)| sighting.size()).sum();
-        if !worth(read.len(), known) && bytes < MANY {
+        if !worth(read.len(), self.known().len()) && bytes < MANY {
             return Ok(());
         }
-        let paths = self.all().iter().flat_map(|(dir, known)| {
-            let path = |name: &[u8]| path_of(dir).join(path_of(name));
-            known.by_name().iter().map(move |(name, (sighting, digest))| (path(name), *sighting, *digest))
-        });
         // What was read now counts.
-        let seen: HashMap<PathBuf, (Sighting, Digest)> =
-            paths.chain(read).map(|(path, sighting, digest)| (path, (sighting, digest))).collect();
+        let seen: HashMap<PathBuf, (Sighting, Digest)> = self
+            .known()
+            .all()
+            .chain(read)
+            .map(|(path, sighting, digest)| (path, (sighting, digest)))
+            .collect();
         let seen =
             seen.iter().map(|(path, (sighting, digest))| (path.as_path(), *sighting, *digest)).collect();
         store.write_sealed(&self.path, &Sightings::write(seen))
@@ -133,6 +168,11 @@ mod tests {
         (dir, store, path)
     }
 
+    fn is_known(cache: &StatCache, path: &Path) -> bool {
+        let name = path.file_name().unwrap().as_bytes();
+        cache.known().get(path.parent().unwrap().as_os_str().as_bytes(), name).is_some()
+    }
+
     fn digest(cache: &StatCache, path: &Path) -> Digest {
         cache.digest(path.parent().unwrap(), "file", Sighting::at(path).unwrap()).unwrap()
     }
@@ -146,7 +186,7 @@ mod tests {
         let cache = StatCache::of(&store);
         assert_eq!(digest(&cache, &path), Digest::of(b"one"));
         cache.save(&store).unwrap();
-        assert!(StatCache::of(&store).known(path.parent().unwrap(), "file").is_some(), "it is remembered");
+        assert!(is_known(&StatCache::of(&store), &path), "it is remembered");
 
         fs::write(&path, "two").unwrap();
         fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
@@ -160,7 +200,7 @@ mod tests {
         fs::write(&path, "one").unwrap();
         assert_eq!(digest(&cache, &path), Digest::of(b"one"));
         cache.save(&store).unwrap();
-        assert!(StatCache::of(&store).known(path.parent().unwrap(), "file").is_none());
+        assert!(!is_known(&StatCache::of(&store), &path));
     }
 
     #[test]
@@ -176,18 +216,18 @@ mod tests {
             cache.digest(&many, &name, Sighting::at(&many.join(&name)).unwrap()).unwrap();
         }
         cache.save(&store).unwrap();
-        let is_known = |length| {
+        let is_known_of = |length| {
             fs::write(&path, vec![b'x'; length]).unwrap();
             wait_for_tick();
             let cache = StatCache::of(&store);
             digest(&cache, &path);
             cache.save(&store).unwrap();
             let cache = StatCache::of(&store);
-            assert!(cache.known(&many, "7").is_some());
-            cache.known(path.parent().unwrap(), "file").is_some()
+            assert!(is_known(&cache, &many.join("7")));
+            is_known(&cache, &path)
         };
-        assert!(!is_known(1));
-        assert!(is_known(MANY as usize), "it takes long to read");
+        assert!(!is_known_of(1));
+        assert!(is_known_of(MANY as usize), "it takes long to read");
     }
 
     #[test]
@@ -202,6 +242,6 @@ mod tests {
         let mut bytes = fs::read(&file).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&file, bytes).unwrap();
-        assert!(StatCache::of(&store).known(path.parent().unwrap(), "file").is_none());
+        assert!(!is_known(&StatCache::of(&store), &path));
     }
 }

@@ -114,7 +114,8 @@ impl<'a> LocalTrees<'a> {
     fn read(&self, files: &Asked, look: &mut Look) -> Result<LocalTree, PlanError> {
         let base = look.base(&self.dirs, &files.base)?;
         let found = self.matching(&base, files, look)?;
-        let entries = match found.len() {
+        let count = found.len();
+        let all = match count {
             // Many nodes take one file.
             1 => found.into_iter().map(|found| self.entry(look, found)).collect::<Result<Vec<_>, _>>()?,
             _ => {
@@ -122,7 +123,12 @@ impl<'a> LocalTrees<'a> {
                 found.into_par_iter().map_init(Look::default, entry).collect::<Result<Vec<_>, _>>()?
             }
         };
-        let (seen, entries): (Vec<_>, Vec<_>) = entries.into_iter().flatten().unzip();
+        // As many trees as nodes: they take no more than they need.
+        let (mut seen, mut entries) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (seen_in, entry) in all.into_iter().flatten() {
+            seen.push(seen_in);
+            entries.push(entry);
+        }
         if entries.is_empty() {
             return Err(PlanError::NoFiles { base: files.base.to_path_buf(), globs: files.globs.join(" ") });
         }
@@ -210,8 +216,8 @@ impl<'a> LocalTrees<'a> {
         Ok(Some(((dir, sighting), Entry { path, mode, kind })))
     }
 
-    /// All files and links that were read, as they were then.
-    pub fn sightings(&self) -> HashMap<PathBuf, Sighting> {
+    /// All files and links that were read, as they were then. Some come several times.
+    pub fn sightings(&self) -> Vec<(PathBuf, Sighting)> {
         let known = self.known();
         known.values().flat_map(|local| local.paths().zip(local.seen.iter().map(|(_, seen)| *seen))).collect()
     }
