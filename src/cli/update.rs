@@ -138,7 +138,8 @@ fn update_images(
         return Ok(String::new());
     }
     let graph = whole_graph(buildfile, words, lock)?;
-    let is_named = |node: &Node| words.goals.iter().any(|goal| **goal == *node.target || *goal == node.name);
+    let is_named =
+        |node: &Node| words.goals.iter().any(|goal| **goal == *node.declared.target || *goal == node.name);
     let is_wanted = |node: &&Node| match (names_nothing(words, buildfile), words.goals.is_empty()) {
         (true, _) => true,
         (false, true) => node.work.lacks_lock(),

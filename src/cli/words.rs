@@ -33,8 +33,9 @@ impl Words {
     pub fn nodes(&self, graph: &Graph) -> Result<Vec<NodeId>, CommandError> {
         if self.goals.is_empty() {
             // A source that no target uses is nothing to be made.
-            let is_goal =
-                |id: &NodeId| graph.users(*id).next().is_none() && graph.node(*id).keyword != "source";
+            let is_goal = |id: &NodeId| {
+                graph.users(*id).next().is_none() && graph.node(*id).declared.keyword != "source"
+            };
             let nodes: Vec<NodeId> = graph.ids().filter(is_goal).collect();
             if nodes.is_empty() {
                 let message = "the selection leaves nothing to do: no target has a cell";

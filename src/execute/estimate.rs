@@ -27,11 +27,11 @@ impl Estimates {
             let node = graph.node(id);
             if let Some(earlier) = store.earlier(&node.name).next() {
                 remembered[id.index()] = Some(earlier.result.duration_ms);
-                of_target.insert(&node.target, earlier.result.duration_ms);
+                of_target.insert(&node.declared.target, earlier.result.duration_ms);
             }
         }
         for &id in &to_do {
-            let similar = of_target.get(&*graph.node(id).target);
+            let similar = of_target.get(&*graph.node(id).declared.target);
             remembered[id.index()] = remembered[id.index()].or(similar.copied());
         }
         let mut estimates = Self { remembered, critical: vec![0; graph.len()], total: None };

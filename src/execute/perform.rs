@@ -193,8 +193,8 @@ fn command(script: &Script, node: &Node, inputs: &[Digest], cores: usize) -> Com
         source_date_epoch: script.date,
         jobs: cores,
         cpus: Some(cores as f64),
-        memory: node.resources.memory,
-        timeout: node.timeout,
+        memory: node.declared.resources.memory,
+        timeout: node.declared.timeout,
         platform: script.platform.to_string(),
     };
     for placement in &script.placements {

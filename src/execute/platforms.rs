@@ -64,5 +64,5 @@ fn fault(nodes: &[&Node], missing: &runner::NoEmulation) -> Diagnostic {
     };
     let help =
         format!("{}; or name an engine of that platform (--engine), or deselect what needs it", missing.fix);
-    Diagnostic::error(&first.span, message, "declared here").help(help)
+    Diagnostic::error(&first.declared.span, message, "declared here").help(help)
 }

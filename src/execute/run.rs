@@ -328,7 +328,7 @@ impl<'a> Run<'a> {
         let trees = self.trees_to_be_here(&without_lost);
         let task = Task {
             executor: self.executor,
-            cores: self.schedule.cores_of(&without_lost.resources),
+            cores: self.schedule.cores_of(&without_lost.declared.resources),
             node: without_lost,
             estimate: self.estimates.of(node),
             is_needed: self.needed.contains(&node),

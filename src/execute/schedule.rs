@@ -34,7 +34,7 @@ impl Schedule {
         let mut taken = None;
         while let Some(entry) = self.ready.pop() {
             let node = entry.1.0;
-            let (cores, memory) = self.share(&graph.node(node).resources);
+            let (cores, memory) = self.share(&graph.node(node).declared.resources);
             if cores <= self.free_cores && memory <= self.free_memory {
                 self.free_cores -= cores;
                 self.free_memory -= memory;
@@ -49,7 +49,7 @@ impl Schedule {
 
     /// The node gives back what it took.
     pub fn give_back(&mut self, node: NodeId, graph: &Graph) {
-        let (cores, memory) = self.share(&graph.node(node).resources);
+        let (cores, memory) = self.share(&graph.node(node).declared.resources);
         self.free_cores += cores;
         self.free_memory += memory;
     }

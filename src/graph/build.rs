@@ -27,6 +27,7 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
         missing: Rc::default(),
         joins: HashMap::new(),
         lacks: Vec::new(),
+        declared: HashMap::new(),
         last_script: None,
         refused: BTreeSet::new(),
         is_beyond: false,
@@ -80,6 +81,8 @@ pub(super) struct Builder<'a> {
     /// By the names of targets.
     pub joins: HashMap<String, Rc<Joins<'a>>>,
     pub lacks: Vec<Lack>,
+    /// By the names of targets.
+    declared: HashMap<Arc<str>, Arc<Declared>>,
     /// The script of the last command, with its target.
     last_script: Option<(Arc<str>, Arc<Script>)>,
     /// Targets of which a cell could not be made into a node, which is told by itself.
@@ -107,6 +110,16 @@ impl<'a> Builder<'a> {
             Body::Publish(publish) => self.publish(target, publish, name, cell, joins),
             Body::Key(key) => self.key(target, key, name, cell),
         }
+    }
+
+    /// What all nodes of a target have in common.
+    pub fn declared(&mut self, target: &Target) -> Arc<Declared> {
+        if let Some(known) = self.declared.get(&target.name) {
+            return known.clone();
+        }
+        let declared = Arc::new(Declared::of(target));
+        self.declared.insert(target.name.clone(), declared.clone());
+        declared
     }
 
     /// Puts a node into the graph.
@@ -161,20 +174,8 @@ impl<'a> Builder<'a> {
         let platform = self.platform(inputs.first().filter(|_| matches!(root, Root::Input(_))));
         let script = self.script(target, command, root, placements, (dates.date(), platform));
         let requires = self.gathered(&command.requires, &cell, joins);
-        self.add(Node {
-            name,
-            target: target.name.clone(),
-            keyword: target.body.keyword(),
-            cell,
-            work: Work::Script(script),
-            inputs,
-            requires,
-            may_lack: Vec::new(),
-            resources: command.resources,
-            timeout: command.timeout,
-            span: target.span.clone(),
-            fault: None,
-        });
+        let node = Node::new(self.declared(target), name, cell, Work::Script(script));
+        self.add(Node { inputs, requires, ..node });
     }
 
     /// The script of a command: that of the cell before, if it is the same.
@@ -251,7 +252,7 @@ impl<'a> Builder<'a> {
         let node = self.graph.node(id);
         match &node.work {
             Work::Archive(_) | Work::Commit(_) => {
-                let upstream = node.target.trim_end_matches(".source");
+                let upstream = node.declared.target.trim_end_matches(".source");
                 let version = node.cell.coordinates().first().map(|c| c.value.to_string());
                 let version = version.or_else(|| self.single_version(self.buildfile.upstream(upstream)?))?;
                 Some(self.date_of(upstream, &version))

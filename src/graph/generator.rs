@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::build::{Builder, node_name};
-use super::products::plain_node;
 use super::*;
 use crate::buildfile::{Diagnostic, Target};
 use crate::matrix::Cell;
@@ -157,8 +156,9 @@ impl Builder<'_> {
         let step = format!("{}.depends", target.name);
         let name = node_name(&step, cell);
         let work = Work::Script(Arc::new(script));
-        let node = plain_node(target, name, cell.clone(), work);
-        self.add(Node { target: step.into(), keyword: "target", inputs: taken, ..node })
+        let declared = Declared::step(step.into(), "target", target.span.clone());
+        let node = Node::new(declared.into(), name, cell.clone(), work);
+        self.add(Node { inputs: taken, ..node })
     }
 
     /// A bootstrap image must have libraries of the package's architecture: what they are called
@@ -170,12 +170,12 @@ impl Builder<'_> {
         if architecture != "all" && architecture != arch && !foreign.iter().any(|own| own == architecture) {
             let message = format!(
                 "\"auto\" of '{}' asks '{}' for the libraries of {architecture}, and it holds those of {arch} alone",
-                target.name, node.target
+                target.name, node.declared.target
             );
             let help =
                 format!("name an image of {architecture}, or add to this one: foreign \"{architecture}\"");
             let diagnostic = Diagnostic::error(&target.span, message, "declared here").help(help);
-            self.report.push_new(diagnostic.also(&node.span.clone(), "the image"));
+            self.report.push_new(diagnostic.also(&node.declared.span.clone(), "the image"));
         }
     }
 }

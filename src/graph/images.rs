@@ -2,7 +2,6 @@
 
 use super::build::Builder;
 use super::fault;
-use super::products::plain_node;
 use super::*;
 use crate::buildfile::{Diagnostic, ImageSource, Target, Template};
 use crate::matrix::Cell;
@@ -12,7 +11,8 @@ impl Builder<'_> {
     pub(super) fn image(&mut self, target: &Target, image: &ImageSource, name: String, cell: Cell) {
         match self.image_work(target, image, &name, &cell) {
             Some((work, inputs, fault)) => {
-                self.add(Node { inputs, fault: fault.map(Box::new), ..plain_node(target, name, cell, work) });
+                let node = Node::new(self.declared(target), name, cell, work);
+                self.add(Node { inputs, fault: fault.map(Box::new), ..node });
             }
             None => {
                 self.refused.insert(target.name.to_string());

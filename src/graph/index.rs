@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::build::{Builder, node_name};
 use super::fault;
 use super::joins::Joins;
-use super::products::plain_node;
 use super::whole::value_of;
 use super::*;
 use crate::buildfile::{self, AptSettings, Body, IndexFormat, RpmSettings, Target, Template};
@@ -50,7 +49,8 @@ impl<'a> Builder<'a> {
             IndexFormat::Rpm(rpm) => IndexWork::Rpm(self.rpm_index(rpm, &mut inputs, &cell, date)),
         };
         let may_lack = self.optional(&inputs);
-        self.add(Node { inputs, may_lack, ..plain_node(target, name, cell, Work::Index(Box::new(work))) });
+        let node = Node::new(self.declared(target), name, cell, Work::Index(Box::new(work)));
+        self.add(Node { inputs, may_lack, ..node });
     }
 
     /// Of the packages, those in the newest value of the dimension that the index names, and those
@@ -108,8 +108,8 @@ impl<'a> Builder<'a> {
 
     /// The step that stands between a package and the index: `package.for-index`.
     fn accept(&mut self, index: &Target, settings: &'a buildfile::Index, package: NodeId) -> NodeId {
-        let Node { target: used, cell, .. } = self.graph.node(package).clone();
-        let Some(used) = self.buildfile.target(&used) else { return package };
+        let Node { declared, cell, .. } = self.graph.node(package).clone();
+        let Some(used) = self.buildfile.target(&declared.target) else { return package };
         let step = format!("{}.for-{}", used.name, index.name);
         let name = node_name(&step, &cell);
         if let Some(step) = self.graph.by_name(&name) {
@@ -121,8 +121,9 @@ impl<'a> Builder<'a> {
             requires.extend(self.all(&test.name, &cell, &join));
         }
         let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
-        let node = plain_node(index, name, cell, Work::Accept);
-        self.add(Node { target: step.into(), keyword: "package", inputs, requires, ..node })
+        let declared = Declared::step(step.into(), "package", index.span.clone());
+        let node = Node::new(declared.into(), name, cell, Work::Accept);
+        self.add(Node { inputs, requires, ..node })
     }
 
     /// The nodes among the inputs that the Buildfile lets go on without.

@@ -1,7 +1,6 @@
 //! Keys that sign, as far as they are public.
 
 use super::build::Builder;
-use super::products::plain_node;
 use super::*;
 use crate::buildfile::{Body, Diagnostic, Key, Reference, Target};
 use crate::keys::{KeySource, SigningKeys, signing_time};
@@ -20,7 +19,8 @@ impl Builder<'_> {
         });
         let work = KeyWork { name: target.name.to_string(), key, certificate: certificate.ok() };
         let work = Work::Key(Box::new(work));
-        self.add(Node { fault: fault.map(Box::new), ..plain_node(target, name, cell, work) });
+        let node = Node::new(self.declared(target), name, cell, work);
+        self.add(Node { fault: fault.map(Box::new), ..node });
     }
 
     /// The keys of these names, with whole paths.

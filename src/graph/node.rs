@@ -9,7 +9,7 @@ use petgraph::{Direction, graph::NodeIndex};
 
 use super::text::texts;
 use super::{IndexWork, Work};
-use crate::buildfile::{Diagnostic, Resources, Span, Template, Version};
+use crate::buildfile::{Body, Diagnostic, Resources, Span, Target, Template, Version};
 use crate::matrix::Cell;
 
 /// The place of a node in its graph.
@@ -20,10 +20,8 @@ pub type NodeId = NodeIndex<u32>;
 pub struct Node {
     /// `target[axis=value,…]`.
     pub name: String,
-    /// The target's name; `target.step` for an added step.
-    pub target: Arc<str>,
-    /// The node name it is declared by.
-    pub keyword: &'static str,
+    /// What it has in common with the others of its target.
+    pub declared: Arc<Declared>,
     /// The cell.
     pub cell: Cell,
     /// What is done.
@@ -34,17 +32,48 @@ pub struct Node {
     pub requires: Vec<NodeId>,
     /// Nodes among the inputs that it does without if they fail.
     pub may_lack: Vec<NodeId>,
-    /// What it takes of the machine.
-    pub resources: Resources,
-    /// When it is killed.
-    pub timeout: Option<Duration>,
-    /// Where its target is declared.
-    pub span: Span,
     /// Why it cannot be planned: something that the lock should say is not there.
     pub fault: Option<Box<Diagnostic>>,
 }
 
+/// What all nodes of a target have in common, or those of a step that forge adds for it.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// The target's name; `target.step` for an added step.
+    pub target: Arc<str>,
+    /// The node name it is declared by.
+    pub keyword: &'static str,
+    /// What a node takes of the machine.
+    pub resources: Resources,
+    /// When it is killed.
+    pub timeout: Option<Duration>,
+    /// Where the target is declared.
+    pub span: Span,
+}
+
+impl Declared {
+    /// That of a target.
+    pub fn of(target: &Target) -> Self {
+        let step = Self::step(target.name.clone(), target.body.keyword(), target.span.clone());
+        match &target.body {
+            Body::Command(command) => Self { resources: command.resources, timeout: command.timeout, ..step },
+            _ => step,
+        }
+    }
+
+    /// That of a step which takes little of the machine.
+    pub fn step(target: Arc<str>, keyword: &'static str, span: Span) -> Self {
+        Self { target, keyword, resources: Resources { cpu: 1, memory: None }, timeout: None, span }
+    }
+}
+
 impl Node {
+    /// One that takes nothing.
+    pub fn new(declared: Arc<Declared>, name: String, cell: Cell, work: Work) -> Self {
+        let (inputs, requires, may_lack) = Default::default();
+        Self { name, declared, cell, work, inputs, requires, may_lack, fault: None }
+    }
+
     /// The same work without the inputs from nodes that are `lost`.
     pub fn without(&self, lost: impl Fn(NodeId) -> bool) -> Self {
         let is_kept = |input: &Input| !input.node().is_some_and(&lost);
@@ -189,9 +218,9 @@ impl Graph {
     /// Adds a node whose inputs are in the graph already.
     pub fn add(&mut self, node: Node) -> NodeId {
         let id = NodeId::new(self.graph.node_count());
-        match self.by_target.get_mut(&node.target) {
+        match self.by_target.get_mut(&node.declared.target) {
             Some(nodes) => nodes.push(id),
-            None => drop(self.by_target.insert(node.target.clone(), vec![id])),
+            None => drop(self.by_target.insert(node.declared.target.clone(), vec![id])),
         }
         self.add_beyond(node)
     }

@@ -7,7 +7,6 @@ use std::str::FromStr;
 use super::build::Builder;
 use super::generator::Generator;
 use super::joins::Joins;
-use super::products::plain_node;
 use super::*;
 use super::{fault, fill::Filler};
 use crate::buildfile::{self, Diagnostic, PackagePart, Reference, Target, is_auto};
@@ -66,12 +65,8 @@ impl<'a> Builder<'a> {
         let requires = self.gathered(&package.requires, &cell, joins);
         let work = PackageWork { package: written, contents, generated, copyright, signer };
         let work = Work::Package(Box::new(work));
-        self.add(Node {
-            inputs,
-            requires,
-            fault: fault.map(Box::new),
-            ..plain_node(target, name, cell, work)
-        });
+        let node = Node::new(self.declared(target), name, cell, work);
+        self.add(Node { inputs, requires, fault: fault.map(Box::new), ..node });
     }
 
     /// The key's fingerprint, which stands in the action. A key that cannot sign is a fault of the

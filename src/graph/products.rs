@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::build::Builder;
 use super::joins::Joins;
 use super::*;
-use crate::buildfile::{self, Diagnostic, Resources, Target};
+use crate::buildfile::{self, Diagnostic, Target};
 use crate::matrix::Cell;
 
 impl<'a> Builder<'a> {
@@ -39,24 +39,8 @@ impl<'a> Builder<'a> {
             keys: self.keys_of(&publish.keys),
         }));
         let may_lack = self.optional(&inputs);
-        self.add(Node { inputs, requires, may_lack, ..plain_node(target, name, cell, work) });
-    }
-}
-
-pub(super) fn plain_node(target: &Target, name: String, cell: Cell, work: Work) -> Node {
-    Node {
-        name,
-        target: target.name.clone(),
-        keyword: target.body.keyword(),
-        cell,
-        work,
-        inputs: Vec::new(),
-        requires: Vec::new(),
-        may_lack: Vec::new(),
-        resources: Resources { cpu: 1, memory: None },
-        timeout: None,
-        span: target.span.clone(),
-        fault: None,
+        let node = Node::new(self.declared(target), name, cell, work);
+        self.add(Node { inputs, requires, may_lack, ..node });
     }
 }
 

@@ -38,8 +38,8 @@ fn node_json(graph: &Graph, id: NodeId) -> Value {
     let needs: Vec<&str> = graph.needs(id).map(|need| graph.node(need).name.as_str()).collect();
     json!({
         "name": node.name,
-        "target": &*node.target,
-        "kind": node.keyword,
+        "target": &*node.declared.target,
+        "kind": node.declared.keyword,
         "cell": cell,
         "attributes": attributes(&node.cell),
         "needs": needs,

@@ -3,9 +3,7 @@
 use super::build::{Builder, node_name};
 use super::joins::source_name;
 use super::*;
-use crate::buildfile::{
-    Axis, AxisValues, Diagnostic, Dimension, Origin, Resources, Selection, Upstream, Version,
-};
+use crate::buildfile::{Axis, AxisValues, Diagnostic, Dimension, Origin, Selection, Upstream, Version};
 use crate::matrix::Cell;
 use crate::upstream::{LockedSource, LockedVersion, Tag};
 
@@ -83,20 +81,9 @@ impl<'a> Builder<'a> {
                 (Work::Archive(Box::default()), Vec::new(), Some(fault))
             }
         };
-        self.add(Node {
-            name,
-            target: target.into(),
-            keyword: "source",
-            cell,
-            work,
-            inputs,
-            requires: Vec::new(),
-            may_lack: Vec::new(),
-            resources: Resources { cpu: 1, memory: None },
-            timeout: None,
-            span: upstream.span.clone(),
-            fault: fault.map(Box::new),
-        });
+        let declared = Declared::step(target.into(), "source", upstream.span.clone());
+        let node = Node::new(declared.into(), name, cell, work);
+        self.add(Node { inputs, fault: fault.map(Box::new), ..node });
     }
 
     fn of_version(&self, upstream: &Upstream, version: &str) -> Source {

@@ -111,7 +111,7 @@ pub fn consequences<'g>(graph: &'g Graph, plan: &Plan) -> Vec<(String, Vec<&'g s
             let reached = graph.reached(&roots, is_to_do);
             let mut targets: Vec<&str> = Vec::new();
             for id in reached {
-                let target = &*graph.node(id).target;
+                let target = &*graph.node(id).declared.target;
                 if !targets.contains(&target) {
                     targets.push(target);
                 }

@@ -399,7 +399,7 @@ impl Planner<'_> {
                     after: coordinate.value.to_string(),
                     place: lineage.place.clone(),
                 };
-                all.push((format!("{}[{cell}]", node.target), Cause::Version(Box::new(version))));
+                all.push((format!("{}[{cell}]", node.declared.target), Cause::Version(Box::new(version))));
             }
         }
         all

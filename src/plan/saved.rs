@@ -64,7 +64,7 @@ impl StepsOf<'_> {
     fn saved(&self, step: &Step) -> SavedStep {
         SavedStep {
             node: self.name(step.node),
-            target: self.graph.node(step.node).target.to_string(),
+            target: self.graph.node(step.node).declared.target.to_string(),
             key: step.key(),
             outline: step.outline,
             verdict: step.verdict.word().to_owned(),

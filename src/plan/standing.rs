@@ -8,7 +8,7 @@ use crate::store::{Baseline, KnownNode, KnownResult, ResultIndex};
 /// is the same, so are their keys.
 pub(super) struct Standing<'a> {
     baseline: Option<&'a Baseline>,
-    /// What was known of each node; none where something else may be so now.
+    /// What was known of each node; none where something else may be so now. Empty without a baseline.
     nodes: Vec<Option<KnownNode<'a>>>,
 }
 
@@ -17,7 +17,7 @@ impl<'a> Standing<'a> {
     pub fn new(baseline: Option<&'a Baseline>, graph: &Graph, files: &LocalTrees<'_>) -> Self {
         // It is of this graph, or of no use.
         let Some(baseline) = baseline.filter(|baseline| baseline.len() == graph.len()) else {
-            return Self { baseline: None, nodes: vec![None; graph.len()] };
+            return Self { baseline: None, nodes: Vec::new() };
         };
         let mut nodes: Vec<_> = baseline.nodes().collect();
         if !baseline.changed.is_empty() {
@@ -32,12 +32,12 @@ impl<'a> Standing<'a> {
 
     /// Whether a node stands, as far as is known yet.
     pub fn holds(&self, node: NodeId) -> bool {
-        self.nodes[node.index()].is_some()
+        self.nodes.get(node.index()).is_some_and(Option::is_some)
     }
 
     /// The step of a node that stands and whose result is still what it was, and what is known of the result if it was looked at.
     pub fn step(&self, node: NodeId, results: &ResultIndex) -> Option<(Step, Option<KnownResult>)> {
-        let known = self.nodes[node.index()]?;
+        let known = (*self.nodes.get(node.index())?)?;
         let result = match self.baseline?.doubts(known.key) {
             true => Some(results.get(known.key).filter(|result| known.gave(&result.outputs))?),
             false => None,
@@ -48,7 +48,9 @@ impl<'a> Standing<'a> {
 
     /// A node that was found to be something else, or was looked at anew: what its users are depends on it.
     pub fn fall(&mut self, node: NodeId, graph: &Graph) {
-        self.nodes[node.index()] = None;
-        graph.users(node).for_each(|user| self.nodes[user.index()] = None);
+        if self.baseline.is_some() {
+            self.nodes[node.index()] = None;
+            graph.users(node).for_each(|user| self.nodes[user.index()] = None);
+        }
     }
 }

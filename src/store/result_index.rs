@@ -18,7 +18,7 @@ use crate::digest::Digest;
 pub(super) const USE: Duration = Duration::from_secs(3600);
 
 /// Raised when what is written has another form.
-const FORM: &[u8] = b"forge results 4";
+const FORM: &[u8] = b"forge results 5";
 
 /// The part of what is remembered that makes it worth to be written, as a reciprocal.
 pub(super) const WORTH: usize = 16;
@@ -71,7 +71,38 @@ impl Dirs {
     fn meet(self, other: Self) -> bool {
         self.0.iter().zip(other.0).any(|(own, other)| own & other != 0)
     }
+
+    fn has(self, at: u8) -> bool {
+        self.0[usize::from(at / 64)] & 1 << (at % 64) != 0
+    }
+
+    /// Each by itself, after their number, since most results have objects in few; or all of a result with many as they are.
+    fn write(self, bytes: &mut Vec<u8>) {
+        let each: Vec<u8> = (0..=u8::MAX).filter(|at| self.has(*at)).collect();
+        match u8::try_from(each.len()) {
+            Ok(few) if few < FEW_DIRS => {
+                bytes.push(few);
+                bytes.extend(each);
+            }
+            _ => {
+                bytes.push(FEW_DIRS);
+                self.0.iter().for_each(|part| bytes.extend_from_slice(&part.to_le_bytes()));
+            }
+        }
+    }
+
+    fn read(bytes: &mut Reader<'_>) -> Option<Self> {
+        let mut dirs = Self::default();
+        match bytes.byte()? {
+            FEW_DIRS => dirs.0 = [bytes.number()?, bytes.number()?, bytes.number()?, bytes.number()?],
+            few => bytes.take(usize::from(few))?.iter().for_each(|at| dirs.add(*at)),
+        }
+        Some(dirs)
+    }
 }
+
+/// So many directories take as many bytes by themselves as all do.
+const FEW_DIRS: u8 = 32;
 
 /// The results of one directory.
 #[derive(Default)]
@@ -97,14 +128,12 @@ struct Known {
 impl Known {
     fn write(&self, bytes: &mut Vec<u8>) {
         self.seen.write(bytes);
-        self.objects.0.iter().for_each(|part| bytes.extend_from_slice(&part.to_le_bytes()));
+        self.objects.write(bytes);
         write_text(self.outputs.as_bytes(), bytes);
     }
 
     fn read(bytes: &mut Reader<'_>) -> Option<Self> {
-        let seen = Sighting::read(bytes)?;
-        let mut part = || bytes.number();
-        let objects = Dirs([part()?, part()?, part()?, part()?]);
+        let (seen, objects) = (Sighting::read(bytes)?, Dirs::read(bytes)?);
         Some(Self { seen, outputs: Outputs::from_bytes(bytes.text()?), objects })
     }
 
@@ -117,16 +146,17 @@ impl Known {
     }
 }
 
-/// Results as they are written: their number, each key with the place of what follows, in the order of the keys, and what
-/// there is to say of each. So one is found without a look at the others.
+/// Results as they are written: their number, the start of each key with the place of what follows, in the order of the keys, and
+/// each key with what there is to say of it. So one is found without a look at the others, and where is told by few bytes: they
+/// stay in the processor's cache while thousands are asked for.
 #[derive(Default)]
 struct Table {
     file: Arc<Vec<u8>>,
     place: Range<usize>,
 }
 
-/// The bytes of a key and a place.
-const ROW: usize = Digest::LENGTH + 4;
+/// The bytes of the start of a key and of a place.
+const ROW: usize = 8;
 
 impl Table {
     fn write(mut results: Vec<(Digest, Known)>, bytes: &mut Vec<u8>) {
@@ -134,9 +164,10 @@ impl Table {
         bytes.extend_from_slice(&(results.len() as u32).to_le_bytes());
         let mut said = Vec::with_capacity(results.len() * 128);
         for (key, known) in &results {
-            key.write(bytes);
+            bytes.extend_from_slice(&start(*key).to_be_bytes());
             // What there is to say of a directory takes far less than 4 GiB.
             bytes.extend_from_slice(&(said.len() as u32).to_le_bytes());
+            key.write(&mut said);
             known.write(&mut said);
         }
         bytes.extend_from_slice(&said);
@@ -159,34 +190,46 @@ impl Table {
 
     fn get(&self, key: Digest) -> Option<Known> {
         let (rows, said) = self.parts()?;
-        // Nearly always the first bytes tell keys apart.
-        let wanted = start(key.as_bytes());
-        let mut alike = rows[first(rows, wanted)..].iter().take_while(|row| start(*row) == wanted);
-        Self::known(alike.find(|row| row.starts_with(key.as_bytes()))?, said)
+        // Nearly always their starts tell keys apart.
+        let wanted = start(key);
+        let alike = rows[first(rows, wanted)..].iter().take_while(|row| start_of(row) == wanted);
+        let (_, mut said) = alike.filter_map(|row| Self::said(row, said)).find(|(own, _)| *own == key)?;
+        Known::read(&mut said)
     }
 
-    fn known(row: &[u8; ROW], said: &[u8]) -> Option<Known> {
+    /// The key of a row, and what there is to say of it.
+    fn said<'s>(row: &[u8; ROW], said: &'s [u8]) -> Option<(Digest, Reader<'s>)> {
         let place = u32::from_le_bytes(*row.last_chunk()?) as usize;
-        Known::read(&mut Reader::new(said.get(place..)?))
+        let mut reader = Reader::new(said.get(place..)?);
+        Some((Digest::read(&mut reader)?, reader))
     }
 
     fn all(&self) -> impl Iterator<Item = (Digest, Known)> {
         let (rows, said) = self.parts().unwrap_or_default();
-        rows.iter()
-            .filter_map(move |row| Some((Digest::from_bytes(*row.first_chunk()?), Self::known(row, said)?)))
+        rows.iter().filter_map(move |row| {
+            let (key, mut said) = Self::said(row, said)?;
+            Some((key, Known::read(&mut said)?))
+        })
     }
 }
 
-/// The first bytes of a key as a number.
-fn start(key: &[u8]) -> u64 {
-    key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+/// What tells a key from most others of its directory, as a number: the bytes behind the one that all have.
+fn start(key: Digest) -> u32 {
+    let [_, a, b, c, d, ..] = *key.as_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// The same in a row.
+fn start_of(row: &[u8; ROW]) -> u32 {
+    let [a, b, c, d, ..] = *row;
+    u32::from_be_bytes([a, b, c, d])
 }
 
 /// Where the rows begin whose keys do not start with less. Keys are digests, so the place is about where it is among all
-/// numbers, behind the byte that the directory tells; rows are looked at around it, since each that is far away is a page of its own.
-fn first(rows: &[[u8; ROW]], wanted: u64) -> usize {
-    let is_before = |row: &[u8; ROW]| start(row) < wanted;
-    let guess = ((u128::from(wanted << u8::BITS) * rows.len() as u128) >> u64::BITS) as usize;
+/// numbers; rows are looked at around it.
+fn first(rows: &[[u8; ROW]], wanted: u32) -> usize {
+    let is_before = |row: &[u8; ROW]| start_of(row) < wanted;
+    let guess = ((u64::from(wanted) * rows.len() as u64) >> u32::BITS) as usize;
     let mut reach = 16;
     loop {
         let (from, to) = (guess.saturating_sub(reach), rows.len().min(guess + reach));
@@ -511,20 +554,47 @@ mod tests {
     fn a_row_is_found_wherever_it_is_and_where_it_would_be() {
         let row = |at: usize| {
             let mut row = [0; ROW];
-            row[..Digest::LENGTH].copy_from_slice(Digest::of(&at.to_le_bytes()).as_bytes());
-            // As in one directory.
-            row[0] = 7;
+            row[..4].copy_from_slice(&start(Digest::of(&at.to_le_bytes())).to_be_bytes());
             row
         };
         for count in [0, 1, 15, 16, 17, 400, 5000] {
             let mut rows: Vec<_> = (0..count).map(row).collect();
             // Some are not where they are to be expected.
-            rows.iter_mut().take(count / 3).for_each(|row| row[1..5].fill(1));
+            rows.iter_mut().take(count / 3).for_each(|row| row[..3].fill(1));
             rows.sort_unstable();
-            let asked = (0..count + 100).map(|at| start(&row(at))).chain(rows.iter().map(|row| start(row)));
-            for wanted in asked.chain([7 << 56, (8 << 56) - 1]) {
-                assert_eq!(first(&rows, wanted), rows.partition_point(|row| start(row) < wanted));
+            let asked = (0..count + 100).map(|at| start_of(&row(at))).chain(rows.iter().map(start_of));
+            for wanted in asked.chain([0, u32::MAX]) {
+                assert_eq!(first(&rows, wanted), rows.partition_point(|row| start_of(row) < wanted));
             }
+        }
+    }
+
+    #[test]
+    fn keys_that_start_alike_are_told_apart() {
+        let key = |last: u8| {
+            Digest::from_bytes([[7; Digest::LENGTH - 1].as_slice(), &[last]].concat().try_into().unwrap())
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path().join("cache")).unwrap();
+        put(&store, key(1), "one");
+        put(&store, key(3), "three");
+        wait_for_tick();
+        ResultIndex::load(&store).save(&store).unwrap();
+        assert_eq!(ResultIndex::load(&store).news, 0, "it is believed");
+        assert_eq!(outputs(&store, key(1)), Some(Digest::of(b"one")));
+        assert_eq!(outputs(&store, key(2)), None);
+        assert_eq!(outputs(&store, key(3)), Some(Digest::of(b"three")));
+    }
+
+    #[test]
+    fn few_and_many_directories_round_trip() {
+        for count in [0, 1, 31, 32, 33, 256] {
+            let mut dirs = Dirs::default();
+            (0..count).for_each(|at: u16| dirs.add((at * 3 % 256) as u8));
+            let mut bytes = Vec::new();
+            dirs.write(&mut bytes);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!((Dirs::read(&mut reader), reader.len()), (Some(dirs), 0));
         }
     }
 

@@ -72,7 +72,7 @@ struct Group {
 fn by_target_and_cause<'g>(graph: &'g Graph, plan: &Plan) -> Vec<(&'g str, Groups)> {
     let mut targets: Vec<(&str, Groups)> = Vec::new();
     for step in plan.steps.iter().filter(|step| step.verdict != Verdict::Hit) {
-        let target = &*graph.node(step.node).target;
+        let target = &*graph.node(step.node).declared.target;
         let at = targets.iter().position(|(name, _)| *name == target).unwrap_or_else(|| {
             targets.push((target, Groups::new()));
             targets.len() - 1
@@ -100,7 +100,7 @@ fn kind(graph: &Graph, step: &Step) -> (u8, String) {
         Verdict::Run(Cause::Destination(_)) => (2, String::new()),
         Verdict::Run(cause) => (2, cause.to_string()),
         Verdict::FailedBefore(_) => (3, String::new()),
-        Verdict::Unknown(need) => (4, graph.node(*need).target.to_string()),
+        Verdict::Unknown(need) => (4, graph.node(*need).declared.target.to_string()),
     }
 }
 
@@ -110,7 +110,7 @@ fn heading(graph: &Graph, step: &Step) -> String {
         Verdict::Hit => String::new(),
         Verdict::Run(cause) => format!("run: {cause}"),
         Verdict::FailedBefore(error) => format!("run again: failed before, {error}"),
-        Verdict::Unknown(need) => format!("may follow: after {}", graph.node(*need).target),
+        Verdict::Unknown(need) => format!("may follow: after {}", graph.node(*need).declared.target),
     }
 }
 

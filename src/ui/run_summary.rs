@@ -87,8 +87,8 @@ fn lacking(graph: &Graph, report: &RunReport) -> Option<String> {
 fn by_axis(graph: &Graph, report: &RunReport) -> Vec<(String, Vec<String>)> {
     let mut counts: BTreeMap<String, BTreeMap<String, (usize, usize)>> = BTreeMap::new();
     let failed: Vec<NodeId> = report.failed.iter().map(|(id, _)| *id).collect();
-    let targets: Vec<&str> = failed.iter().map(|id| &*graph.node(*id).target).collect();
-    for id in graph.ids().filter(|id| targets.contains(&&*graph.node(*id).target)) {
+    let targets: Vec<&str> = failed.iter().map(|id| &*graph.node(*id).declared.target).collect();
+    for id in graph.ids().filter(|id| targets.contains(&&*graph.node(*id).declared.target)) {
         for coordinate in graph.node(id).cell.coordinates() {
             let values = counts.entry(coordinate.dimension.text()).or_default();
             let (bad, all) = values.entry(coordinate.value.to_string()).or_default();

@@ -1,4 +1,5 @@
-use std::collections::{HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -27,16 +28,30 @@ pub struct LocalTrees<'a> {
 type Known = HashMap<Asked, Arc<LocalTree>, RandomState>;
 
 /// Globs from a directory, as a node asks for them.
-#[derive(Clone, Eq)]
+#[derive(Eq)]
 struct Asked {
     base: Arc<Path>,
-    globs: Vec<String>,
+    globs: Box<[String]>,
 }
 
 /// Bases are compared as they are written: nobody writes one in two ways, and there are many to compare.
 impl PartialEq for Asked {
     fn eq(&self, other: &Self) -> bool {
         self.globs == other.globs && self.base.as_os_str() == other.base.as_os_str()
+    }
+}
+
+/// In an order in which files beside each other are.
+impl Ord for Asked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_base = self.base.as_os_str().cmp(other.base.as_os_str());
+        by_base.then_with(|| self.globs.cmp(&other.globs))
+    }
+}
+
+impl PartialOrd for Asked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -49,7 +64,7 @@ impl Hash for Asked {
 
 impl Asked {
     fn by(files: &LocalFiles) -> Self {
-        Self { base: files.base.clone(), globs: files.globs.texts() }
+        Self { base: files.base.clone(), globs: files.globs.texts().into() }
     }
 }
 
@@ -90,17 +105,20 @@ impl<'a> LocalTrees<'a> {
         Ok(tree)
     }
 
-    /// Reads all these at the same time, in about this order: files beside each other are found sooner one after the other.
-    /// What is wrong with one is told to whoever gets it.
+    /// Reads all these at the same time. What is wrong with one is told to whoever gets it.
     pub fn prepare(&self, all: &[&LocalFiles]) {
-        let all: Vec<Asked> = all.par_iter().map(|files| Asked::by(files)).collect();
-        let mut seen = HashSet::<_, RandomState>::default();
-        let once: Vec<&Asked> = all.iter().filter(|asked| seen.insert(*asked)).collect();
-        let read = |look: &mut Look, asked: &&Asked| {
-            Some(((*asked).clone(), Arc::new(self.read(asked, look).ok()?)))
+        let mut all: Vec<Asked> = all.par_iter().map(|files| Asked::by(files)).collect();
+        // Files beside each other are found sooner one after the other.
+        all.par_sort_unstable();
+        all.dedup();
+        let read = |look: &mut Look, asked: Asked| {
+            let tree = self.read(&asked, look).ok()?;
+            Some((asked, Arc::new(tree)))
         };
-        let read: Vec<_> = once.par_iter().map_init(Look::default, read).collect();
-        self.known_mut().extend(read.into_iter().flatten());
+        let read: Vec<_> = all.into_par_iter().map_init(Look::default, read).collect();
+        let mut known = self.known_mut();
+        known.reserve(read.len());
+        known.extend(read.into_iter().flatten());
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
