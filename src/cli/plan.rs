@@ -47,7 +47,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     workspace.require_locked(&goals)?;
     let stats = StatCache::of(&workspace.store);
     // Nobody waits for these to be taken apart.
-    let files = ManuallyDrop::new(LocalTrees::new(&stats));
+    let mut files = ManuallyDrop::new(LocalTrees::new(&stats));
     let planner = workspace.planner(&files);
     let baseline = question.as_ref().and_then(Question::baseline);
     let plan = ManuallyDrop::new(planner.plan_from(&goals, baseline)?);
@@ -74,7 +74,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     }
     let is_idle = plan.is_idle();
     if let Some(question) = question {
-        question.keep(&workspace, &files, &plan);
+        question.keep(&workspace, &mut files, &plan);
     }
     workspace.remember(stats);
     Ok(if arguments.exit_code && !is_idle { exit::SOMETHING_TO_DO } else { exit::OK })

@@ -41,7 +41,7 @@ impl Question {
 
     /// Keeps what `plan` knows, if files on this machine alone decided it and it is not known nearly so well. Without it, it
     /// is found out once more.
-    pub fn keep(self, workspace: &Workspace, files: &LocalTrees<'_>, plan: &Plan) {
+    pub fn keep(self, workspace: &Workspace, files: &mut LocalTrees<'_>, plan: &Plan) {
         if !workspace.is_of_files() || !plan.is_of_files(&workspace.graph) {
             return;
         }
@@ -60,9 +60,9 @@ impl Question {
         }
         let mut decided = self.baseline().map(Baseline::decided).unwrap_or_default();
         if look_again(&mut decided, workspace, files) {
-            let Self { digest, asked, rooms, .. } = self;
-            let answer = Answer { asked, idle, rooms, decided };
-            if let Err(error) = workspace.store.put_answer(digest, &answer, known_nodes(workspace, plan)) {
+            let answer = Answer { asked: self.asked, idle, rooms: &self.rooms, decided };
+            if let Err(error) = workspace.store.put_answer(self.digest, &answer, known_nodes(workspace, plan))
+            {
                 eprintln!("the next plan looks at every node again: {error}");
             }
         }
@@ -81,10 +81,12 @@ fn known_nodes<'p>(
 }
 
 /// Adds what was looked at now; false if that is something else already.
-fn look_again(decided: &mut Decided, workspace: &Workspace, files: &LocalTrees<'_>) -> bool {
-    decided.add_sources(files.sightings());
+fn look_again<'f>(decided: &mut Decided<'f>, workspace: &Workspace, files: &'f mut LocalTrees<'_>) -> bool {
     let read = workspace.looked_at.iter().flat_map(|path| whereabouts(path));
-    decided.add_dirs(files.searched()) && decided.look_at(files.witnesses()) && decided.look_at(read)
+    let holds =
+        decided.add_dirs(files.searched()) && decided.look_at(files.witnesses()) && decided.look_at(read);
+    decided.add_files(files.sightings());
+    holds
 }
 
 /// A path, and where it leads if it is a link, with whether something is there.

@@ -81,7 +81,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     }
     let stats = StatCache::of(&workspace.store);
     // Nobody waits for these to be taken apart.
-    let files = ManuallyDrop::new(LocalTrees::new(&stats));
+    let mut files = ManuallyDrop::new(LocalTrees::new(&stats));
     let planner = workspace.planner(&files);
     let baseline = question.as_ref().and_then(Question::baseline);
     let mut plan = ManuallyDrop::new(planner.plan_from(&goals, baseline)?);
@@ -109,7 +109,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
         false => execute(&workspace, arguments, &planner, &plan)?,
     };
     if let Some(question) = question {
-        question.keep(&workspace, &files, &plan);
+        question.keep(&workspace, &mut files, &plan);
     }
     workspace.remember(stats);
     Ok(code)

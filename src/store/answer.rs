@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::local::is_whole;
 use super::result_index::USE;
-use super::sighting::{Reader, length_of, path_of, write_text};
+use super::sighting::{Place, Reader, length_of, parts, path_of, write_text};
 use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
 
@@ -21,15 +22,15 @@ const WATCHED: [&str; 2] = ["results", "objects"];
 
 /// What was found out when a question was asked.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Answer<'a> {
     /// Before anything was looked at.
     pub asked: Moment,
     /// How many nodes are known, if these are all and there is nothing to do.
     pub idle: Option<usize>,
     /// The directories of results and objects, as they were when it was asked.
-    pub rooms: Vec<(PathBuf, Sighting)>,
+    pub rooms: &'a [(PathBuf, Sighting)],
     /// What else decided it.
-    pub decided: Decided,
+    pub decided: Decided<'a>,
 }
 
 /// A node whose result was known.
@@ -60,19 +61,28 @@ impl<'a> KnownNode<'a> {
 
 /// Paths that decided an answer, absolute.
 #[derive(Debug, Default)]
-pub struct Decided {
+pub struct Decided<'a> {
     /// What decides which nodes there are, or which files count, as it was when it was looked at.
     fixed: HashMap<PathBuf, Sighting>,
     /// What was looked for and was not there.
     absent: HashSet<PathBuf>,
-    /// Local files that nodes take, and directories in which such files were looked for.
-    sources: HashMap<PathBuf, Sighting>,
+    /// Local files that nodes take. There are many: one may come several times, and the last counts.
+    files: Vec<(Place<'a>, Sighting)>,
+    /// Directories in which such files were looked for.
+    dirs: HashMap<PathBuf, Sighting>,
 }
 
-impl Decided {
-    /// Adds local files as they were looked at.
-    pub fn add_sources(&mut self, seen: impl IntoIterator<Item = (PathBuf, Sighting)>) {
-        self.sources.extend(seen);
+impl<'a> Decided<'a> {
+    /// Adds local files as they were looked at: the directory and the name of each.
+    pub fn add_files(&mut self, seen: impl Iterator<Item = (&'a Path, &'a str, Sighting)>) {
+        let place = |dir: &'a Path, name: &'a str| (dir.as_os_str().as_bytes(), name.as_bytes());
+        self.files.extend(seen.map(|(dir, name, sighting)| (place(dir, name), sighting)));
+    }
+
+    /// All that may look different and leave the nodes what they are.
+    fn sources(&self) -> impl Iterator<Item = (Place<'_>, Sighting)> {
+        let dirs = self.dirs.iter().map(|(path, sighting)| (parts(path), *sighting));
+        self.files.iter().copied().chain(dirs)
     }
 
     /// Adds directories in which local files were looked for, as they look now. One that is gone makes all of this
@@ -80,7 +90,7 @@ impl Decided {
     pub fn add_dirs(&mut self, dirs: impl IntoIterator<Item = PathBuf>) -> bool {
         for dir in dirs {
             let Some(sighting) = Sighting::at(&dir) else { return false };
-            self.sources.insert(dir, sighting);
+            self.dirs.insert(dir, sighting);
         }
         true
     }
@@ -140,27 +150,30 @@ impl Baseline {
     }
 
     /// What decided it, but for what changed.
-    pub fn decided(&self) -> Decided {
+    pub fn decided(&self) -> Decided<'_> {
         let written = self.written();
-        let all = |bytes| {
-            let dirs = Sightings::dirs(bytes).unwrap_or_default();
-            let seen = dirs.into_iter().flat_map(|(dir, said)| {
-                let path = |name| path_of(dir).join(path_of(name));
-                let seen = Sightings::read(said).unwrap_or_default();
-                seen.into_iter().map(move |(name, sighting, ())| (path(name), sighting))
-            });
-            seen.collect::<HashMap<_, _>>()
-        };
-        let changed: HashSet<&PathBuf> = self.changed.iter().collect();
-        let absent = written.absent.iter().map(|path| path_of(path)).collect();
-        let mut decided = Decided { fixed: all(written.fixed), absent, sources: all(written.sources) };
-        decided.sources.retain(|path, _| !changed.contains(path));
-        decided
+        let changed: HashSet<Place<'_>> = self.changed.iter().map(|path| parts(path)).collect();
+        Decided {
+            fixed: seen(written.fixed)
+                .map(|((dir, name), seen)| (path_of(dir).join(path_of(name)), seen))
+                .collect(),
+            absent: written.absent.iter().map(|path| path_of(path)).collect(),
+            files: seen(written.sources).filter(|(place, _)| !changed.contains(place)).collect(),
+            dirs: HashMap::new(),
+        }
     }
 
     fn written(&self) -> Written<'_> {
         Written::read(&self.said).unwrap_or_else(|| unreachable!("it was read before"))
     }
+}
+
+/// What is written of paths.
+fn seen(bytes: &[u8]) -> impl Iterator<Item = (Place<'_>, Sighting)> {
+    Sightings::dirs(bytes).unwrap_or_default().into_iter().flat_map(|(dir, said)| {
+        let seen = Sightings::read(said).unwrap_or_default();
+        seen.into_iter().map(move |(name, sighting, ())| ((dir, name), sighting))
+    })
 }
 
 /// An answer as it is written.
@@ -221,10 +234,10 @@ impl LocalStore {
     /// Remembers an answer, with what is known of each node of the graph, in their order. Not if anything that decides which nodes
     /// there are is as young as the question: another change of it might not show. Of other paths it is remembered that they have to
     /// be looked at.
-    pub fn put_answer<'n>(
+    pub fn put_answer<'a, 'n>(
         &self,
         question: Digest,
-        answer: &Answer,
+        answer: &'a Answer<'_>,
         nodes: impl ExactSizeIterator<Item = Option<KnownNode<'n>>>,
     ) -> Result<(), StoreError> {
         let Answer { asked, idle, rooms, decided } = answer;
@@ -235,15 +248,14 @@ impl LocalStore {
         head.extend_from_slice(&idle.map_or(0, |nodes| nodes as u64 + 1).to_le_bytes());
         head.extend_from_slice(&(decided.absent.len() as u64).to_le_bytes());
         decided.absent.iter().for_each(|path| write_text(path.as_os_str().as_encoded_bytes(), &mut head));
-        let rooms: Vec<(&PathBuf, &Sighting)> =
-            rooms.iter().map(|(path, sighting)| (path, sighting)).collect();
-        let seen = [decided.fixed.iter().collect(), rooms, decided.sources.iter().collect()];
+        let young = |(place, sighting): (_, Sighting)| (place, sighting.if_before(*asked), ());
+        let at = |(path, sighting): (&'a PathBuf, &Sighting)| young((parts(path), *sighting));
+        let rooms = rooms.iter().map(|(path, sighting)| at((path, sighting))).collect();
+        let seen = [decided.fixed.iter().map(at).collect(), rooms, decided.sources().map(young).collect()];
         self.write_sealed_by(&self.answer_path(question), |out| {
             out.write_all(&head)?;
             for seen in seen {
-                let seen = seen.into_iter();
-                let seen = seen.map(|(path, sighting)| (path.as_path(), sighting.if_before(*asked), ()));
-                let bytes = Sightings::write(seen.collect());
+                let bytes = Sightings::write(seen);
                 out.write_all(&length_of(&bytes))?;
                 out.write_all(&bytes)?;
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::local::unsealed;
-use super::sighting::{Note, Reader, path_of, write_text};
+use super::sighting::{Note, Reader, parts, path_of, write_text};
 use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
 
@@ -328,8 +328,8 @@ impl ResultIndex {
         let mut bytes = FORM.to_vec();
         let objects: Vec<PathBuf> = shard_paths(store.root().join("objects")).collect();
         let objects =
-            objects.iter().zip(&self.objects).filter_map(|(path, seen)| Some((path.as_path(), (*seen)?, ())));
-        let results = self.shards.iter().filter_map(|shard| Some((shard.path.as_path(), shard.seen?, ())));
+            objects.iter().zip(&self.objects).filter_map(|(path, seen)| Some((parts(path), (*seen)?, ())));
+        let results = self.shards.iter().filter_map(|shard| Some((parts(&shard.path), shard.seen?, ())));
         for dirs in [Sightings::write(objects.collect()), Sightings::write(results.collect())] {
             write_text(&dirs, &mut bytes);
         }

@@ -217,16 +217,19 @@ pub(super) fn length_of(text: &[u8]) -> [u8; 4] {
 }
 
 impl Sightings {
-    /// `seen` as bytes. Paths are absolute and have no `..`.
-    pub fn write<N: Note>(mut seen: Vec<(&Path, Sighting, N)>) -> Vec<u8> {
-        seen.sort_by(|(a, ..), (b, ..)| parts(a).cmp(&parts(b)));
+    /// `seen` as bytes. Directories are absolute and have no `..`. Of what comes twice, the last counts.
+    pub fn write<N: Note>(mut seen: Vec<(Place<'_>, Sighting, N)>) -> Vec<u8> {
+        // The sort keeps the order of what comes twice, and of that the first is kept.
+        seen.reverse();
+        seen.sort_by_key(|(place, ..)| *place);
+        seen.dedup_by_key(|(place, ..)| *place);
         let mut bytes = Vec::with_capacity(seen.len() * 96);
-        for of_dir in seen.chunk_by(|(a, ..), (b, ..)| parts(a).0 == parts(b).0) {
+        for of_dir in seen.chunk_by(|((a, _), ..), ((b, _), ..)| a == b) {
             for block in of_dir.chunks(BLOCK) {
                 let mut inside = Vec::with_capacity(block.len() * 96);
-                write_text(parts(block[0].0).0, &mut inside);
-                for (path, sighting, note) in block {
-                    write_text(parts(path).1, &mut inside);
+                write_text(block[0].0.0, &mut inside);
+                for ((_, name), sighting, note) in block {
+                    write_text(name, &mut inside);
                     sighting.write(&mut inside);
                     note.write(&mut inside);
                 }
@@ -305,8 +308,11 @@ fn changed(block: &[u8]) -> Option<Vec<PathBuf>> {
     Some(changed)
 }
 
+/// Where something is: its directory and its name there.
+pub type Place<'a> = (&'a [u8], &'a [u8]);
+
 /// The directory and the name of an absolute path, as bytes. The root is its own name.
-pub(super) fn parts(path: &Path) -> (&[u8], &[u8]) {
+pub fn parts(path: &Path) -> Place<'_> {
     let bytes = path.as_os_str().as_bytes();
     match bytes.iter().rposition(|byte| *byte == b'/') {
         Some(0) if bytes.len() == 1 => (b"/", b"."),
@@ -347,7 +353,7 @@ mod tests {
             .collect();
         paths.iter().filter(|path| !path.exists()).for_each(|path| fs::write(path, "x").unwrap());
         let seen = |digest| {
-            paths.iter().map(move |path| (path.as_path(), Sighting::at(path).unwrap(), digest)).collect()
+            paths.iter().map(move |path| (parts(path), Sighting::at(path).unwrap(), digest)).collect()
         };
         let bytes = Sightings::write::<Digest>(seen(Digest::of(b"x")));
         let dirs = Sightings::dirs(&bytes).unwrap();
@@ -362,7 +368,7 @@ mod tests {
         assert_eq!(Sightings::dirs(&bytes[..bytes.len() - 1]).unwrap_err(), SightingsError);
 
         let of = |paths: &[PathBuf]| {
-            let seen = paths.iter().filter_map(|path| Some((path.as_path(), Sighting::at(path)?, ())));
+            let seen = paths.iter().filter_map(|path| Some((parts(path), Sighting::at(path)?, ())));
             Sightings::write(seen.collect())
         };
         let plain = || of(&paths);

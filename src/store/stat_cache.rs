@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::ingest::hash_file;
 use super::local::unsealed;
 use super::result_index::worth;
-use super::sighting::{Reader, Seen, path_of};
+use super::sighting::{Place, Reader, Seen, parts};
 use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
 
@@ -91,10 +91,10 @@ impl Known {
         self.dirs.values().map(|dir| self.len_of(dir)).sum()
     }
 
-    fn all(&self) -> impl Iterator<Item = (PathBuf, Sighting, Digest)> {
+    fn all(&self) -> impl Iterator<Item = (Place<'_>, Sighting, Digest)> {
         self.dirs.iter().flat_map(move |(dir, of_dir)| {
             let seen = self.files(of_dir).iter().filter_map(|place| self.at(*place));
-            seen.map(move |(name, sighting, digest)| (path_of(dir).join(path_of(name)), sighting, digest))
+            seen.map(move |(name, sighting, digest)| ((&**dir, name), sighting, digest))
         })
     }
 }
@@ -143,14 +143,8 @@ impl StatCache {
             return Ok(());
         }
         // What was read now counts.
-        let seen: HashMap<PathBuf, (Sighting, Digest)> = self
-            .known()
-            .all()
-            .chain(read)
-            .map(|(path, sighting, digest)| (path, (sighting, digest)))
-            .collect();
-        let seen =
-            seen.iter().map(|(path, (sighting, digest))| (path.as_path(), *sighting, *digest)).collect();
+        let read = read.iter().map(|(path, sighting, digest)| (parts(path), *sighting, *digest));
+        let seen = self.known().all().chain(read).collect();
         store.write_sealed(&self.path, &Sightings::write(seen))
     }
 }

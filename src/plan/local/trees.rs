@@ -31,7 +31,8 @@ type Known = HashMap<Asked, Arc<LocalTree>, RandomState>;
 #[derive(Eq)]
 struct Asked {
     base: Arc<Path>,
-    globs: Box<[String]>,
+    /// One after the other, with what is in no path between them: there are as many as nodes.
+    globs: Box<str>,
 }
 
 /// Bases are compared as they are written: nobody writes one in two ways, and there are many to compare.
@@ -64,7 +65,11 @@ impl Hash for Asked {
 
 impl Asked {
     fn by(files: &LocalFiles) -> Self {
-        Self { base: files.base.clone(), globs: files.globs.texts().into() }
+        Self { base: files.base.clone(), globs: files.globs.texts().join("\0").into() }
+    }
+
+    fn globs(&self) -> impl Iterator<Item = &str> {
+        self.globs.split('\0')
     }
 }
 
@@ -148,7 +153,10 @@ impl<'a> LocalTrees<'a> {
             entries.push(entry);
         }
         if entries.is_empty() {
-            return Err(PlanError::NoFiles { base: files.base.to_path_buf(), globs: files.globs.join(" ") });
+            return Err(PlanError::NoFiles {
+                base: files.base.to_path_buf(),
+                globs: files.globs.replace('\0', " "),
+            });
         }
         // They come in its order.
         let tree = Tree::new(entries);
@@ -163,11 +171,11 @@ impl<'a> LocalTrees<'a> {
         files: &Asked,
         look: &mut Look,
     ) -> Result<Vec<Found>, PlanError> {
-        let (plain, globs): (Vec<&String>, Vec<&String>) = files.globs.iter().partition(|glob| is_path(glob));
+        let (plain, globs): (Vec<&str>, Vec<&str>) = files.globs().partition(|glob| is_path(glob));
         let mut all = Vec::with_capacity(plain.len());
         for path in plain {
             match look.dir_of(&self.dirs, base, path)? {
-                Some(dir) => all.push(Found { path: path.clone(), dir }),
+                Some(dir) => all.push(Found { path: path.to_owned(), dir }),
                 None => self.dirs.missed(base.path().join(path)),
             }
         }
@@ -234,10 +242,13 @@ impl<'a> LocalTrees<'a> {
         Ok(Some(((dir, sighting), Entry { path, mode, kind })))
     }
 
-    /// All files and links that were read, as they were then. Some come several times.
-    pub fn sightings(&self) -> Vec<(PathBuf, Sighting)> {
-        let known = self.known();
-        known.values().flat_map(|local| local.paths().zip(local.seen.iter().map(|(_, seen)| *seen))).collect()
+    /// All files and links that were read, as they were then: the directory and the name of each. Some come several times.
+    pub fn sightings(&mut self) -> impl Iterator<Item = (&Path, &str, Sighting)> {
+        let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
+        known.values().flat_map(|local| {
+            let names = local.tree.entries().iter().map(|entry| name_of(&entry.path));
+            local.seen.iter().zip(names).map(|((dir, seen), name)| (dir.path(), name, *seen))
+        })
     }
 
     /// Directories in which files were looked for.
@@ -303,15 +314,14 @@ pub(super) fn plain_prefix(glob: &str) -> PathBuf {
     glob.split('/').take_while(|part| is_plain(part)).collect()
 }
 
-fn glob_set(globs: &[&String]) -> Result<GlobSet, PlanError> {
+fn glob_set(globs: &[&str]) -> Result<GlobSet, PlanError> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
         let invalid =
-            |error: globset::Error| PlanError::Glob { glob: (*glob).clone(), reason: error.to_string() };
+            |error: globset::Error| PlanError::Glob { glob: (*glob).to_owned(), reason: error.to_string() };
         set.add(GlobBuilder::new(glob).literal_separator(true).build().map_err(invalid)?);
     }
-    let all = || globs.iter().map(|glob| glob.as_str()).collect::<Vec<_>>().join(" ");
-    set.build().map_err(|error| PlanError::Glob { glob: all(), reason: error.to_string() })
+    set.build().map_err(|error| PlanError::Glob { glob: globs.join(" "), reason: error.to_string() })
 }
 
 /// Of a checkout's modes only the executable bit is meant; the rest is the user's umask.
