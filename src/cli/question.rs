@@ -61,7 +61,7 @@ impl Question {
         let mut decided = self.baseline().map(Baseline::decided).unwrap_or_default();
         if look_again(&mut decided, workspace, files) {
             let answer = Answer { asked: self.asked, idle, rooms: &self.rooms, decided };
-            if let Err(error) = workspace.store.put_answer(self.digest, &answer, known_nodes(workspace, plan))
+            if let Err(error) = workspace.store.put_answer(self.digest, answer, known_nodes(workspace, plan))
             {
                 eprintln!("the next plan looks at every node again: {error}");
             }

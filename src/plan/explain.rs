@@ -148,7 +148,7 @@ pub fn difference(
     // Local files are not in the store yet.
     let local = |digest: Digest| {
         let mut trees = node.inputs.iter().filter_map(|input| files.get(input.files()?).ok());
-        Some(trees.find(|local| local.digest == digest)?.tree().clone())
+        Some(trees.find(|local| local.digest == digest)?.tree())
     };
     let tree = |value: &Option<String>| {
         let digest = value.as_deref()?.parse().ok()?;

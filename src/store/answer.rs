@@ -67,7 +67,7 @@ pub struct Decided<'a> {
     /// What was looked for and was not there.
     absent: HashSet<PathBuf>,
     /// Local files that nodes take. There are many: one may come several times, and the last counts.
-    files: Vec<(Place<'a>, Sighting)>,
+    files: Vec<Seen<'a>>,
     /// Directories in which such files were looked for.
     dirs: HashMap<PathBuf, Sighting>,
 }
@@ -76,13 +76,7 @@ impl<'a> Decided<'a> {
     /// Adds local files as they were looked at: the directory and the name of each.
     pub fn add_files(&mut self, seen: impl Iterator<Item = (&'a Path, &'a str, Sighting)>) {
         let place = |dir: &'a Path, name: &'a str| (dir.as_os_str().as_bytes(), name.as_bytes());
-        self.files.extend(seen.map(|(dir, name, sighting)| (place(dir, name), sighting)));
-    }
-
-    /// All that may look different and leave the nodes what they are.
-    fn sources(&self) -> impl Iterator<Item = (Place<'_>, Sighting)> {
-        let dirs = self.dirs.iter().map(|(path, sighting)| (parts(path), *sighting));
-        self.files.iter().copied().chain(dirs)
+        self.files.extend(seen.map(|(dir, name, sighting)| (place(dir, name), sighting, ())));
     }
 
     /// Adds directories in which local files were looked for, as they look now. One that is gone makes all of this
@@ -155,10 +149,10 @@ impl Baseline {
         let changed: HashSet<Place<'_>> = self.changed.iter().map(|path| parts(path)).collect();
         Decided {
             fixed: seen(written.fixed)
-                .map(|((dir, name), seen)| (path_of(dir).join(path_of(name)), seen))
+                .map(|((dir, name), seen, ())| (path_of(dir).join(path_of(name)), seen))
                 .collect(),
             absent: written.absent.iter().map(|path| path_of(path)).collect(),
-            files: seen(written.sources).filter(|(place, _)| !changed.contains(place)).collect(),
+            files: seen(written.sources).filter(|(place, ..)| !changed.contains(place)).collect(),
             dirs: HashMap::new(),
         }
     }
@@ -168,11 +162,14 @@ impl Baseline {
     }
 }
 
+/// Where something is, and how it looked.
+type Seen<'a> = (Place<'a>, Sighting, ());
+
 /// What is written of paths.
-fn seen(bytes: &[u8]) -> impl Iterator<Item = (Place<'_>, Sighting)> {
+fn seen(bytes: &[u8]) -> impl Iterator<Item = Seen<'_>> {
     Sightings::dirs(bytes).unwrap_or_default().into_iter().flat_map(|(dir, said)| {
         let seen = Sightings::read(said).unwrap_or_default();
-        seen.into_iter().map(move |(name, sighting, ())| ((dir, name), sighting))
+        seen.into_iter().map(move |(name, sighting, ())| ((dir, name), sighting, ()))
     })
 }
 
@@ -234,27 +231,27 @@ impl LocalStore {
     /// Remembers an answer, with what is known of each node of the graph, in their order. Not if anything that decides which nodes
     /// there are is as young as the question: another change of it might not show. Of other paths it is remembered that they have to
     /// be looked at.
-    pub fn put_answer<'a, 'n>(
+    pub fn put_answer<'n>(
         &self,
         question: Digest,
-        answer: &'a Answer<'_>,
+        answer: Answer<'_>,
         nodes: impl ExactSizeIterator<Item = Option<KnownNode<'n>>>,
     ) -> Result<(), StoreError> {
-        let Answer { asked, idle, rooms, decided } = answer;
-        if !decided.fixed.values().all(|sighting| sighting.is_before(*asked)) {
+        let Answer { asked, idle, rooms, decided: Decided { fixed, absent, mut files, dirs } } = answer;
+        if !fixed.values().all(|sighting| sighting.is_before(asked)) {
             return Ok(());
         }
         let mut head = FORM.to_vec();
         head.extend_from_slice(&idle.map_or(0, |nodes| nodes as u64 + 1).to_le_bytes());
-        head.extend_from_slice(&(decided.absent.len() as u64).to_le_bytes());
-        decided.absent.iter().for_each(|path| write_text(path.as_os_str().as_encoded_bytes(), &mut head));
-        let young = |(place, sighting): (_, Sighting)| (place, sighting.if_before(*asked), ());
-        let at = |(path, sighting): (&'a PathBuf, &Sighting)| young((parts(path), *sighting));
-        let rooms = rooms.iter().map(|(path, sighting)| at((path, sighting))).collect();
-        let seen = [decided.fixed.iter().map(at).collect(), rooms, decided.sources().map(young).collect()];
+        head.extend_from_slice(&(absent.len() as u64).to_le_bytes());
+        absent.iter().for_each(|path| write_text(path.as_os_str().as_encoded_bytes(), &mut head));
+        let fixed = fixed.iter().map(|(path, sighting)| (parts(path), *sighting, ())).collect();
+        let rooms = rooms.iter().map(|(path, sighting)| (parts(path), *sighting, ())).collect();
+        files.extend(dirs.iter().map(|(path, sighting)| (parts(path), *sighting, ())));
         self.write_sealed_by(&self.answer_path(question), |out| {
             out.write_all(&head)?;
-            for seen in seen {
+            for mut seen in [fixed, rooms, files] {
+                seen.iter_mut().for_each(|(_, sighting, ())| *sighting = sighting.if_before(asked));
                 let bytes = Sightings::write(seen);
                 out.write_all(&length_of(&bytes))?;
                 out.write_all(&bytes)?;

@@ -3,7 +3,7 @@ use std::fs;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
 
@@ -21,8 +21,8 @@ use crate::digest::Digest;
 #[derive(Debug)]
 pub struct StatCache {
     path: PathBuf,
-    /// Read when it is asked for the first time: where nearly everything stands as it did, nobody asks.
-    known: OnceLock<Known>,
+    /// Read when it is asked for: where nearly everything stands as it did, nobody asks.
+    known: RwLock<Option<Known>>,
     /// Before anything was looked at.
     started: Moment,
     /// What was read now.
@@ -109,16 +109,27 @@ impl StatCache {
     /// The cache of `store`; an unreadable one is an empty one.
     pub fn of(store: &LocalStore) -> Self {
         let path = store.root().join("stat-cache");
-        Self { path, known: OnceLock::new(), started: Moment::now(), read: Mutex::default() }
+        Self { path, known: RwLock::default(), started: Moment::now(), read: Mutex::default() }
     }
 
-    fn known(&self) -> &Known {
-        self.known.get_or_init(|| fs::read(&self.path).ok().and_then(Known::read).unwrap_or_default())
+    /// What `of` finds in what is known.
+    fn known<T>(&self, of: impl Fn(&Known) -> T) -> T {
+        if let Some(known) = &*self.known.read().unwrap_or_else(PoisonError::into_inner) {
+            return of(known);
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let read = || fs::read(&self.path).ok().and_then(Known::read).unwrap_or_default();
+        of(known.get_or_insert_with(read))
+    }
+
+    /// Frees the memory of what is known until that is asked for again.
+    pub fn let_go(&self) {
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The digest of the file called `name` in `dir`, absolute, which looked like this before.
     pub fn digest(&self, dir: &Path, name: &str, sighting: Sighting) -> Result<Digest, StoreError> {
-        if let Some((then, digest)) = self.known().get(dir.as_os_str().as_bytes(), name.as_bytes())
+        if let Some((then, digest)) = self.get(dir, name)
             && then == sighting
         {
             return Ok(digest);
@@ -132,6 +143,10 @@ impl StatCache {
         Ok(digest)
     }
 
+    fn get(&self, dir: &Path, name: &str) -> Option<(Sighting, Digest)> {
+        self.known(|known| known.get(dir.as_os_str().as_bytes(), name.as_bytes()))
+    }
+
     /// Writes what this process read, beside what was known of other files, if that is worth it.
     pub fn save(self, store: &LocalStore) -> Result<(), StoreError> {
         let read = std::mem::take(&mut *self.read.lock().unwrap_or_else(PoisonError::into_inner));
@@ -139,13 +154,15 @@ impl StatCache {
             return Ok(());
         }
         let bytes: u64 = read.iter().map(|(_, sighting, _)| sighting.size()).sum();
-        if !worth(read.len(), self.known().len()) && bytes < MANY {
+        if !worth(read.len(), self.known(Known::len)) && bytes < MANY {
             return Ok(());
         }
         // What was read now counts.
-        let read = read.iter().map(|(path, sighting, digest)| (parts(path), *sighting, *digest));
-        let seen = self.known().all().chain(read).collect();
-        store.write_sealed(&self.path, &Sightings::write(seen))
+        let bytes = self.known(|known| {
+            let read = read.iter().map(|(path, sighting, digest)| (parts(path), *sighting, *digest));
+            Sightings::write(known.all().chain(read).collect())
+        });
+        store.write_sealed(&self.path, &bytes)
     }
 }
 
@@ -163,8 +180,7 @@ mod tests {
     }
 
     fn is_known(cache: &StatCache, path: &Path) -> bool {
-        let name = path.file_name().unwrap().as_bytes();
-        cache.known().get(path.parent().unwrap().as_os_str().as_bytes(), name).is_some()
+        cache.get(path.parent().unwrap(), path.file_name().unwrap().to_str().unwrap()).is_some()
     }
 
     fn digest(cache: &StatCache, path: &Path) -> Digest {

@@ -76,9 +76,8 @@ impl Asked {
 /// What globs matched, and the tree it makes.
 pub struct LocalTree {
     base: Arc<LocalDir>,
-    /// Of each entry of the tree.
-    seen: Vec<SeenIn>,
-    tree: Tree,
+    /// In the order of their paths.
+    entries: Box<[(SeenIn, Entry)]>,
     /// The digest of the tree; it is not in the store until [`LocalTree::store`].
     pub digest: Digest,
 }
@@ -124,6 +123,8 @@ impl<'a> LocalTrees<'a> {
         let mut known = self.known_mut();
         known.reserve(read.len());
         known.extend(read.into_iter().flatten());
+        // There is little left to ask, and there may be much that is known.
+        self.stats.let_go();
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -137,8 +138,7 @@ impl<'a> LocalTrees<'a> {
     fn read(&self, files: &Asked, look: &mut Look) -> Result<LocalTree, PlanError> {
         let base = look.base(&self.dirs, &files.base)?;
         let found = self.matching(&base, files, look)?;
-        let count = found.len();
-        let all = match count {
+        let all = match found.len() {
             // Many nodes take one file.
             1 => found.into_iter().map(|found| self.entry(look, found)).collect::<Result<Vec<_>, _>>()?,
             _ => {
@@ -146,22 +146,15 @@ impl<'a> LocalTrees<'a> {
                 found.into_par_iter().map_init(Look::default, entry).collect::<Result<Vec<_>, _>>()?
             }
         };
-        // As many trees as nodes: they take no more than they need.
-        let (mut seen, mut entries) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for (seen_in, entry) in all.into_iter().flatten() {
-            seen.push(seen_in);
-            entries.push(entry);
-        }
+        let entries: Box<[_]> = all.into_iter().flatten().collect();
         if entries.is_empty() {
             return Err(PlanError::NoFiles {
                 base: files.base.to_path_buf(),
                 globs: files.globs.replace('\0', " "),
             });
         }
-        // They come in its order.
-        let tree = Tree::new(entries);
-        let digest = tree.digest();
-        Ok(LocalTree { base, seen, tree, digest })
+        let digest = tree_of(&entries).digest();
+        Ok(LocalTree { base, entries, digest })
     }
 
     /// The names of files and links that match, in their order, and where they may be. A glob without wildcards needs no search.
@@ -245,10 +238,8 @@ impl<'a> LocalTrees<'a> {
     /// All files and links that were read, as they were then: the directory and the name of each. Some come several times.
     pub fn sightings(&mut self) -> impl Iterator<Item = (&Path, &str, Sighting)> {
         let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
-        known.values().flat_map(|local| {
-            let names = local.tree.entries().iter().map(|entry| name_of(&entry.path));
-            local.seen.iter().zip(names).map(|((dir, seen), name)| (dir.path(), name, *seen))
-        })
+        let all = known.values().flat_map(|local| &local.entries);
+        all.map(|((dir, seen), entry)| (dir.path(), name_of(&entry.path), *seen))
     }
 
     /// Directories in which files were looked for.
@@ -271,13 +262,12 @@ impl<'a> LocalTrees<'a> {
 impl LocalTree {
     /// Where its entries are.
     fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        let dirs = self.seen.iter().map(|(dir, _)| dir);
-        dirs.zip(self.tree.entries()).map(|(dir, entry)| dir.path().join(name_of(&entry.path)))
+        self.entries.iter().map(|((dir, _), entry)| dir.path().join(name_of(&entry.path)))
     }
 
     /// As it is.
-    pub fn tree(&self) -> &Tree {
-        &self.tree
+    pub fn tree(&self) -> Tree {
+        tree_of(&self.entries)
     }
 
     /// Puts the files into the store. What an action sees is this copy, so an edit while it
@@ -294,6 +284,10 @@ impl LocalTree {
             }),
         }
     }
+}
+
+fn tree_of(entries: &[(SeenIn, Entry)]) -> Tree {
+    Tree::new(entries.iter().map(|(_, entry)| entry.clone()).collect())
 }
 
 fn name_of(path: &str) -> &str {
