@@ -184,12 +184,26 @@ struct Written<'a> {
     nodes: &'a [u8],
 }
 
+/// About the bytes that tell what decides which nodes there are.
+const HEAD: u64 = 64 << 10;
+
 impl<'a> Written<'a> {
-    fn read(said: &'a [u8]) -> Option<Self> {
+    /// What decides which nodes there are, where so much of an answer is there.
+    fn fixed(said: &'a [u8]) -> Option<&'a [u8]> {
+        Some(Self::head(said)?.2)
+    }
+
+    /// How many nodes are known, what was absent, what decides which nodes there are; and what follows.
+    fn head(said: &'a [u8]) -> Option<(Option<usize>, Vec<&'a [u8]>, &'a [u8], Reader<'a>)> {
         let mut reader = Reader::new(said.strip_prefix(FORM)?);
         let idle = usize::try_from(reader.number()?).ok()?.checked_sub(1);
         let absent = (0..reader.number()?).map(|_| reader.text()).collect::<Option<Vec<_>>>()?;
-        let [fixed, rooms, sources] = [reader.text()?, reader.text()?, reader.text()?];
+        Some((idle, absent, reader.text()?, reader))
+    }
+
+    fn read(said: &'a [u8]) -> Option<Self> {
+        let (idle, absent, fixed, mut reader) = Self::head(said)?;
+        let [rooms, sources] = [reader.text()?, reader.text()?];
         let count = usize::try_from(reader.number()?).ok()?;
         Some(Self { idle, absent, fixed, rooms, sources, count, nodes: reader.rest() })
     }
@@ -217,7 +231,13 @@ impl LocalStore {
             .and_then(|metadata| metadata.modified())
             .is_ok_and(|found_out| found_out.elapsed().is_ok_and(|age| age < USE));
         let (mut seal, mut said) = ([0; Digest::LENGTH], Vec::new());
-        opened.read_exact(&mut seal).and_then(|()| opened.read_to_end(&mut said)).ok()?;
+        opened.read_exact(&mut seal).ok()?;
+        (&mut opened).take(HEAD).read_to_end(&mut said).ok()?;
+        // Most often a Buildfile was edited: then nothing of all the rest counts.
+        if Written::fixed(&said).is_some_and(|fixed| !Sightings::hold(fixed)) {
+            return None;
+        }
+        opened.read_to_end(&mut said).ok()?;
         let written = Written::read(Some(&said).filter(|said| is_whole(seal, said))?)?;
         let is_absent = |path: &&[u8]| !exists(&path_of(path));
         let is_of_this_graph = Sightings::hold(written.fixed) && written.absent.par_iter().all(is_absent);
