@@ -132,9 +132,12 @@ impl Workspace {
 
     /// Refuses goals that the lock does not say enough about.
     pub fn require_locked(&self, goals: &[NodeId]) -> Result<(), CommandError> {
-        let closure = self.graph.closure(goals);
+        let needed = match self.graph.faulty() {
+            [] => return Ok(()),
+            _ => self.graph.closure(goals),
+        };
         let faults: Vec<_> =
-            closure.iter().filter_map(|id| self.graph.node(*id).fault.as_deref().cloned()).collect();
+            needed.iter().filter_map(|id| self.graph.node(*id).fault.as_deref().cloned()).collect();
         match faults.is_empty() {
             true => Ok(()),
             false => Err(Faults { errors: faults }.into()),

@@ -25,7 +25,9 @@ impl Filler<'_> {
 
     /// Notes the holes that have no value here; `own` ones are filled elsewhere.
     pub fn check(&self, template: &Template, own: impl Fn(&Hole) -> bool) {
-        let lacking = template.holes().filter(|hole| !own(hole) && self.value(hole).is_none());
+        // A value of an axis has its name; only attributes may lack.
+        let asked = template.holes().filter(|hole| hole.attribute.is_some() && !own(hole));
+        let lacking = asked.filter(|hole| self.value(hole).is_none());
         lacking.for_each(|hole| self.missing.borrow_mut().push(self.lacking(template, hole)));
     }
 

@@ -192,6 +192,8 @@ pub struct Graph {
     by_name: OnceLock<HashMap<String, NodeId>>,
     by_target: HashMap<Arc<str>, Vec<NodeId>>,
     lineages: Vec<Lineage>,
+    /// Nodes that cannot be planned.
+    faulty: Vec<NodeId>,
 }
 
 impl Graph {
@@ -235,7 +237,9 @@ impl Graph {
         if let Some(by_name) = self.by_name.get_mut() {
             by_name.insert(node.name.clone(), NodeId::new(self.graph.node_count()));
         }
+        let has_fault = node.fault.is_some();
         let id = self.graph.add_node(node);
+        self.faulty.extend(has_fault.then_some(id));
         for need in needs {
             self.graph.add_edge(need, id, ());
         }
@@ -261,6 +265,11 @@ impl Graph {
     pub fn by_name(&self, name: &str) -> Option<NodeId> {
         let all = || self.ids().map(|id| (self.node(id).name.clone(), id)).collect();
         self.by_name.get_or_init(all).get(name).copied()
+    }
+
+    /// Nodes that cannot be planned.
+    pub fn faulty(&self) -> &[NodeId] {
+        &self.faulty
     }
 
     /// The selected nodes of a target.

@@ -27,12 +27,31 @@ pub struct Coordinate {
     pub value: Arc<str>,
     /// What is known of the value on a whole axis.
     pub attributes: Option<Arc<BTreeMap<String, String>>>,
+    /// `axis=value`, as it stands in the names of nodes.
+    word: Box<str>,
+}
+
+impl Coordinate {
+    /// A value on one dimension.
+    pub fn new(
+        axis: usize,
+        dimension: Arc<Dimension>,
+        point: usize,
+        value: Arc<str>,
+        attributes: Option<Arc<BTreeMap<String, String>>>,
+    ) -> Self {
+        let word = match &dimension.attribute {
+            None => format!("{}={value}", dimension.axis),
+            Some(attribute) => format!("{}.{attribute}={value}", dimension.axis),
+        };
+        Self { axis, dimension, point, value, attributes, word: word.into() }
+    }
 }
 
 impl Cell {
     /// A cell of the given coordinates, in the declared order of their axes.
-    pub fn new(coordinates: Vec<Arc<Coordinate>>) -> Self {
-        Self { coordinates: coordinates.into() }
+    pub fn new(coordinates: impl IntoIterator<Item = Arc<Coordinate>>) -> Self {
+        Self { coordinates: coordinates.into_iter().collect() }
     }
 
     /// The coordinates.
@@ -43,7 +62,8 @@ impl Cell {
     /// The same cell with another value at one place of its coordinates.
     pub fn with_value(&self, place: usize, value: &str) -> Self {
         let mut coordinates = self.coordinates.to_vec();
-        Arc::make_mut(&mut coordinates[place]).value = value.into();
+        let Coordinate { axis, dimension, point, attributes, .. } = (*coordinates[place]).clone();
+        coordinates[place] = Coordinate::new(axis, dimension, point, value.into(), attributes).into();
         Self::new(coordinates)
     }
 
@@ -66,11 +86,8 @@ impl Cell {
 
     /// The words that its text is made of.
     pub fn words(&self) -> impl Iterator<Item = &str> {
-        self.coordinates.iter().enumerate().flat_map(|(at, coordinate)| {
-            let Dimension { axis, attribute } = &*coordinate.dimension;
-            let (dot, attribute) = attribute.as_deref().map_or(("", ""), |attribute| (".", attribute));
-            [if at == 0 { "" } else { "," }, axis, dot, attribute, "=", &coordinate.value]
-        })
+        let comma = |at| if at == 0 { "" } else { "," };
+        self.coordinates.iter().enumerate().flat_map(move |(at, coordinate)| [comma(at), &coordinate.word])
     }
 
     /// What is known here of an axis or an attribute.

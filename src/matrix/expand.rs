@@ -65,12 +65,19 @@ impl<'a> Expander<'a> {
         let filter: Vec<Test> = filter.iter().filter_map(|p| Test::new(self.axes, p)).collect();
         let rules = self.applicable_rules(&axes);
         let places: Vec<Vec<usize>> = axes.iter().map(|axis| places(*axis, self.axes.at(*axis))).collect();
-        let mut cells = Vec::new();
+        let place_of = |axis: usize| axes.iter().position(|own| *own == axis);
+        let on_axes: Vec<usize> = dimensions.iter().filter_map(|one| place_of(one.axis)).collect();
+        let (mut cells, mut coordinates) = (Vec::new(), Vec::with_capacity(dimensions.len()));
         each_turn(&places, |points| {
-            let point_on = |axis: usize| axes.iter().position(|a| *a == axis).map(|at| points[at]);
+            let point_on = |axis: usize| place_of(axis).map(|at| points[at]);
             let met = |tests: &[Test]| tests.iter().all(|t| point_on(t.axis).is_some_and(|p| t.meets[p]));
             if met(&filter) && self.is_included(&rules, met) {
-                cells.extend(cell(&dimensions, point_on));
+                let known = dimensions.iter().zip(&on_axes);
+                coordinates.extend(known.filter_map(|(one, at)| one.coordinates[points[*at]].clone()));
+                let is_cell = coordinates.len() == dimensions.len();
+                // Taken out of the list, they are counted, and go where they stay without another one.
+                let cell = Cell::new(coordinates.drain(..));
+                cells.extend(is_cell.then_some(cell));
             }
         });
         // Values on whole axes come in their order, and once.
@@ -152,7 +159,7 @@ impl Spanned {
     fn new<'p>(axis: usize, resolved: &'p ResolvedAxis, dimension: &Dimension) -> Self {
         let dimension = Arc::new(dimension.clone());
         let at = |point, value, attributes| {
-            Arc::new(Coordinate { axis, dimension: dimension.clone(), point, value, attributes })
+            Arc::new(Coordinate::new(axis, dimension.clone(), point, value, attributes))
         };
         let points = resolved.points.iter().enumerate();
         let coordinates = match &dimension.attribute {
@@ -173,11 +180,6 @@ impl Spanned {
         };
         Self { axis, dimension, coordinates }
     }
-}
-
-fn cell(dimensions: &[Spanned], point_on: impl Fn(usize) -> Option<usize>) -> Option<Cell> {
-    let on = |spanned: &Spanned| spanned.coordinates[point_on(spanned.axis)?].clone();
-    Some(Cell::new(dimensions.iter().map(on).collect::<Option<_>>()?))
 }
 
 impl Test {
