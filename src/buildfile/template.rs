@@ -72,7 +72,9 @@ impl Template {
 
     /// Fills every hole by `value`; the first hole it has no value for is the error.
     pub fn fill<V: AsRef<str>>(&self, mut value: impl FnMut(&Hole) -> Option<V>) -> Result<String, &Hole> {
-        let mut text = String::new();
+        // Values are short.
+        let length = |part: &Part| if let Part::Text(plain) = part { plain.len() } else { 8 };
+        let mut text = String::with_capacity(self.parts.iter().map(length).sum());
         for part in &self.parts {
             match part {
                 Part::Text(plain) => text.push_str(plain),

@@ -119,11 +119,17 @@ struct EachField<F> {
 }
 
 /// The names of the groups that were entered, joined by dots.
-#[derive(Default)]
 struct Path {
     text: String,
     /// How long it was before each was entered.
     lengths: Vec<usize>,
+}
+
+impl Default for Path {
+    fn default() -> Self {
+        // Most paths fit.
+        Self { text: String::with_capacity(64), lengths: Vec::new() }
+    }
 }
 
 impl<F: FnMut(&str, &str)> Visitor for EachField<F> {

@@ -104,10 +104,15 @@ impl Describe for Action<'_> {
                 }
                 v.leave();
                 // A set: in which order they are declared changes nothing.
-                let mut outputs: Vec<&str> = script.outputs.iter().map(String::as_str).collect();
-                outputs.sort_unstable();
-                v.field("output", &outputs.join(" "));
-                v.field("network", &script.network.to_string());
+                match &script.outputs[..] {
+                    [output] => v.field("output", output),
+                    outputs => {
+                        let mut outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+                        outputs.sort_unstable();
+                        v.field("output", &outputs.join(" "));
+                    }
+                }
+                v.field("network", if script.network { "true" } else { "false" });
                 v.field("date", &script.date.to_string());
             }
             Work::Package(package) => {

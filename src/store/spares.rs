@@ -65,6 +65,10 @@ impl Spares {
 
     /// Makes a directory, if it is not there, and those it is in.
     pub(super) fn dir_all(&self, path: &Path) -> io::Result<()> {
+        // To find out by a move takes longer.
+        if path.is_dir() {
+            return Ok(());
+        }
         match self.dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.dir_all(path.parent().ok_or(error)?)?;

@@ -122,9 +122,11 @@ impl StatCache {
         of(known.get_or_insert_with(read))
     }
 
-    /// Frees the memory of what is known until that is asked for again.
+    /// Frees the memory of what is known until that is asked for again. Not where it may be written again, with what is new.
     pub fn let_go(&self) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = None;
+        if self.read.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            *self.known.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     /// The digest of the file called `name` in `dir`, absolute, which looked like this before.
