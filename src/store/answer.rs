@@ -148,10 +148,10 @@ impl Baseline {
         let written = self.written();
         let changed: HashSet<Place<'_>> = self.changed.iter().map(|path| parts(path)).collect();
         Decided {
-            fixed: seen(written.fixed)
+            fixed: seen(written.head.fixed)
                 .map(|((dir, name), seen, ())| (path_of(dir).join(path_of(name)), seen))
                 .collect(),
-            absent: written.absent.iter().map(|path| path_of(path)).collect(),
+            absent: written.head.absent.iter().map(|path| path_of(path)).collect(),
             files: seen(written.sources).filter(|(place, ..)| !changed.contains(place)).collect(),
             dirs: HashMap::new(),
         }
@@ -175,37 +175,39 @@ fn seen(bytes: &[u8]) -> impl Iterator<Item = Seen<'_>> {
 
 /// An answer as it is written.
 struct Written<'a> {
-    idle: Option<usize>,
-    absent: Vec<&'a [u8]>,
-    fixed: &'a [u8],
+    head: Head<'a>,
     rooms: &'a [u8],
     sources: &'a [u8],
     count: usize,
     nodes: &'a [u8],
 }
 
-/// About the bytes that tell what decides which nodes there are.
+/// What stands first: whether the rest counts follows from it.
+struct Head<'a> {
+    idle: Option<usize>,
+    absent: Vec<&'a [u8]>,
+    fixed: &'a [u8],
+}
+
+/// About the bytes that it takes.
 const HEAD: u64 = 64 << 10;
 
-impl<'a> Written<'a> {
-    /// What decides which nodes there are, where so much of an answer is there.
-    fn fixed(said: &'a [u8]) -> Option<&'a [u8]> {
-        Some(Self::head(said)?.2)
-    }
-
-    /// How many nodes are known, what was absent, what decides which nodes there are; and what follows.
-    fn head(said: &'a [u8]) -> Option<(Option<usize>, Vec<&'a [u8]>, &'a [u8], Reader<'a>)> {
+impl<'a> Head<'a> {
+    /// It, and what follows; `None` where not all of it is there.
+    fn read(said: &'a [u8]) -> Option<(Self, Reader<'a>)> {
         let mut reader = Reader::new(said.strip_prefix(FORM)?);
         let idle = usize::try_from(reader.number()?).ok()?.checked_sub(1);
         let absent = (0..reader.number()?).map(|_| reader.text()).collect::<Option<Vec<_>>>()?;
-        Some((idle, absent, reader.text()?, reader))
+        Some((Self { idle, absent, fixed: reader.text()? }, reader))
     }
+}
 
+impl<'a> Written<'a> {
     fn read(said: &'a [u8]) -> Option<Self> {
-        let (idle, absent, fixed, mut reader) = Self::head(said)?;
+        let (head, mut reader) = Head::read(said)?;
         let [rooms, sources] = [reader.text()?, reader.text()?];
         let count = usize::try_from(reader.number()?).ok()?;
-        Some(Self { idle, absent, fixed, rooms, sources, count, nodes: reader.rest() })
+        Some(Self { head, rooms, sources, count, nodes: reader.rest() })
     }
 }
 
@@ -234,16 +236,17 @@ impl LocalStore {
         opened.read_exact(&mut seal).ok()?;
         (&mut opened).take(HEAD).read_to_end(&mut said).ok()?;
         // Most often a Buildfile was edited: then nothing of all the rest counts.
-        if Written::fixed(&said).is_some_and(|fixed| !Sightings::hold(fixed)) {
+        if Head::read(&said).is_some_and(|(head, _)| !Sightings::hold(head.fixed)) {
             return None;
         }
         opened.read_to_end(&mut said).ok()?;
-        let written = Written::read(Some(&said).filter(|said| is_whole(seal, said))?)?;
+        let Written { head, rooms, sources, .. } =
+            Written::read(Some(&said).filter(|said| is_whole(seal, said))?)?;
         let is_absent = |path: &&[u8]| !exists(&path_of(path));
-        let is_of_this_graph = Sightings::hold(written.fixed) && written.absent.par_iter().all(is_absent);
-        let changed = is_of_this_graph.then(|| Sightings::changed(written.sources))?.ok()?;
-        let rooms = Sightings::changed(written.rooms).ok()?;
-        let idle = written.idle.filter(|_| is_young && changed.is_empty() && rooms.is_empty());
+        let is_of_this_graph = Sightings::hold(head.fixed) && head.absent.par_iter().all(is_absent);
+        let changed = is_of_this_graph.then(|| Sightings::changed(sources))?.ok()?;
+        let rooms = Sightings::changed(rooms).ok()?;
+        let idle = head.idle.filter(|_| is_young && changed.is_empty() && rooms.is_empty());
         let doubted = rooms.iter().filter_map(|path| shard_of("results", path)).collect();
         Some(Baseline { idle, changed, doubted, is_old: !is_young, said })
     }
