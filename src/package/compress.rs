@@ -76,21 +76,16 @@ impl Compression {
         Err(PackageError::Field { field: "compression", value: self.to_string(), expected })
     }
 
-    /// Compresses what is written to it, about so many `bytes`, into `out`, on as many of `threads` as a quarter of
+    /// Compresses what is written to it into `out`, on as many of `threads` as a quarter of
     /// this machine's memory holds.
-    pub(super) fn writer<W: Write>(
-        self,
-        bytes: u64,
-        threads: NonZeroUsize,
-        out: W,
-    ) -> io::Result<Compressor<W>> {
-        self.writer_on(self.affordable(bytes, threads, total_memory() / 4), bytes, out)
+    pub(super) fn writer<W: Write>(self, threads: NonZeroUsize, out: W) -> io::Result<Compressor<W>> {
+        self.writer_on(self.affordable(threads, total_memory() / 4), out)
     }
 
-    fn writer_on<W: Write>(self, threads: u32, bytes: u64, out: W) -> io::Result<Compressor<W>> {
+    fn writer_on<W: Write>(self, threads: u32, out: W) -> io::Result<Compressor<W>> {
         match self {
             Self::Xz { level } => {
-                let stream = xz_settings(level, bytes).threads(threads).encoder()?;
+                let stream = xz_settings(level).threads(threads).encoder()?;
                 Ok(Compressor::Xz(XzEncoder::new_stream(out, stream)))
             }
             Self::Zstd { level } => {
@@ -105,15 +100,15 @@ impl Compression {
         }
     }
 
-    fn affordable(self, bytes: u64, threads: NonZeroUsize, memory: u64) -> u32 {
-        let held = (memory / self.memory_per_thread(bytes).max(1)).max(1);
+    fn affordable(self, threads: NonZeroUsize, memory: u64) -> u32 {
+        let held = (memory / self.memory_per_thread().max(1)).max(1);
         u32::try_from(threads.get() as u64).unwrap_or(u32::MAX).min(u32::try_from(held).unwrap_or(u32::MAX))
     }
 
     /// Bytes: what liblzma tells; for zstd a bound above its tables, window and job buffers.
-    fn memory_per_thread(self, bytes: u64) -> u64 {
+    fn memory_per_thread(self) -> u64 {
         match self {
-            Self::Xz { level } => xz_settings(level, bytes).threads(1).memusage(),
+            Self::Xz { level } => xz_settings(level).threads(1).memusage(),
             Self::Zstd { level } => {
                 let window: u64 = match level {
                     ..=16 => 4 << 20,
@@ -129,20 +124,12 @@ impl Compression {
     }
 }
 
-/// Settings for about so many `bytes`. The bounds of blocks depend on these alone, not on the number of threads.
-///
-/// No more blocks than liblzma makes for the preset, and dpkg-deb with it, which would cost size. But an even number of equal ones: of
-/// five, the last of them small, one core compresses three while the other has done.
-fn xz_settings(level: u32, bytes: u64) -> MtStreamBuilder {
+/// Blocks of a fixed size, so that their bounds do not depend on the number of threads; the
+/// size is liblzma's own choice for the preset, which dpkg-deb has too.
+fn xz_settings(level: u32) -> MtStreamBuilder {
     let dictionary = XZ_DICT_LOG.get(level as usize).map_or(0, |log| 1_u64 << log);
-    let usual = (3 * dictionary).max(1 << 20);
-    let block = match bytes.div_ceil(usual) / 2 * 2 {
-        0 => usual,
-        // `bytes` is not exact: there is room for some more.
-        blocks => bytes.div_ceil(blocks).next_multiple_of(usual / 16),
-    };
     let mut settings = MtStreamBuilder::new();
-    settings.preset(level).check(Check::Crc64).block_size(block);
+    settings.preset(level).check(Check::Crc64).block_size((3 * dictionary).max(1 << 20));
     settings
 }
 
@@ -212,7 +199,7 @@ mod tests {
     ];
 
     fn compress(how: Compression, threads: u32, chunk: usize, data: &[u8]) -> Vec<u8> {
-        let mut writer = how.writer_on(threads, data.len() as u64, Vec::new()).unwrap();
+        let mut writer = how.writer_on(threads, Vec::new()).unwrap();
         for chunk in data.chunks(chunk) {
             writer.write_all(chunk).unwrap();
         }
@@ -236,37 +223,32 @@ mod tests {
     }
 
     #[test]
-    fn xz_is_cut_into_an_even_number_of_equal_blocks() {
+    fn xz_is_cut_into_blocks_of_a_fixed_size() {
         let data = text_like(7 << 20);
         let file = tempfile::NamedTempFile::with_suffix(".xz").unwrap();
-        // As many bytes as liblzma's block of preset 1 has, and seven thirds of that.
-        for (length, sizes) in [(3 << 20, &[3 << 20][..]), (7 << 20, &[3_735_552, 3_604_480])] {
-            let packed = compress(Compression::Xz { level: 1 }, 2, 8192, &data[..length]);
-            std::fs::write(file.path(), packed).unwrap();
-            let listed = crate::package::testing::tool("xz", "xz-utils")
-                .args(["--robot", "--list", "--verbose"])
-                .arg(file.path())
-                .output()
-                .unwrap();
-            let listed = String::from_utf8(listed.stdout).unwrap();
-            let found: Vec<usize> = listed
-                .lines()
-                .filter(|line| line.starts_with("block\t"))
-                .filter_map(|line| line.split('\t').nth(7)?.parse().ok())
-                .collect();
-            assert_eq!(found, sizes, "{listed}");
-            let one_stream = format!("file\t1\t{}\t", sizes.len());
-            assert!(listed.lines().any(|line| line.starts_with(&one_stream)), "{listed}");
-        }
+        std::fs::write(file.path(), compress(Compression::Xz { level: 1 }, 2, 8192, &data)).unwrap();
+        let listed = crate::package::testing::tool("xz", "xz-utils")
+            .args(["--robot", "--list", "--verbose"])
+            .arg(file.path())
+            .output()
+            .unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        let sizes: Vec<&str> = listed
+            .lines()
+            .filter(|line| line.starts_with("block\t"))
+            .filter_map(|line| line.split('\t').nth(7))
+            .collect();
+        assert_eq!(sizes, ["3145728", "3145728", "1048576"], "{listed}");
+        assert!(listed.lines().any(|line| line.starts_with("file\t1\t3\t")), "one stream: {listed}");
     }
 
     #[test]
     fn threads_stay_within_memory_and_never_fall_to_none() {
         let threads = NonZeroUsize::new(64).unwrap();
         let xz = Compression::Xz { level: 9 };
-        assert_eq!(xz.affordable(1 << 30, threads, 0), 1);
-        assert_eq!(xz.affordable(1 << 30, threads, u64::MAX), 64);
-        let held = xz.affordable(1 << 30, threads, 4 << 30);
+        assert_eq!(xz.affordable(threads, 0), 1);
+        assert_eq!(xz.affordable(threads, u64::MAX), 64);
+        let held = xz.affordable(threads, 4 << 30);
         assert!((2..64).contains(&held), "{held}");
         assert!(total_memory() > 64 << 20);
     }

@@ -79,11 +79,6 @@ impl Layout {
         1 + self.0.values().map(size).sum::<u64>()
     }
 
-    /// About the bytes of an archive of it: a file has half a KiB of its own there, and is rounded up to another half.
-    pub fn archive_size(&self) -> u64 {
-        self.installed_size() * 1024
-    }
-
     fn insert(&mut self, path: &str, node: Node, clash: &str) -> Result<(), PackageError> {
         check_path(path)?;
         if let NodeKind::Symlink { target } = &node.kind

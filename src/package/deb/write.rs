@@ -87,8 +87,7 @@ impl Deb {
     fn control_tar(&self, mut files: Vec<ControlFile>) -> io::Result<Vec<u8>> {
         files.sort_by_key(|file| file.name);
         // It is small: one thread has done before a second one is started.
-        let bytes = files.iter().map(|file| file.text.len() as u64).sum();
-        let compressor = self.compression.writer(bytes, NonZeroUsize::MIN, Vec::new())?;
+        let compressor = self.compression.writer(NonZeroUsize::MIN, Vec::new())?;
         let mut tar = TarWriter::new(compressor, self.source_date_epoch)?;
         for ControlFile { name, mode, text } in &files {
             tar.file(name, *mode, text.len() as u64, text.as_bytes())?;
@@ -106,7 +105,7 @@ impl Deb {
         let scratch = store.scratch()?;
         let written = |error| PackageError::from(StoreError::io("write", scratch.path())(error));
         let file = tempfile::tempfile_in(scratch.path()).map_err(written)?;
-        let compressor = self.compression.writer(layout.archive_size(), threads, file).map_err(written)?;
+        let compressor = self.compression.writer(threads, file).map_err(written)?;
         let mut tar = TarWriter::new(compressor, self.source_date_epoch).map_err(written)?;
         let mut md5sums = String::new();
         for (path, node) in in_unpacking_order(layout) {

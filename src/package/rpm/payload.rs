@@ -65,8 +65,7 @@ impl Rpm {
         let scratch = store.scratch()?;
         let written = |error| PackageError::from(StoreError::io("write", scratch.path())(error));
         let file = tempfile::tempfile_in(scratch.path()).map_err(written)?;
-        let out = Summed::of(file);
-        let compressor = self.compression.writer(layout.archive_size(), threads, out).map_err(written)?;
+        let compressor = self.compression.writer(threads, Summed::of(file)).map_err(written)?;
         let mut archive = CpioWriter::new(Summed::of(compressor), mtime);
         let mut files = Vec::new();
         for (path, node) in layout.iter() {
