@@ -27,24 +27,17 @@ pub struct Coordinate {
     pub value: Arc<str>,
     /// What is known of the value on a whole axis.
     pub attributes: Option<Arc<BTreeMap<String, String>>>,
-    /// `axis=value`, as it stands in the names of nodes.
-    word: Box<str>,
+    /// `axis=`: what stands before the value in the names of nodes. The coordinates of a dimension share it.
+    pub prefix: Arc<str>,
 }
 
 impl Coordinate {
-    /// A value on one dimension.
-    pub fn new(
-        axis: usize,
-        dimension: Arc<Dimension>,
-        point: usize,
-        value: Arc<str>,
-        attributes: Option<Arc<BTreeMap<String, String>>>,
-    ) -> Self {
-        let word = match &dimension.attribute {
-            None => format!("{}={value}", dimension.axis),
-            Some(attribute) => format!("{}.{attribute}={value}", dimension.axis),
-        };
-        Self { axis, dimension, point, value, attributes, word: word.into() }
+    /// What stands before the values of a dimension.
+    pub fn prefix(dimension: &Dimension) -> Arc<str> {
+        match &dimension.attribute {
+            None => format!("{}=", dimension.axis).into(),
+            Some(attribute) => format!("{}.{attribute}=", dimension.axis).into(),
+        }
     }
 }
 
@@ -62,8 +55,7 @@ impl Cell {
     /// The same cell with another value at one place of its coordinates.
     pub fn with_value(&self, place: usize, value: &str) -> Self {
         let mut coordinates = self.coordinates.to_vec();
-        let Coordinate { axis, dimension, point, attributes, .. } = (*coordinates[place]).clone();
-        coordinates[place] = Coordinate::new(axis, dimension, point, value.into(), attributes).into();
+        Arc::make_mut(&mut coordinates[place]).value = value.into();
         Self::new(coordinates)
     }
 
@@ -87,7 +79,10 @@ impl Cell {
     /// The words that its text is made of.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         let comma = |at| if at == 0 { "" } else { "," };
-        self.coordinates.iter().enumerate().flat_map(move |(at, coordinate)| [comma(at), &coordinate.word])
+        self.coordinates
+            .iter()
+            .enumerate()
+            .flat_map(move |(at, coordinate)| [comma(at), &*coordinate.prefix, &*coordinate.value])
     }
 
     /// What is known here of an axis or an attribute.

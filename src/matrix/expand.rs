@@ -157,9 +157,10 @@ struct Spanned {
 
 impl Spanned {
     fn new<'p>(axis: usize, resolved: &'p ResolvedAxis, dimension: &Dimension) -> Self {
-        let dimension = Arc::new(dimension.clone());
+        let (dimension, prefix) = (Arc::new(dimension.clone()), Coordinate::prefix(dimension));
         let at = |point, value, attributes| {
-            Arc::new(Coordinate::new(axis, dimension.clone(), point, value, attributes))
+            let (dimension, prefix) = (dimension.clone(), prefix.clone());
+            Arc::new(Coordinate { axis, dimension, point, value, attributes, prefix })
         };
         let points = resolved.points.iter().enumerate();
         let coordinates = match &dimension.attribute {

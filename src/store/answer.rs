@@ -66,7 +66,7 @@ pub struct Decided<'a> {
     fixed: HashMap<PathBuf, Sighting>,
     /// What was looked for and was not there.
     absent: HashSet<PathBuf>,
-    /// Local files that nodes take. There are many: one may come several times, and the last counts.
+    /// Local files that nodes take. There are many, and one may come several times.
     files: Vec<Seen<'a>>,
     /// Directories in which such files were looked for.
     dirs: HashMap<PathBuf, Sighting>,

@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
@@ -217,11 +218,9 @@ pub(super) fn length_of(text: &[u8]) -> [u8; 4] {
 }
 
 impl Sightings {
-    /// `seen` as bytes. Directories are absolute and have no `..`. Of what comes twice, the last counts.
+    /// `seen` as bytes. Directories are absolute and have no `..`. Of what comes twice, what was changed last counts.
     pub fn write<N: Note>(mut seen: Vec<(Place<'_>, Sighting, N)>) -> Vec<u8> {
-        // The sort keeps the order of what comes twice, and of that the first is kept.
-        seen.reverse();
-        seen.sort_by_key(|(place, ..)| *place);
+        seen.sort_unstable_by_key(|(place, sighting, _)| (*place, Reverse(sighting.ctime)));
         seen.dedup_by_key(|(place, ..)| *place);
         let mut bytes = Vec::with_capacity(seen.len() * 96);
         for of_dir in seen.chunk_by(|((a, _), ..), ((b, _), ..)| a == b) {
