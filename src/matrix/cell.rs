@@ -31,16 +31,6 @@ pub struct Coordinate {
     pub prefix: Arc<str>,
 }
 
-impl Coordinate {
-    /// What stands before the values of a dimension.
-    pub fn prefix(dimension: &Dimension) -> Arc<str> {
-        match &dimension.attribute {
-            None => format!("{}=", dimension.axis).into(),
-            Some(attribute) => format!("{}.{attribute}=", dimension.axis).into(),
-        }
-    }
-}
-
 impl Cell {
     /// A cell of the given coordinates, in the declared order of their axes.
     pub fn new(coordinates: impl IntoIterator<Item = Arc<Coordinate>>) -> Self {

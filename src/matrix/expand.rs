@@ -157,7 +157,8 @@ struct Spanned {
 
 impl Spanned {
     fn new<'p>(axis: usize, resolved: &'p ResolvedAxis, dimension: &Dimension) -> Self {
-        let (dimension, prefix) = (Arc::new(dimension.clone()), Coordinate::prefix(dimension));
+        let prefix: Arc<str> = format!("{}=", dimension.text()).into();
+        let dimension = Arc::new(dimension.clone());
         let at = |point, value, attributes| {
             let (dimension, prefix) = (dimension.clone(), prefix.clone());
             Arc::new(Coordinate { axis, dimension, point, value, attributes, prefix })

@@ -113,14 +113,12 @@ impl Planner<'_> {
             // Nothing in a layer needs another of it. Whether to publish may be asked of a network: not where files are read.
             let is_asked = |node: &NodeId| matches!(self.graph.node(*node).work, Work::Publish(_));
             let (asked, of_files): (Vec<_>, Vec<_>) = layer.into_iter().partition(is_asked);
-            for (part, is_asked) in
-                of_files.chunks(PART).map(|part| (part, false)).chain([(&asked[..], true)])
-            {
+            for part in of_files.chunks(PART).chain([&asked[..]]) {
                 let look = |node: &NodeId| match standing.step(*node, &results) {
                     Some((step, known)) => Ok(Found { step, known, stands: true }),
                     None => self.step(*node, &steps, &results),
                 };
-                let found: Vec<_> = match is_asked {
+                let found: Vec<_> = match part.first().is_some_and(is_asked) {
                     true => part.iter().map(look).collect(),
                     false => part.par_iter().map(look).collect(),
                 };

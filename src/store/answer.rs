@@ -200,6 +200,11 @@ impl<'a> Head<'a> {
         let absent = (0..reader.number()?).map(|_| reader.text()).collect::<Option<Vec<_>>>()?;
         Some((Self { idle, absent, fixed: reader.text()? }, reader))
     }
+
+    /// Whether all that decides which nodes there are is as it was.
+    fn holds(&self) -> bool {
+        Sightings::hold(self.fixed) && self.absent.par_iter().all(|path| !exists(&path_of(path)))
+    }
 }
 
 impl<'a> Written<'a> {
@@ -236,14 +241,14 @@ impl LocalStore {
         opened.read_exact(&mut seal).ok()?;
         (&mut opened).take(HEAD).read_to_end(&mut said).ok()?;
         // Most often a Buildfile was edited: then nothing of all the rest counts.
-        if Head::read(&said).is_some_and(|(head, _)| !Sightings::hold(head.fixed)) {
+        let holds = Head::read(&said).map(|(head, _)| head.holds());
+        if holds == Some(false) {
             return None;
         }
         opened.read_to_end(&mut said).ok()?;
         let Written { head, rooms, sources, .. } =
             Written::read(Some(&said).filter(|said| is_whole(seal, said))?)?;
-        let is_absent = |path: &&[u8]| !exists(&path_of(path));
-        let is_of_this_graph = Sightings::hold(head.fixed) && head.absent.par_iter().all(is_absent);
+        let is_of_this_graph = holds.unwrap_or_else(|| head.holds());
         let changed = is_of_this_graph.then(|| Sightings::changed(sources))?.ok()?;
         let rooms = Sightings::changed(rooms).ok()?;
         let idle = head.idle.filter(|_| is_young && changed.is_empty() && rooms.is_empty());

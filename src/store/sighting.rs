@@ -311,7 +311,7 @@ fn changed(block: &[u8]) -> Option<Vec<PathBuf>> {
 pub type Place<'a> = (&'a [u8], &'a [u8]);
 
 /// The directory and the name of an absolute path, as bytes. The root is its own name.
-pub fn parts(path: &Path) -> Place<'_> {
+pub(super) fn parts(path: &Path) -> Place<'_> {
     let bytes = path.as_os_str().as_bytes();
     match bytes.iter().rposition(|byte| *byte == b'/') {
         Some(0) if bytes.len() == 1 => (b"/", b"."),
@@ -339,6 +339,18 @@ mod tests {
         assert!(!seen(10_500_000_000, 10_400_000_001).is_before(moment));
         assert!(!seen(10_000_000_000, 10_000_000_000).is_before(moment));
         assert!(seen(8_000_000_000, 8_000_000_000).is_before(moment));
+    }
+
+    #[test]
+    fn of_what_comes_twice_what_was_changed_last_is_written() {
+        let at = |ctime| Sighting { size: 1, mtime: 1, ctime, inode: 1 };
+        let place = parts(Path::new("/dir/file"));
+        for times in [[3, 5, 4], [5, 3, 4], [3, 4, 5]] {
+            let bytes = Sightings::write(times.map(|time| (place, at(time), ())).to_vec());
+            let dirs = Sightings::dirs(&bytes).unwrap();
+            let seen = Sightings::read(dirs[0].1).unwrap();
+            assert_eq!((dirs.len(), seen), (1, vec![(b"file".as_slice(), at(5), ())]));
+        }
     }
 
     #[test]

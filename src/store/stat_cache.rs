@@ -161,8 +161,11 @@ impl StatCache {
         }
         // What was read now counts.
         let bytes = self.known(|known| {
-            let read = read.iter().map(|(path, sighting, digest)| (parts(path), *sighting, *digest));
-            Sightings::write(known.all().chain(read).collect())
+            let read: HashMap<Place<'_>, (Sighting, Digest)> =
+                read.iter().map(|(path, sighting, digest)| (parts(path), (*sighting, *digest))).collect();
+            let others = known.all().filter(|(place, ..)| !read.contains_key(place));
+            let read = read.iter().map(|(place, (sighting, digest))| (*place, *sighting, *digest));
+            Sightings::write(others.chain(read).collect())
         });
         store.write_sealed(&self.path, &bytes)
     }
