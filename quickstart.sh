@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 missing=
-for package in bubblewrap debian-archive-keyring gcc libc6-dev mmdebstrap pkg-config; do
+for package in debian-archive-keyring gcc libc6-dev mmdebstrap pkg-config; do
 	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
 if [ -n "$missing" ]; then

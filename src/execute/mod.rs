@@ -19,6 +19,6 @@ pub use builtin::Supplies;
 pub use estimate::Estimates;
 pub use event::{Event, Outcome};
 pub use last_run::LastRun;
-pub use perform::Performer;
+pub use perform::{Job, Performer};
 pub use platforms::unrunnable;
 pub use run::{Executor, RunReport, Settings};

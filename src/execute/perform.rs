@@ -9,7 +9,7 @@ use super::platforms::foreign_platform;
 use crate::digest::Digest;
 use crate::graph::{DockerImage, Input, Node, Placement, RegistryImage, Root, Script, Work};
 use crate::plan::{LocalTrees, PlanError};
-use crate::runner::{self, Bare, Command, DockerfileBuild, Mount, RunnerKind, Runners, WorkCopy};
+use crate::runner::{self, Bare, Command, DockerfileBuild, Mount, RunnerKind, Runners, Told, WorkCopy};
 use crate::store::LocalStore;
 use crate::upstream::PinnedImage;
 
@@ -25,6 +25,24 @@ pub struct Performer {
     pub supplies: Arc<Supplies>,
 }
 
+/// The work of one node.
+pub struct Job<'a> {
+    /// Whose it is.
+    pub node: &'a Node,
+    /// The trees of its inputs.
+    pub inputs: &'a [Digest],
+    /// The files of those that are local.
+    pub files: &'a LocalTrees<'a>,
+    /// How many cores it gets.
+    pub cores: usize,
+    /// Hears what it prints.
+    pub events: &'a mpsc::UnboundedSender<Event>,
+    /// Called when it takes no core any longer, where that is before what it made is stored.
+    pub over: &'a dyn Fn(),
+    /// Becomes true when it has to end.
+    pub cancel: watch::Receiver<bool>,
+}
+
 impl Performer {
     /// The name of the runner of most scripts; `None` if nothing was to run when the run began.
     pub fn runner_name(&self) -> Option<&'static str> {
@@ -36,35 +54,30 @@ impl Performer {
         foreign_platform(node, |platform| self.runners.is_elsewhere(platform)).is_some()
     }
 
-    /// Does the work of `node`, whose inputs are the trees `inputs` (and those of `files`, where they are local), on
-    /// `cores` cores.
-    pub async fn perform(
-        &self,
-        node: &Node,
-        inputs: &[Digest],
-        files: &LocalTrees<'_>,
-        cores: usize,
-        events: &mpsc::UnboundedSender<Event>,
-        cancel: watch::Receiver<bool>,
-    ) -> Result<Done, Failure> {
-        self.take_local_files(node, files).await?;
-        let name = node.name.clone();
-        let listener = move |line: &str| {
-            let _ = events.send(Event::NodeLine { node: name.clone(), line: line.to_owned() });
+    /// Does the work of a node.
+    pub async fn perform(&self, job: Job<'_>) -> Result<Done, Failure> {
+        self.take_local_files(job.node, job.files).await?;
+        let (node, inputs, cancel) = (job.node, job.inputs, job.cancel.clone());
+        let tell_line = |line: &str| {
+            let _ = job.events.send(Event::NodeLine { node: node.name.clone(), line: line.to_owned() });
+        };
+        let tell = |told: Told<'_>| match told {
+            Told::Line(line) => tell_line(line),
+            Told::Over => (job.over)(),
         };
         match &node.work {
             Work::Script(script) => {
-                let command = command(script, node, inputs, cores);
+                let command = command(script, node, inputs, job.cores);
                 if script.root == Root::Bare {
-                    let outcome = self.bare.run(&command, listener, cancel).await?;
+                    let outcome = self.bare.run(&command, tell, cancel).await?;
                     return Ok(done(outcome, "bare"));
                 }
-                let (outcome, kind) = self.runners.run(&command, &self.store, listener, cancel).await?;
+                let (outcome, kind) = self.runners.run(&command, &self.store, tell, cancel).await?;
                 Ok(done(outcome, kind.name()))
             }
-            Work::Dockerfile(image) => self.build(dockerfile(image, inputs)?, listener, cancel).await,
-            Work::Registry(image) => self.pull(image, listener, cancel).await,
-            _ => self.builtin(node, inputs, cores, events, cancel).await,
+            Work::Dockerfile(image) => self.build(dockerfile(image, inputs)?, tell_line, cancel).await,
+            Work::Registry(image) => self.pull(image, tell_line, cancel).await,
+            _ => self.builtin(job).await,
         }
     }
 
@@ -101,22 +114,16 @@ impl Performer {
 
     /// Builtin work waits for disks and networks: it has a thread of its own. Nobody waits for
     /// that once the run is interrupted: builtin work may be killed at any instruction.
-    async fn builtin(
-        &self,
-        node: &Node,
-        inputs: &[Digest],
-        cores: usize,
-        events: &mpsc::UnboundedSender<Event>,
-        mut cancel: watch::Receiver<bool>,
-    ) -> Result<Done, Failure> {
+    async fn builtin(&self, job: Job<'_>) -> Result<Done, Failure> {
+        let mut cancel = job.cancel.clone();
         let builtin = Builtin {
-            node: node.clone(),
-            inputs: inputs.to_vec(),
-            cores,
+            node: job.node.clone(),
+            inputs: job.inputs.to_vec(),
+            cores: job.cores,
             store: self.store.clone(),
             supplies: self.supplies.clone(),
-            events: events.clone(),
-            cancel: cancel.clone(),
+            events: job.events.clone(),
+            cancel: job.cancel,
         };
         let work = tokio::task::spawn_blocking(move || builtin.run());
         tokio::select! {

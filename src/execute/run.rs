@@ -84,7 +84,8 @@ impl Executor<'_> {
     pub async fn run(&self, plan: &Plan, mut listen: impl FnMut(&Event)) -> RunReport {
         let started = Instant::now();
         let (events, mut heard) = mpsc::unbounded_channel();
-        let mut run = Run::new(self, plan, events);
+        let (over, mut heard_over) = mpsc::unbounded_channel();
+        let mut run = Run::new(self, plan, events, over);
         run.remember_all_undone(plan);
         run.announce(plan);
         let mut running = Running::new();
@@ -105,6 +106,7 @@ impl Executor<'_> {
                 biased;
                 Some(event) = heard.recv() => listen(&event),
                 Some((node, ended)) = running.next() => run.ended(node, ended),
+                Some(node) = heard_over.recv() => run.schedule.over(node),
                 // Nothing new is started from here on.
                 Ok(()) = cancel.changed() => run.tell(Event::Notice { text: STOPPING.to_owned() }),
                 _ = traffic_told.tick(), if self.remote.is_some() => run.tell_traffic(),
@@ -152,18 +154,23 @@ struct Run<'a> {
     keys: Vec<Option<Digest>>,
     /// Nodes whose result is known, and whose objects have to come.
     to_fetch: Vec<NodeId>,
-    /// Those of them that are under way.
-    fetching: HashSet<NodeId>,
     /// Nodes whose objects are needed here; of all others, the result is enough.
     needed: HashSet<NodeId>,
     events: mpsc::UnboundedSender<Event>,
+    /// Hears of each node whose work is over, before what it made is stored.
+    over: mpsc::UnboundedSender<NodeId>,
     /// What was told last of what came from the remote store and went there.
     told_traffic: Cell<(u64, u64, usize)>,
     report: RunReport,
 }
 
 impl<'a> Run<'a> {
-    fn new(executor: &'a Executor<'a>, plan: &Plan, events: mpsc::UnboundedSender<Event>) -> Self {
+    fn new(
+        executor: &'a Executor<'a>,
+        plan: &Plan,
+        events: mpsc::UnboundedSender<Event>,
+        over: mpsc::UnboundedSender<NodeId>,
+    ) -> Self {
         let graph = executor.planner.graph;
         let settings = &executor.settings;
         let mut run = Self {
@@ -176,9 +183,9 @@ impl<'a> Run<'a> {
             known: vec![None; graph.len()],
             keys: vec![None; graph.len()],
             to_fetch: Vec::new(),
-            fetching: HashSet::new(),
             needed: needed(plan),
             events,
+            over,
             told_traffic: Cell::default(),
             report: RunReport::default(),
         };
@@ -225,7 +232,6 @@ impl<'a> Run<'a> {
         }
         let node = self.to_fetch.pop()?;
         self.states.start(node);
-        self.fetching.insert(node);
         Some(node)
     }
 
@@ -334,6 +340,8 @@ impl<'a> Run<'a> {
             is_needed: self.needed.contains(&node),
             trees,
             events: self.events.clone(),
+            id: node,
+            over: self.over.clone(),
         };
         async move {
             let ended = match inputs {
@@ -366,9 +374,7 @@ impl<'a> Run<'a> {
     }
 
     fn ended(&mut self, node: NodeId, ended: Ended) {
-        if !matches!(ended, Ended::Brought | Ended::Gone(_)) && !self.fetching.remove(&node) {
-            self.schedule.give_back(node, self.graph);
-        }
+        self.schedule.ended(node);
         match ended {
             Ended::Well { key, outputs, outcome } => {
                 match outcome {
@@ -378,20 +384,14 @@ impl<'a> Run<'a> {
                 (self.known[node.index()], self.keys[node.index()]) = (Some(outputs), Some(key));
                 self.done(node);
             }
-            Ended::Brought => {
-                self.fetching.remove(&node);
-                self.done(node);
-            }
+            Ended::Brought => self.done(node),
             Ended::Away { key, outputs } => {
                 self.report.hits += 1;
                 (self.known[node.index()], self.keys[node.index()]) = (Some(outputs), Some(key));
                 self.states.put_back(node);
                 self.to_fetch.push(node);
             }
-            Ended::Gone(reason) => {
-                self.fetching.remove(&node);
-                self.run_after_all(node, reason);
-            }
+            Ended::Gone(reason) => self.run_after_all(node, reason),
             Ended::Lacks(needs) => match needs.iter().find(|need| self.states.is_lost(**need)) {
                 // It was run after all, and failed.
                 Some(lost) => self.lose(node, *lost),

@@ -1,4 +1,4 @@
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::Estimates;
 use crate::buildfile::Resources;
@@ -11,12 +11,24 @@ pub struct Schedule {
     memory: u64,
     free_cores: usize,
     free_memory: u64,
+    /// The cores and the memory of each node that runs.
+    taken: HashMap<NodeId, (usize, u64)>,
+    /// Nodes whose work is over, while what they made is stored.
+    storing: HashSet<NodeId>,
 }
 
 impl Schedule {
     /// `cores` and `memory` (bytes) is what may be taken at the same time.
     pub fn new(cores: usize, memory: u64) -> Self {
-        Self { ready: BinaryHeap::new(), cores, memory, free_cores: cores, free_memory: memory }
+        Self {
+            ready: BinaryHeap::new(),
+            cores,
+            memory,
+            free_cores: cores,
+            free_memory: memory,
+            taken: HashMap::new(),
+            storing: HashSet::new(),
+        }
     }
 
     /// The node can be started.
@@ -24,10 +36,11 @@ impl Schedule {
         self.ready.push((estimates.critical(node), std::cmp::Reverse(node)));
     }
 
-    /// Takes the ready node with the longest path after it that there is room for.
+    /// Takes the ready node with the longest path after it that there is room for. None while so much is to be stored that it
+    /// would not be done sooner.
     pub fn take(&mut self, graph: &Graph) -> Option<NodeId> {
         // Every node takes a core: with thousands ready, do not look at each after every line of a log.
-        if self.free_cores == 0 {
+        if self.free_cores == 0 || self.storing.len() >= self.cores {
             return None;
         }
         let mut passed_over = Vec::new();
@@ -38,6 +51,7 @@ impl Schedule {
             if cores <= self.free_cores && memory <= self.free_memory {
                 self.free_cores -= cores;
                 self.free_memory -= memory;
+                self.taken.insert(node, (cores, memory));
                 taken = Some(node);
                 break;
             }
@@ -47,11 +61,25 @@ impl Schedule {
         taken
     }
 
-    /// The node gives back what it took.
-    pub fn give_back(&mut self, node: NodeId, graph: &Graph) {
-        let (cores, memory) = self.share(&graph.node(node).declared.resources);
+    /// The work of the node is over, and others may have what it took. What it made is still to be stored.
+    pub fn over(&mut self, node: NodeId) {
+        if self.give_back(node) {
+            self.storing.insert(node);
+        }
+    }
+
+    /// Nothing of the node is left to be done, if it ever took anything.
+    pub fn ended(&mut self, node: NodeId) {
+        self.give_back(node);
+        self.storing.remove(&node);
+    }
+
+    /// Whether it had anything.
+    fn give_back(&mut self, node: NodeId) -> bool {
+        let Some((cores, memory)) = self.taken.remove(&node) else { return false };
         self.free_cores += cores;
         self.free_memory += memory;
+        true
     }
 
     /// The cores that a node gets.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::done::{Done, Failure};
+use super::perform::Job;
 use super::run::Executor;
 use super::{Event, Outcome};
 use crate::digest::{Digest, key_of};
@@ -51,6 +52,9 @@ pub(super) struct Task<'a> {
     /// The trees that have to be here before it is run, and which nodes gave them.
     pub trees: Vec<(NodeId, Digest)>,
     pub events: mpsc::UnboundedSender<Event>,
+    pub id: NodeId,
+    /// Hears that the node's work is over, before what it made is stored.
+    pub over: mpsc::UnboundedSender<NodeId>,
 }
 
 impl Task<'_> {
@@ -173,11 +177,20 @@ impl Task<'_> {
     async fn perform_with_retries(&self, inputs: &[Digest]) -> Result<Done, Failure> {
         let mut attempt = 1;
         loop {
-            let performer = self.executor.performer;
             let mut cancel = self.executor.cancel.clone();
-            let files = self.executor.planner.files;
-            let done = performer.perform(&self.node, inputs, files, self.cores, &self.events, cancel.clone());
-            let result = done.await;
+            let over = || {
+                let _ = self.over.send(self.id);
+            };
+            let job = Job {
+                node: &self.node,
+                inputs,
+                files: self.executor.planner.files,
+                cores: self.cores,
+                events: &self.events,
+                over: &over,
+                cancel: cancel.clone(),
+            };
+            let result = self.executor.performer.perform(job).await;
             match result {
                 Err(Failure::Infrastructure(error)) if attempt < ATTEMPTS => {
                     self.tell(Event::NodeRetried { node: self.name().to_owned(), error });

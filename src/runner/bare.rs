@@ -7,10 +7,10 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::stage::{Stage, Stages, Stop, blocking, stopped};
-use super::{Command, Exit, Outcome, RunError};
+use super::{Command, Exit, Outcome, RunError, Told};
 use crate::store::{LocalStore, StoreError};
 
 /// Runs commands on this machine as it is.
@@ -31,21 +31,26 @@ impl Bare {
     pub async fn run(
         &self,
         command: &Command,
-        mut listener: impl FnMut(&str),
+        mut listener: impl FnMut(Told<'_>),
         cancel: watch::Receiver<bool>,
     ) -> Result<Outcome, RunError> {
         command.check()?;
         let group = Group::default();
+        let (over, mut told) = oneshot::channel();
         let work = {
             let (command, store) = (command.clone(), self.store.clone());
             let (stages, group) = (self.stages.clone(), group.clone());
-            blocking(move || perform(&command, &store, &stages, &group))
+            blocking(move || perform(&command, &store, &stages, &group, over))
         };
         let mut work = std::pin::pin!(work);
-        let stop = tokio::select! {
-            biased;
-            done = &mut work => return tell(done, &mut listener),
-            stop = stopped(command.timeout, cancel) => stop,
+        let mut stop = std::pin::pin!(stopped(command.timeout, cancel));
+        let stop = loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return tell(done, &mut listener),
+                Ok(()) = &mut told, if !told.is_terminated() => listener(Told::Over),
+                stop = &mut stop => break stop,
+            }
         };
         group.end();
         match (stop, tell(work.await, &mut listener)) {
@@ -62,9 +67,9 @@ impl Bare {
 /// What a command printed, and what came of it.
 type Done = Result<(String, Result<Outcome, RunError>), RunError>;
 
-fn tell(done: Done, listener: &mut impl FnMut(&str)) -> Result<Outcome, RunError> {
+fn tell(done: Done, listener: &mut impl FnMut(Told<'_>)) -> Result<Outcome, RunError> {
     let (said, outcome) = done?;
-    said.lines().for_each(listener);
+    said.lines().for_each(|line| listener(Told::Line(line)));
     outcome
 }
 
@@ -116,16 +121,22 @@ impl Group {
     }
 }
 
-/// Takes a stage, and gives it back when all is over. Blocks.
-fn perform(command: &Command, store: &Arc<LocalStore>, stages: &Stages, group: &Group) -> Done {
+/// Takes a stage, and gives it back when all is over. Blocks. `over` hears when the command has ended well.
+fn perform(
+    command: &Command,
+    store: &Arc<LocalStore>,
+    stages: &Stages,
+    group: &Group,
+    over: oneshot::Sender<()>,
+) -> Done {
     let stage = stages.open(store)?;
-    let done = run_in(&stage, command, group);
+    let done = run_in(&stage, command, group, over);
     stages.give_back(stage);
     done
 }
 
 /// Lays out, runs and collects.
-fn run_in(stage: &Stage, command: &Command, group: &Group) -> Done {
+fn run_in(stage: &Stage, command: &Command, group: &Group, over: oneshot::Sender<()>) -> Done {
     stage.copy_in(command)?;
     let log = stage.path("log");
     let output = File::create(&log).map_err(StoreError::io("create", &log))?;
@@ -142,6 +153,10 @@ fn run_in(stage: &Stage, command: &Command, group: &Group) -> Done {
         (Some(code), _) => Exit::from_code(code),
         (None, signal) => Some(Exit::Signal(signal.unwrap_or_default())),
     };
+    if failed.is_none() {
+        // Nobody hears it of a command that was cancelled.
+        let _ = over.send(());
+    }
     let said = fs::read(&log).map_err(StoreError::io("read", &log))?;
     Ok((String::from_utf8_lossy(&said).into_owned(), stage.collect(command, failed)))
 }

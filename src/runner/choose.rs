@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Command, Docker, Outcome, RunError, Sandbox};
+use super::{Command, Docker, Outcome, RunError, Sandbox, Told};
 use crate::store::LocalStore;
 
 /// Which runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunnerKind {
-    /// Bubblewrap on this machine.
+    /// Namespaces on this machine.
     Sandbox,
     /// A Docker engine on this machine.
     Docker,
@@ -47,7 +47,7 @@ impl FromStr for RunnerKind {
 /// Where commands run.
 #[derive(Clone, Debug)]
 pub enum Runner {
-    /// Bubblewrap.
+    /// Namespaces.
     Sandbox(Sandbox),
     /// A Docker engine.
     Docker(Docker),
@@ -127,8 +127,7 @@ impl Runner {
         }
     }
 
-    /// Runs `command` and stores what it made. Each line it writes goes to `listener` as it
-    /// comes. Once `cancel` is true the command is killed, with all it has started. Whatever
+    /// Runs `command` and stores what it made. `listener` hears each line as it comes, and when the command is over. Once `cancel` is true the command is killed, with all it has started. Whatever
     /// the end, no process, mount, container or file of it is left. If the future is dropped
     /// before its end the command is killed too; what of its files is left goes with the next
     /// sweep.
@@ -136,7 +135,7 @@ impl Runner {
         &self,
         command: &Command,
         store: &Arc<LocalStore>,
-        listener: impl FnMut(&str),
+        listener: impl FnMut(Told<'_>),
         cancel: watch::Receiver<bool>,
     ) -> Result<Outcome, RunError> {
         match self {

@@ -101,6 +101,15 @@ pub struct WorkCopy {
     pub into: String,
 }
 
+/// What is told of a command while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// A line that it wrote, without its end.
+    Line(&'a str),
+    /// It has ended well. From now on it takes neither processors nor memory; what it made is still to be stored.
+    Over,
+}
+
 impl Command {
     /// Everything the script finds in its environment.
     pub(super) fn environment(&self) -> BTreeMap<String, String> {

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use tokio::sync::{OnceCell, watch};
 
-use super::{Command, Docker, DockerfileBuild, Outcome, PlatformEngine, Root, RunError, Runner, RunnerKind};
+use super::{
+    Command, Docker, DockerfileBuild, Outcome, PlatformEngine, Root, RunError, Runner, RunnerKind, Told,
+};
 use crate::store::LocalStore;
 
 /// Where everything runs: one runner, and engines for the platforms that have their own.
@@ -72,7 +74,7 @@ impl Runners {
         &self,
         command: &Command,
         store: &Arc<LocalStore>,
-        listener: impl FnMut(&str),
+        listener: impl FnMut(Told<'_>),
         cancel: watch::Receiver<bool>,
     ) -> Result<(Outcome, RunnerKind), RunError> {
         match self.engines.get(&command.platform).filter(|_| command.root != Root::Host) {

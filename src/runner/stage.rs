@@ -1,6 +1,6 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +13,6 @@ use super::paths::join_plain;
 use super::{Command, Exit, RunError};
 use crate::store::{LocalStore, Scratch, Spares, StoreError, is_plain};
 
-/// Bytes of a log that are shown where a runner could not start a command.
-const TAIL: u64 = 4096;
-
 /// The modes of what a command is given.
 const DIR_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
@@ -27,7 +24,7 @@ const OWN_DIRS: [&str; 3] = ["forge/work", "forge/out", "forge/home"];
 pub(super) const SCRIPT: &str = "forge/script";
 
 /// The directories of a writable layer over a root.
-pub(super) const OVERLAY_DIRS: [&str; 3] = ["root", "upper", "overlay"];
+pub(super) const OVERLAY_DIRS: [&str; 2] = ["upper", "overlay"];
 
 /// What both runners lay out before an action, and read back after it.
 ///
@@ -36,6 +33,7 @@ pub(super) const OVERLAY_DIRS: [&str; 3] = ["root", "upper", "overlay"];
 /// | `forge/` | `/forge`: the script, `work/`, `out/`, `home/` |
 /// | `etc/` | the files that say who and where the machine is |
 /// | `log` | all that the command wrote |
+/// | `root/` | nothing: where a sandbox mounts its root |
 /// | `spares/` | what those before it left, for those after it |
 pub(super) struct Stage {
     store: Arc<LocalStore>,
@@ -66,7 +64,7 @@ impl Stage {
     fn lasting(store: Arc<LocalStore>, spares: fn(PathBuf) -> Spares) -> Result<Self, StoreError> {
         let scratch = store.lasting_scratch()?;
         let mut stage = Self::laid_out(store, scratch)?;
-        stage.make_dir("spares")?;
+        ["root", "spares"].iter().try_for_each(|dir| stage.make_dir(dir))?;
         stage.spares = spares(stage.path("spares"));
         Ok(stage)
     }
@@ -172,11 +170,6 @@ impl Stage {
     pub(super) fn collect(&self, command: &Command, failed: Option<Exit>) -> Result<Outcome, RunError> {
         collect(&self.store, self.scratch.path(), &command.outputs, failed)
     }
-
-    /// The last lines of the log.
-    pub(super) fn log_tail(&self) -> String {
-        read_tail(&self.path("log")).unwrap_or_default()
-    }
 }
 
 /// A directory for a command.
@@ -273,15 +266,6 @@ fn open_dirs(path: PathBuf) {
             }
         }
     }
-}
-
-fn read_tail(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-    let mut tail = Vec::new();
-    file.take(TAIL).read_to_end(&mut tail)?;
-    Ok(String::from_utf8_lossy(&tail).trim().to_owned())
 }
 
 /// Runs what blocks beside the event loop, so that other actions' logs are read on.

@@ -45,6 +45,21 @@ target "pack" { gather "object" into="in/{unit}"; run "true"; output "pack" }
 }
 
 #[test]
+fn on_one_core_the_next_action_waits_for_the_end_of_the_last() {
+    let values: String = (0..40).map(|unit| format!("\"u{unit}\" ")).collect();
+    let scratch = Scratch::new(&format!(
+        r#"
+axis "unit" {{ value {values} }}
+target "alone" over="unit" image="bare" {{
+    run "mkdir ../../../../../busy; echo {{unit}} > $OUT/o; rmdir ../../../../../busy"
+    output "o"
+}}
+"#
+    ));
+    scratch.ok("run --jobs 1").says("40 run");
+}
+
+#[test]
 fn a_bare_action_sees_the_machine_and_has_a_key_of_its_own() {
     let mut scratch = Scratch::new(
         r#"

@@ -1,7 +1,7 @@
 //! forge as a person has it: the real binary, in a directory of its own, with real sandboxes.
 //!
 //! Actions run in this machine's own tree (targets without an image), so that all these tests
-//! need is bubblewrap; `real`, `engines` and `images` need all that `tests/run` installs.
+//! need is a kernel that lets them make namespaces; `real`, `engines` and `images` need all that `tests/run` installs.
 
 mod apt;
 mod arm64;

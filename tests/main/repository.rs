@@ -269,7 +269,7 @@ target "script" { run "echo > $OUT/o"; output "o" }
     );
     scratch.write("copyright", "Do with it what you like.\n");
     scratch.write("data", "data\n");
-    scratch.env("PATH", scratch.path("").display());
+    scratch.deny_namespaces();
     scratch.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
     scratch.ok("key new keys/archive.asc --user-id test@example.org");
     let (done, events) = scratch.run_with_events("site");

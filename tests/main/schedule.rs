@@ -1,15 +1,15 @@
 use super::scratch::{Events, Scratch};
 
-/// Whether two nodes ran at the same time at any moment.
+/// Whether the actions of two nodes ran at the same time at any moment. What one made may be stored while the next runs.
 fn overlap(events: &Events, one: &str, two: &str) -> bool {
-    let span = |node| (events.place("node-started", node), events.place("node-finished", node));
+    let span = |node| (events.line(node, "begin"), events.line(node, "end"));
     let (one, two) = (span(one), span(two));
     one.0 < two.1 && two.0 < one.1
 }
 
 fn pair(resources: &str) -> Scratch {
     let text = ["a", "b"].map(|name| {
-        format!("target \"{name}\" {{\n    run \"echo {name}; sleep 0.5; mkdir $OUT/o\"\n    output \"o\"\n    {resources}\n}}\n")
+        format!("target \"{name}\" {{\n    run \"echo begin; echo {name}; sleep 0.5; mkdir $OUT/o; echo end\"\n    output \"o\"\n    {resources}\n}}\n")
     });
     Scratch::new(&text.concat())
 }

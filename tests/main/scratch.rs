@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Scratch {
     dir: tempfile::TempDir,
     environment: Vec<(String, String)>,
+    /// What forge is called by, if it is not called as it is.
+    launcher: Vec<&'static str>,
 }
 
 /// How a call of forge ended.
@@ -33,7 +35,7 @@ impl Scratch {
     /// its environment is found by [`Scratch::strays`].
     pub fn new(buildfile: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("forge-e2e-").tempdir().unwrap();
-        let scratch = Self { dir, environment: Vec::new() };
+        let scratch = Self { dir, environment: Vec::new(), launcher: Vec::new() };
         scratch.write("Buildfile.kdl", &buildfile.replace("@NAME@", &scratch.name()));
         scratch
     }
@@ -41,6 +43,11 @@ impl Scratch {
     /// Calls forge with this variable from now on.
     pub fn env(&mut self, name: &str, value: impl ToString) {
         self.environment.push((name.to_owned(), value.to_string()));
+    }
+
+    /// From now on the kernel makes no namespaces for it, as in most containers.
+    pub fn deny_namespaces(&mut self) {
+        self.launcher = vec!["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--"];
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
@@ -74,7 +81,10 @@ impl Scratch {
 
     /// forge with words that are set apart by spaces.
     pub fn command(&self, words: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
+        let forge = env!("CARGO_BIN_EXE_forge");
+        let line: Vec<&str> = self.launcher.iter().copied().chain([forge]).collect();
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]);
         command.args(words.split_whitespace()).current_dir(self.dir.path()).stdin(Stdio::null());
         let forges = ["FORGE_STORE", "FORGE_PROFILE", "FORGE_CACHE_ACCESS", "FORGE_RUNNER", "FORGE_ENGINES"];
         let others =
@@ -190,7 +200,7 @@ impl Scratch {
                 let bytes = fs::read(process.path().join(file)).unwrap_or_default();
                 String::from_utf8_lossy(&bytes).replace('\0', " ")
             });
-            let is_action = environment.contains(&name) && !command.starts_with("/usr/bin/bwrap");
+            let is_action = environment.contains(&name);
             (environment.contains(&name) || command.contains(&name)).then_some(Stray {
                 pid,
                 command,
@@ -362,8 +372,17 @@ impl Events {
 
     /// The place of an event among all.
     pub fn place(&self, event: &str, node: &str) -> usize {
-        let place = self.0.iter().position(|line| line["event"] == event && line["node"] == node);
-        place.unwrap_or_else(|| panic!("no {event} of {node} in {:?}", self.0))
+        self.place_of(node, |line| line["event"] == event)
+    }
+
+    /// The place of a line that a node printed.
+    pub fn line(&self, node: &str, text: &str) -> usize {
+        self.place_of(node, |line| line["event"] == "node-line" && line["line"] == text)
+    }
+
+    fn place_of(&self, node: &str, is_meant: impl Fn(&Value) -> bool) -> usize {
+        let place = self.0.iter().position(|line| line["node"] == node && is_meant(line));
+        place.unwrap_or_else(|| panic!("no such event of {node} in {:?}", self.0))
     }
 }
 

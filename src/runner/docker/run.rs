@@ -15,7 +15,7 @@ use super::super::command::{FORGE, OUT};
 use super::super::log::Log;
 use super::super::paths::components;
 use super::super::stage::{SCRIPT, Stage, Stop, blocking, stopped};
-use super::super::{Command, Exit, Outcome, Root, RunError};
+use super::super::{Command, Exit, Outcome, Root, RunError, Told};
 use super::archive::{append_dir, append_file, append_tree, made, streamed, unpack};
 use super::container::{Container, Mounts};
 use super::engine::{Docker, engine_error};
@@ -27,7 +27,7 @@ impl Docker {
         &self,
         command: &Command,
         store: &Arc<LocalStore>,
-        listener: impl FnMut(&str),
+        listener: impl FnMut(Told<'_>),
         cancel: watch::Receiver<bool>,
     ) -> Result<Outcome, RunError> {
         tokio::select! {
@@ -40,7 +40,7 @@ impl Docker {
         &self,
         command: &Command,
         store: &Arc<LocalStore>,
-        listener: impl FnMut(&str),
+        mut listener: impl FnMut(Told<'_>),
         cancel: watch::Receiver<bool>,
     ) -> Result<Outcome, RunError> {
         command.check()?;
@@ -66,7 +66,10 @@ impl Docker {
             }
         };
         let container = Container::create(&self.client, image, mounts, command, &stage).await?;
-        let ran = self.execute(&container, is_whole, command, &stage, listener, cancel).await;
+        let ran = self.execute(&container, is_whole, command, &stage, &mut listener, cancel).await;
+        if matches!(ran, Ok(None)) {
+            listener(Told::Over);
+        }
         let removed = container.remove().await;
         match ran {
             Ok(failed) => {
@@ -105,10 +108,10 @@ impl Docker {
         is_whole: bool,
         command: &Command,
         stage: &Stage,
-        listener: impl FnMut(&str),
+        listener: &mut impl FnMut(Told<'_>),
         cancel: watch::Receiver<bool>,
     ) -> Result<Option<Exit>, RunError> {
-        let mut log = Log::create(&stage.path("log"), listener)?;
+        let mut log = Log::create(&stage.path("log"), |line: &str| listener(Told::Line(line)))?;
         if !is_whole {
             tokio::select! {
                 sent = self.send(container, command, stage) => sent?,

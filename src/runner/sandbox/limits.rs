@@ -82,8 +82,7 @@ impl Limits {
     }
 }
 
-/// Killed at the wrong instant, bubblewrap leaves its first child waiting for it for ever: before that
-/// child has asked to die with its parent.
+/// A process that has not yet asked to die with its forge outlives it, until it finds that out.
 fn end_abandoned(group: &Path) {
     const TRIES: u32 = 50;
     for _ in 0..TRIES {

@@ -1,8 +1,9 @@
-//! The sandbox: bubblewrap in namespaces that forge prepares.
+//! The sandbox: a process in namespaces of its own, which sees a command's root and nothing else.
 
-mod arguments;
+mod launch;
 mod limits;
-mod prologue;
 mod run;
+mod step;
+mod view;
 
 pub use run::Sandbox;

@@ -1,92 +1,66 @@
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::ChildStdout as Reader;
 use std::sync::Arc;
 
-use rustix::process::{Pid, PidfdFlags, Signal};
-use serde::Deserialize;
+use rustix::io::Errno;
+use rustix::process::PidfdFlags;
+use rustix::thread::{CapabilitySet, UnshareFlags};
 use tokio::io::AsyncReadExt;
-use tokio::process::{Child, ChildStdout};
+use tokio::process::ChildStdout;
 use tokio::sync::watch;
 
+use super::super::command::{CAPABILITIES, HOSTNAME, PROCESS_ONE};
 use super::super::log::Log;
 use super::super::stage::{OVERLAY_DIRS, SCRIPT, Stage, Stages, Stop, blocking, stopped};
-use super::super::{Command, Exit, Outcome, Root, RunError};
-use super::arguments::Arguments;
+use super::super::{Command, Exit, Outcome, Root, RunError, Told};
+use super::launch::{Launch, Process, Refused};
 use super::limits::Limits;
-use super::prologue::{IdMaps, Overlay, Prologue, inherited};
+use super::step::{IdMaps, Step};
+use super::view::View;
 use crate::store::LocalStore;
 
-/// Runs commands with bubblewrap.
+/// Runs commands in namespaces of their own.
 ///
 /// [`Runner::run`](crate::runner::Runner::run) must be awaited on a thread that lives as long as
 /// the process, as the main thread with a current-thread runtime: the kernel binds "die with the
 /// parent" to the thread that made the child, and would end the command with that thread.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
-    bwrap: PathBuf,
-    version: String,
-    inherited: Vec<i32>,
     stages: Stages,
 }
 
-/// One line of what bubblewrap tells of the command.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Status {
-    child_pid: Option<i32>,
-    /// Only there if the command was started.
-    exit_code: Option<i32>,
-}
-
 impl Sandbox {
-    /// Finds bubblewrap and tries whether it may make namespaces here.
+    /// Tries whether namespaces may be made here.
     pub async fn open() -> Result<Self, RunError> {
-        let bwrap = find_bwrap().ok_or_else(|| {
-            RunError::Setup("bubblewrap is not installed; `apt-get install bubblewrap` (or your distribution's package of that name), or use the docker runner".into())
-        })?;
-        let output = async |arguments: &[&str]| {
-            let mut command = tokio::process::Command::new(&bwrap);
-            command
-                .args(arguments)
-                .stdin(Stdio::null())
-                .kill_on_drop(true)
-                .output()
-                .await
-                .map_err(|error| RunError::Setup(format!("cannot start {}: {error}", bwrap.display())))
-        };
-        let version = String::from_utf8_lossy(&output(&["--version"]).await?.stdout).trim().to_owned();
-        let probe = output(&[
-            "--ro-bind",
-            "/",
-            "/",
-            "--unshare-pid",
-            "--unshare-net",
-            "--as-pid-1",
-            "/bin/sh",
-            "-c",
-            "exit 0",
-        ])
-        .await?;
-        if !probe.status.success() {
-            let said = String::from_utf8_lossy(&probe.stderr).trim().to_owned();
-            return Err(RunError::Setup(format!(
-                "bubblewrap may not make namespaces here: {said}; {ALLOW_NAMESPACES}"
-            )));
-        }
-        Ok(Self { bwrap, version, inherited: inherited(), stages: Stages::default() })
+        let mut steps = Vec::new();
+        steps.extend(own_user());
+        steps.extend([Step::Unshare(namespaces(false)), Step::KeepMounts]);
+        // In many containers this alone is refused.
+        steps.push(Step::Mount {
+            kind: c"proc",
+            at: c"/proc".to_owned(),
+            flags: rustix::mount::MountFlags::empty(),
+            options: c"".to_owned(),
+        });
+        let arguments = ["/bin/sh", "-c", "exit 0"].map(str::to_owned);
+        let mut running = Running::start(steps, 0, &arguments, [])?;
+        running.begun().await?;
+        running.process.end().await.map_err(lost)?;
+        Ok(Self { stages: Stages::default() })
     }
 
     /// What is used, and what of a command's limits it can enforce, in one line.
     pub fn describe(&self) -> String {
+        let system = rustix::system::uname();
         let limits = match Limits::available() {
             true => "memory and cpu limits by control groups",
             false => "memory and cpu limits are not enforced: no control group may be made here",
         };
-        format!("{}, {limits}", self.version)
+        format!("namespaces of Linux {}, {limits}", system.release().to_string_lossy())
     }
 
     /// Removes control groups that killed forges left, and ends what is still in them.
@@ -98,7 +72,7 @@ impl Sandbox {
         &self,
         command: &Command,
         store: &Arc<LocalStore>,
-        listener: impl FnMut(&str),
+        mut listener: impl FnMut(Told<'_>),
         cancel: watch::Receiver<bool>,
     ) -> Result<Outcome, RunError> {
         command.check()?;
@@ -106,8 +80,11 @@ impl Sandbox {
             let (command, store, stages) = (command.clone(), store.clone(), self.stages.clone());
             blocking(move || lay_out(&command, &store, &stages)).await?
         };
-        match self.execute(command, &stage, &root, listener, cancel).await {
+        match self.execute(command, &stage, &root, &mut listener, cancel).await {
             Ok(failed) => {
+                if failed.is_none() {
+                    listener(Told::Over);
+                }
                 let (command, stages) = (command.clone(), self.stages.clone());
                 blocking(move || {
                     let outcome = stage.collect(&command, failed);
@@ -128,86 +105,67 @@ impl Sandbox {
         command: &Command,
         stage: &Stage,
         root: &Path,
-        listener: impl FnMut(&str),
+        listener: &mut impl FnMut(Told<'_>),
         cancel: watch::Receiver<bool>,
     ) -> Result<Option<Exit>, RunError> {
-        let mut log = Log::create(&stage.path("log"), listener)?;
+        let mut log = Log::create(&stage.path("log"), |line: &str| listener(Told::Line(line)))?;
         let limits = Limits::make(command.cpus, command.memory).map_err(no_limits)?;
-        let mut running = self.start(command, stage, root, &limits)?;
-        running.await_pid().await.map_err(lost)?;
+        let mut running = start(command, stage, root, &limits)?;
+        running.begun().await?;
 
         let early = tokio::select! {
             drained = log.drain(&mut running.output) => drained.map(|()| None)?,
             stop = stopped(command.timeout, cancel) => Some(stop),
         };
         if early.is_some() {
-            running.kill();
+            running.process.kill();
             log.drain(&mut running.output).await?;
         }
         log.finish();
-        let code = running.end().await.map_err(lost)?;
+        let code = running.process.end().await.map_err(lost)?;
         // Whatever the exit code: the same command makes something else where there is more.
         let ran_out = command.memory.filter(|_| limits.out_of_memory());
-        match (early, ran_out, code) {
-            (Some(Stop::Cancelled), ..) => Err(RunError::Cancelled),
-            (Some(Stop::TimedOut(after)), ..) => Ok(Some(Exit::TimedOut(after))),
-            (None, Some(bytes), _) => Ok(Some(Exit::OutOfMemory(bytes))),
-            (None, None, Some(code)) => Ok(Exit::from_code(code)),
-            (None, None, None) => Err(not_started(&stage.log_tail())),
-        }
-    }
-
-    fn start(
-        &self,
-        command: &Command,
-        stage: &Stage,
-        root: &Path,
-        limits: &Limits,
-    ) -> Result<Running, RunError> {
-        let store = stage.store().root();
-        let (output, output_end) = io::pipe().map_err(lost)?;
-        let (status, status_end) = io::pipe().map_err(lost)?;
-        let mut prologue = Prologue {
-            parent: rustix::process::getpid(),
-            overlay: overlay(command, stage, root)?,
-            id_maps: IdMaps::of_caller(),
-            groups: limits.entrances().map_err(no_limits)?,
-            status: status_end.into(),
-            inherited: self.inherited.clone(),
-        };
-        let arguments = Arguments::build(command, stage, root, prologue.status_fd())?;
-
-        let mut bwrap = std::process::Command::new(&self.bwrap);
-        bwrap.args(arguments).env_clear().envs(command.environment()).current_dir(store);
-        bwrap.stdin(Stdio::null()).stdout(output_end.try_clone().map_err(lost)?).stderr(output_end);
-        // SAFETY: `Prologue::run` only makes system calls with what was made before the fork.
-        unsafe { bwrap.pre_exec(move || prologue.run()) };
-        let mut bwrap = tokio::process::Command::from(bwrap);
-        let child = bwrap.kill_on_drop(true).spawn().map_err(|error| self.spawn_error(error, store))?;
-        // This side's ends of both pipes live in `bwrap`; the pipes must not outlast the child.
-        drop(bwrap);
-        let (output, status) = (reader(output.into()).map_err(lost)?, reader(status.into()).map_err(lost)?);
-        Ok(Running { child, output, status, said: Vec::new(), process_one: None })
-    }
-
-    fn spawn_error(&self, error: io::Error, store: &Path) -> RunError {
-        match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-            Some(rustix::io::Errno::AGAIN | rustix::io::Errno::NOMEM | rustix::io::Errno::MFILE) => {
-                lost(error)
-            }
-            Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => RunError::Setup(format!(
-                "the sandbox may not make its namespaces: {error}; {ALLOW_NAMESPACES}"
-            )),
-            Some(rustix::io::Errno::INVAL | rustix::io::Errno::NODEV) => RunError::Setup(format!(
-                "cannot lay a writable layer over the root: {error}; {} must be on a filesystem that can hold one (ext4, xfs, btrfs or tmpfs, not another overlay or NFS), or use the docker runner",
-                store.display()
-            )),
-            _ => RunError::Setup(format!("cannot start {}: {error}", self.bwrap.display())),
+        match (early, ran_out) {
+            (Some(Stop::Cancelled), _) => Err(RunError::Cancelled),
+            (Some(Stop::TimedOut(after)), _) => Ok(Some(Exit::TimedOut(after))),
+            (None, Some(bytes)) => Ok(Some(Exit::OutOfMemory(bytes))),
+            (None, None) => Ok(Exit::from_code(code)),
         }
     }
 }
 
-const ALLOW_NAMESPACES: &str = "run as root, or allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns), or use the docker runner";
+/// Starts what becomes the command.
+fn start(command: &Command, stage: &Stage, root: &Path, limits: &Limits) -> Result<Running, RunError> {
+    let mut steps: Vec<Step> =
+        limits.entrances().map_err(no_limits)?.into_iter().map(Step::EnterGroup).collect();
+    steps.extend(own_user());
+    steps.push(Step::Unshare(namespaces(command.network)));
+    if !command.network {
+        steps.push(Step::Loopback);
+    }
+    steps.push(Step::Name(HOSTNAME.as_bytes()));
+    let (view, trees) = View::steps(command, stage, root)?;
+    steps.extend(view);
+    steps.extend([Step::LeaveSession, Step::Keep(capabilities())]);
+    let environment = command.environment().into_iter().map(|(name, value)| format!("{name}={value}"));
+    Running::start(steps, trees, &PROCESS_ONE.map(str::to_owned), environment)
+}
+
+/// Becomes root, and nobody else.
+fn own_user() -> [Step; 1] {
+    [IdMaps::of_caller().map_or(Step::LeaveGroups, Step::MapIds)]
+}
+
+/// The namespaces that every command has, beside that of pids.
+fn namespaces(network: bool) -> UnshareFlags {
+    let always = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
+    if network { always } else { always | UnshareFlags::NEWNET }
+}
+
+fn capabilities() -> CapabilitySet {
+    let named = CAPABILITIES.iter().filter_map(|name| name.strip_prefix("CAP_"));
+    named.filter_map(CapabilitySet::from_name).collect()
+}
 
 /// Makes everything the command sees. Blocks.
 fn lay_out(
@@ -237,81 +195,92 @@ fn resolvers(network: bool) -> Vec<u8> {
     }
 }
 
-fn overlay(command: &Command, stage: &Stage, root: &Path) -> Result<Option<Overlay>, RunError> {
-    if command.root == Root::Host {
-        return Ok(None);
-    }
-    let store = stage.store().root();
-    let relative = |path: &Path| path.strip_prefix(store).unwrap_or(path).display().to_string();
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={}{}",
-        relative(root),
-        relative(&stage.path("upper")),
-        relative(&stage.path("overlay")),
-        // The only attributes an overlay may write in a user namespace.
-        if rustix::process::geteuid().is_root() { "" } else { ",userxattr" },
-    );
-    let c_string = |text: String| CString::new(text).map_err(|error| RunError::Setup(error.to_string()));
-    Ok(Some(Overlay { options: c_string(options)?, at: c_string(relative(&stage.path("root")))? }))
-}
-
 /// A command under way.
 struct Running {
-    /// Bubblewrap itself, outside of the namespaces; it ends after the last process inside.
-    child: Child,
+    process: Process,
     output: ChildStdout,
     status: ChildStdout,
-    said: Vec<u8>,
-    /// Process 1 of the namespace: when it ends, the kernel ends all others before anybody
-    /// learns of it.
-    process_one: Option<OwnedFd>,
+    /// What it does before it is the command; with this process's ends of what it is given, which must not outlast that.
+    steps: Vec<Step>,
 }
 
 impl Running {
-    /// Waits until bubblewrap has told the pid, or has given up.
-    async fn await_pid(&mut self) -> io::Result<()> {
-        while !self.said.contains(&b'\n') {
-            if self.status.read_buf(&mut self.said).await? == 0 {
-                return Ok(());
-            }
-        }
-        let pid = self.statuses().find_map(|status| status.child_pid).and_then(Pid::from_raw);
-        // No descriptor: it has ended already.
-        self.process_one = pid.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
-        Ok(())
+    fn start(
+        steps: impl IntoIterator<Item = Step>,
+        trees: usize,
+        arguments: &[String],
+        environment: impl IntoIterator<Item = String>,
+    ) -> Result<Self, RunError> {
+        let (output, output_end) = io::pipe().map_err(lost)?;
+        let input = File::open("/dev/null").map_err(lost)?.into();
+        let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
+        let own = own.map_err(|error| lost(error.into()))?;
+        let mut all = vec![Step::Streams { input, output: output_end.into() }];
+        all.extend(steps);
+        // Behind all that changes who it is: that is when the kernel forgets it.
+        all.push(Step::DieWith(own));
+        let c_strings = |texts: &mut dyn Iterator<Item = String>| -> Result<Vec<CString>, RunError> {
+            let texts = texts.map(CString::new).collect::<Result<_, _>>();
+            texts.map_err(|error| RunError::Setup(error.to_string()))
+        };
+        let launch = Launch {
+            steps: &mut all,
+            trees,
+            is_mapped: IdMaps::of_caller().is_some(),
+            arguments: c_strings(&mut arguments.iter().cloned())?,
+            environment: c_strings(&mut environment.into_iter())?,
+        };
+        let (process, status) = launch.start().map_err(not_begun)?;
+        let (output, status) = (reader(output.into()).map_err(lost)?, reader(status.into()).map_err(lost)?);
+        Ok(Self { process, output, status, steps: all })
     }
 
-    fn kill(&mut self) {
-        let killed = self
-            .process_one
-            .as_ref()
-            .is_some_and(|process| rustix::process::pidfd_send_signal(process, Signal::KILL).is_ok());
-        if !killed {
-            // It ends with bubblewrap, or has ended.
-            let _ = self.child.start_kill();
-        }
-    }
-
-    /// Reaps bubblewrap. Gives the command's exit code, or `None` if it was never started.
-    async fn end(&mut self) -> io::Result<Option<i32>> {
-        self.status.read_to_end(&mut self.said).await?;
-        self.child.wait().await?;
-        Ok(self.statuses().find_map(|status| status.exit_code))
-    }
-
-    fn statuses(&self) -> impl Iterator<Item = Status> + '_ {
-        serde_json::Deserializer::from_slice(&self.said).into_iter().flatten()
+    /// Waits until it is the command.
+    async fn begun(&mut self) -> Result<(), RunError> {
+        let mut said = Vec::new();
+        self.status.read_to_end(&mut said).await.map_err(lost)?;
+        let steps = std::mem::take(&mut self.steps);
+        Refused::read(&said).map_or(Ok(()), |refused| Err(refusal(steps.get(refused.step), refused.errno)))
     }
 }
 
 /// A pipe's end that the event loop can read.
 fn reader(end: OwnedFd) -> io::Result<ChildStdout> {
-    ChildStdout::from_std(std::process::ChildStdout::from(end))
+    ChildStdout::from_std(Reader::from(end))
 }
 
-fn find_bwrap() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join("bwrap")).find(|file| file.is_file())
+const ALLOW_NAMESPACES: &str = "run as root, or allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns), or use the docker runner";
+
+fn not_begun(error: io::Error) -> RunError {
+    match Errno::from_io_error(&error) {
+        Some(Errno::NOSYS) => RunError::Setup(format!(
+            "the sandbox cannot start a process in namespaces: {error}; it needs Linux 5.12 or later, and to be allowed to; or use the docker runner"
+        )),
+        Some(Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS) => {
+            RunError::Setup(format!("the sandbox may not make namespaces here: {error}; {ALLOW_NAMESPACES}"))
+        }
+        _ => lost(error),
+    }
+}
+
+/// Why a step could not be done; without one, the exec.
+fn refusal(step: Option<&Step>, errno: Errno) -> RunError {
+    let error = io::Error::from(errno);
+    let Some(step) = step else {
+        return RunError::Setup(format!("the sandbox cannot run {} of the root: {error}", PROCESS_ONE[0]));
+    };
+    let hint = match (step, errno) {
+        (_, Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::SRCH) => {
+            return RunError::Infrastructure(format!("the sandbox cannot {step}: {error}"));
+        }
+        (Step::Mount { kind, .. }, Errno::INVAL | Errno::NODEV) if *kind == c"overlay" => {
+            "; the store must be on a filesystem that can hold a writable layer (ext4, xfs, btrfs or tmpfs, not another overlay or NFS), or use the docker runner".to_owned()
+        }
+        (_, Errno::NOSYS) => "; it needs Linux 5.12 or later; or use the docker runner".to_owned(),
+        (_, Errno::PERM | Errno::ACCESS | Errno::NOSPC) => format!("; {ALLOW_NAMESPACES}"),
+        _ => String::new(),
+    };
+    RunError::Setup(format!("the sandbox cannot {step}: {error}{hint}"))
 }
 
 fn lost(error: io::Error) -> RunError {
@@ -320,8 +289,4 @@ fn lost(error: io::Error) -> RunError {
 
 fn no_limits(error: io::Error) -> RunError {
     RunError::Infrastructure(format!("cannot make a control group for the command's limits: {error}"))
-}
-
-fn not_started(said: &str) -> RunError {
-    RunError::Setup(format!("bubblewrap could not start the command: {said}"))
 }

@@ -1,4 +1,4 @@
-use super::support::{Fixture, all};
+use super::support::{Fixture, all, sandbox};
 use crate::runner::{Mount, Root, RunError, WorkCopy};
 use crate::store::{Entry, Kind, StoreError, Tree};
 
@@ -158,4 +158,45 @@ async fn an_object_that_is_gone_is_the_stores_fault() {
         }
     }
     fixture.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn what_is_of_the_whole_machine_cannot_be_written() {
+    let fixture = Fixture::new();
+    // Nothing is written to them: that they can be opened would be enough.
+    let command = fixture.command(
+        "for f in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/irq/default_smp_affinity; do \
+         test -e $f && (: >> $f) 2>/dev/null && echo $f; done; mount -o remount,rw /proc/sys 2>/dev/null && echo again; \
+         umount /proc/sys 2>/dev/null && echo off; true",
+    );
+    for runner in all().await {
+        assert_eq!(fixture.said(&runner, &command).await, "", "{}", runner.name());
+    }
+}
+
+#[tokio::test]
+async fn the_sandbox_shows_what_it_is_told_to_and_no_more() {
+    let fixture = Fixture::new();
+    let tree = fixture.tree(&[("a", "alpha")]);
+    let mut command = fixture.command("cut -d' ' -f5 /proc/self/mountinfo | sort");
+    command.mounts = vec![Mount { tree, at: "/opt/in".to_owned() }];
+    let own = "/ /dev /dev/full /dev/null /dev/pts /dev/random /dev/shm /dev/tty /dev/urandom /dev/zero /etc/hostname \
+               /etc/hosts /etc/resolv.conf /forge /opt/in /proc /proc/bus /proc/irq /proc/sys /proc/sysrq-trigger /tmp";
+    // Not every kernel has all of the last.
+    let is_here = |place: &&str| !place.starts_with("/proc/") || std::path::Path::new(place).exists();
+    let own: Vec<&str> = own.split(' ').filter(is_here).collect();
+    let said = fixture.said(&sandbox().await, &command).await;
+    assert_eq!(said.lines().collect::<Vec<_>>(), own);
+}
+
+#[tokio::test]
+async fn a_command_has_no_descriptor_but_its_streams() {
+    let fixture = Fixture::new();
+    // As a shell or make leaves them.
+    let open = std::fs::File::open("/").unwrap();
+    rustix::io::fcntl_setfd(&open, rustix::io::FdFlags::empty()).unwrap();
+    let command = fixture.command(
+        "for fd in $(ls /proc/1/fd); do echo $fd; done; ls -l /proc/self/fd | grep -- '-> /$' || true",
+    );
+    assert_eq!(fixture.said(&sandbox().await, &command).await, "0\n1\n2\n");
 }

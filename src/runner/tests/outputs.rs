@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::support::{Fixture, all};
-use crate::runner::{Exit, RunError};
+use crate::runner::{Exit, RunError, Told};
 use crate::store::{Entry, Kind};
 
 #[tokio::test]
@@ -102,11 +102,16 @@ async fn the_log_has_both_streams_in_order_byte_by_byte() {
     for runner in all().await {
         let mut lines = Vec::new();
         let command = fixture.command(script);
-        let listener = |line: &str| lines.push(line.to_owned());
+        let mut is_over = false;
+        let listener = |told: Told<'_>| match told {
+            Told::Line(line) => lines.push(line.to_owned()),
+            Told::Over => is_over = true,
+        };
         let outcome = runner.run(&command, &fixture.store, listener, never.clone()).await.unwrap();
         assert_eq!(fixture.store.get(outcome.log).unwrap(), expected, "{}", runner.name());
         assert_eq!(lines.len(), 1002);
         assert_eq!(lines[1001], "no end");
+        assert!(is_over);
     }
 }
 
@@ -115,8 +120,8 @@ async fn lines_are_told_while_the_command_runs() {
     let fixture = Fixture::new();
     for runner in all().await {
         let (cancel, cancelled) = watch::channel(false);
-        let listener = move |line: &str| {
-            assert_eq!(line, "now");
+        let listener = move |told: Told<'_>| {
+            assert_eq!(told, Told::Line("now"));
             let _ = cancel.send(true);
         };
         let command = fixture.command("echo now; sleep 600");

@@ -93,7 +93,7 @@ impl Fixture {
         let room = self.store.root().join("scratch");
         // Where the store stages objects, and where a runner lays out its next command, is their own: of that they keep
         // directories and the files that every command has.
-        const KEPT: [&str; 11] = [
+        const KEPT: [&str; 12] = [
             "lock",
             "forge",
             "forge/work",
@@ -105,6 +105,7 @@ impl Fixture {
             "etc/hostname",
             "etc/resolv.conf",
             "log",
+            "root",
         ];
         let left =
             walkdir::WalkDir::new(&room).min_depth(1).into_iter().map(Result::unwrap).filter(|entry| {
