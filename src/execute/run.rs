@@ -106,7 +106,7 @@ impl Executor<'_> {
                 biased;
                 Some(event) = heard.recv() => listen(&event),
                 Some((node, ended)) = running.next() => run.ended(node, ended),
-                Some(node) = heard_over.recv() => run.schedule.over(node),
+                Some(node) = heard_over.recv() => run.over(node),
                 // Nothing new is started from here on.
                 Ok(()) = cancel.changed() => run.tell(Event::Notice { text: STOPPING.to_owned() }),
                 _ = traffic_told.tick(), if self.remote.is_some() => run.tell_traffic(),
@@ -371,6 +371,12 @@ impl<'a> Run<'a> {
             true => Cow::Owned(node.without(|need| self.states.is_lost(need))),
             false => Cow::Borrowed(node),
         }
+    }
+
+    /// Only what is not about to be ready may have what the node took, if that takes longer to the end.
+    fn over(&mut self, node: NodeId) {
+        let next = self.states.waiting_only_for(node, self.graph);
+        self.schedule.over(node, &next, &self.estimates);
     }
 
     fn ended(&mut self, node: NodeId, ended: Ended) {

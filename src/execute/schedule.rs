@@ -1,4 +1,4 @@
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 
 use super::Estimates;
 use crate::buildfile::Resources;
@@ -13,8 +13,8 @@ pub struct Schedule {
     free_memory: u64,
     /// The cores and the memory of each node that runs.
     taken: HashMap<NodeId, (usize, u64)>,
-    /// Nodes whose work is over, while what they made is stored.
-    storing: HashSet<NodeId>,
+    /// Nodes whose work is over, while what they made is stored, and the longest path after what is ready then.
+    storing: HashMap<NodeId, u64>,
 }
 
 impl Schedule {
@@ -27,7 +27,7 @@ impl Schedule {
             free_cores: cores,
             free_memory: memory,
             taken: HashMap::new(),
-            storing: HashSet::new(),
+            storing: HashMap::new(),
         }
     }
 
@@ -36,16 +36,17 @@ impl Schedule {
         self.ready.push((estimates.critical(node), std::cmp::Reverse(node)));
     }
 
-    /// Takes the ready node with the longest path after it that there is room for. None while so much is to be stored that it
-    /// would not be done sooner.
+    /// Takes the ready node with the longest path after it that there is room for. None where one with a longer path is about
+    /// to be ready, or so much is to be stored that it would not be done sooner.
     pub fn take(&mut self, graph: &Graph) -> Option<NodeId> {
         // Every node takes a core: with thousands ready, do not look at each after every line of a log.
         if self.free_cores == 0 || self.storing.len() >= self.cores {
             return None;
         }
+        let ahead = self.storing.values().max().copied().unwrap_or(0);
         let mut passed_over = Vec::new();
         let mut taken = None;
-        while let Some(entry) = self.ready.pop() {
+        while let Some(entry) = self.pop_from(ahead) {
             let node = entry.1.0;
             let (cores, memory) = self.share(&graph.node(node).declared.resources);
             if cores <= self.free_cores && memory <= self.free_memory {
@@ -61,10 +62,17 @@ impl Schedule {
         taken
     }
 
-    /// The work of the node is over, and others may have what it took. What it made is still to be stored.
-    pub fn over(&mut self, node: NodeId) {
+    /// The first that is ready, if the path after it is as long as `least`.
+    fn pop_from(&mut self, least: u64) -> Option<(u64, std::cmp::Reverse<NodeId>)> {
+        self.ready.peek().filter(|entry| entry.0 >= least)?;
+        self.ready.pop()
+    }
+
+    /// The work of the node is over, and others may have what it took. What it made is still to be stored: then `next` are ready.
+    pub fn over(&mut self, node: NodeId, next: &[NodeId], estimates: &Estimates) {
         if self.give_back(node) {
-            self.storing.insert(node);
+            let longest = next.iter().map(|next| estimates.critical(*next)).max();
+            self.storing.insert(node, longest.unwrap_or(0));
         }
     }
 

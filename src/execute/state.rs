@@ -94,6 +94,12 @@ impl States {
         waiting.into_iter().filter(|user| self.need_settled(*user)).collect()
     }
 
+    /// What is ready as soon as the node has its outputs.
+    pub fn waiting_only_for(&self, node: NodeId, graph: &Graph) -> Vec<NodeId> {
+        let waits = |user: &NodeId| self.get(*user) == State::Waiting(1);
+        self.waiting_for(node, graph).into_iter().filter(waits).collect()
+    }
+
     /// The node was taken up and has to wait once more.
     pub fn put_back(&mut self, node: NodeId) {
         self.set(node, State::Ready);

@@ -90,3 +90,19 @@ target "d-second-of-two" {
     let estimate = events.of("run-started").next().unwrap()["estimate_ms"].as_u64().unwrap();
     assert!((1_500..10_000).contains(&estimate), "{estimate}");
 }
+
+#[test]
+fn what_is_about_to_be_ready_is_not_overtaken_by_what_ends_sooner() {
+    let scratch = Scratch::new(
+        r#"
+target "a" { run "sleep 0.1; mkdir $OUT/o; : one"; output "o" }
+target "b" { use "a" into="."; run "sleep 1.5; mkdir $OUT/o; : one"; output "o" }
+target "c" { run "sleep 0.5; mkdir $OUT/o; : one"; output "o" }
+"#,
+    );
+    scratch.ok("run");
+    scratch.edit("Buildfile.kdl", "one", "two");
+    let (done, events) = scratch.run_with_events("--jobs 1");
+    done.ends_with(0);
+    assert_eq!(events.nodes("node-started"), ["a", "b", "c"]);
+}
