@@ -48,7 +48,7 @@ impl Launch<'_> {
     /// Starts the process, as the first of a new pid namespace: when it ends, the kernel ends all others there before anybody
     /// learns of it. What comes from the pipe is what it was [refused](Refused); it ends when the process is the program.
     pub(super) fn start(self) -> io::Result<(Process, PipeReader)> {
-        let (status, mut status_end) = io::pipe()?;
+        let (status, status_end) = io::pipe()?;
         let mut trees: Vec<Option<OwnedFd>> = (0..self.trees).map(|_| None).collect();
         let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
             texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
@@ -68,7 +68,7 @@ impl Launch<'_> {
         let child =
             unsafe { libc::syscall(libc::SYS_clone3, &raw const clone, size_of::<libc::clone_args>()) };
         match child {
-            0 => become_program(self.steps, &mut trees, &arguments, &environment, &mut status_end),
+            0 => become_program(self.steps, &mut trees, &arguments, &environment, &status_end),
             1.. => {
                 // SAFETY: the kernel made it for this process, and nobody else knows of it.
                 let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
@@ -85,7 +85,7 @@ fn become_program(
     trees: &mut Trees,
     arguments: &[*const libc::c_char],
     environment: &[*const libc::c_char],
-    status: &mut impl AsRawFd,
+    status: &impl AsRawFd,
 ) -> ! {
     // Modes are what the steps say.
     rustix::process::umask(rustix::fs::Mode::empty());

@@ -2,6 +2,7 @@
 
 mod launch;
 mod limits;
+mod refusal;
 mod run;
 mod step;
 mod view;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ChildStdout as Reader;
 use std::sync::Arc;
 
-use rustix::io::Errno;
+use rustix::mount::MountFlags;
 use rustix::process::PidfdFlags;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 use tokio::io::AsyncReadExt;
@@ -19,6 +19,7 @@ use super::super::stage::{OVERLAY_DIRS, SCRIPT, Stage, Stages, Stop, blocking, s
 use super::super::{Command, Exit, Outcome, Root, RunError, Told};
 use super::launch::{Launch, Process, Refused};
 use super::limits::Limits;
+use super::refusal::{lost, no_limits, not_started, refusal};
 use super::step::{IdMaps, Step};
 use super::view::View;
 use crate::store::LocalStore;
@@ -36,16 +37,14 @@ pub struct Sandbox {
 impl Sandbox {
     /// Tries whether namespaces may be made here.
     pub async fn open() -> Result<Self, RunError> {
-        let mut steps = Vec::new();
-        steps.extend(own_user());
-        steps.extend([Step::Unshare(namespaces(false)), Step::KeepMounts]);
         // In many containers this alone is refused.
-        steps.push(Step::Mount {
+        let proc = Step::Mount {
             kind: c"proc",
             at: c"/proc".to_owned(),
-            flags: rustix::mount::MountFlags::empty(),
-            options: c"".to_owned(),
-        });
+            flags: MountFlags::empty(),
+            options: CString::default(),
+        };
+        let steps = [become_root(), Step::Unshare(namespaces(false)), Step::KeepMounts, proc];
         let arguments = ["/bin/sh", "-c", "exit 0"].map(str::to_owned);
         let mut running = Running::start(steps, 0, &arguments, [])?;
         running.begun().await?;
@@ -138,8 +137,7 @@ impl Sandbox {
 fn start(command: &Command, stage: &Stage, root: &Path, limits: &Limits) -> Result<Running, RunError> {
     let mut steps: Vec<Step> =
         limits.entrances().map_err(no_limits)?.into_iter().map(Step::EnterGroup).collect();
-    steps.extend(own_user());
-    steps.push(Step::Unshare(namespaces(command.network)));
+    steps.extend([become_root(), Step::Unshare(namespaces(command.network))]);
     if !command.network {
         steps.push(Step::Loopback);
     }
@@ -151,9 +149,9 @@ fn start(command: &Command, stage: &Stage, root: &Path, limits: &Limits) -> Resu
     Running::start(steps, trees, &PROCESS_ONE.map(str::to_owned), environment)
 }
 
-/// Becomes root, and nobody else.
-fn own_user() -> [Step; 1] {
-    [IdMaps::of_caller().map_or(Step::LeaveGroups, Step::MapIds)]
+/// Root, and in no other group.
+fn become_root() -> Step {
+    IdMaps::of_caller().map_or(Step::LeaveGroups, Step::MapIds)
 }
 
 /// The namespaces that every command has, beside that of pids.
@@ -219,18 +217,14 @@ impl Running {
         all.extend(steps);
         // Behind all that changes who it is: that is when the kernel forgets it.
         all.push(Step::DieWith(own));
-        let c_strings = |texts: &mut dyn Iterator<Item = String>| -> Result<Vec<CString>, RunError> {
-            let texts = texts.map(CString::new).collect::<Result<_, _>>();
-            texts.map_err(|error| RunError::Setup(error.to_string()))
-        };
         let launch = Launch {
             steps: &mut all,
             trees,
             is_mapped: IdMaps::of_caller().is_some(),
-            arguments: c_strings(&mut arguments.iter().cloned())?,
-            environment: c_strings(&mut environment.into_iter())?,
+            arguments: c_strings(arguments.iter().cloned())?,
+            environment: c_strings(environment)?,
         };
-        let (process, status) = launch.start().map_err(not_begun)?;
+        let (process, status) = launch.start().map_err(not_started)?;
         let (output, status) = (reader(output.into()).map_err(lost)?, reader(status.into()).map_err(lost)?);
         Ok(Self { process, output, status, steps: all })
     }
@@ -244,49 +238,12 @@ impl Running {
     }
 }
 
+fn c_strings(texts: impl IntoIterator<Item = String>) -> Result<Vec<CString>, RunError> {
+    let texts = texts.into_iter().map(CString::new).collect::<Result<_, _>>();
+    texts.map_err(|error| RunError::Setup(error.to_string()))
+}
+
 /// A pipe's end that the event loop can read.
 fn reader(end: OwnedFd) -> io::Result<ChildStdout> {
     ChildStdout::from_std(Reader::from(end))
-}
-
-const ALLOW_NAMESPACES: &str = "run as root, or allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns), or use the docker runner";
-
-fn not_begun(error: io::Error) -> RunError {
-    match Errno::from_io_error(&error) {
-        Some(Errno::NOSYS) => RunError::Setup(format!(
-            "the sandbox cannot start a process in namespaces: {error}; it needs Linux 5.12 or later, and to be allowed to; or use the docker runner"
-        )),
-        Some(Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS) => {
-            RunError::Setup(format!("the sandbox may not make namespaces here: {error}; {ALLOW_NAMESPACES}"))
-        }
-        _ => lost(error),
-    }
-}
-
-/// Why a step could not be done; without one, the exec.
-fn refusal(step: Option<&Step>, errno: Errno) -> RunError {
-    let error = io::Error::from(errno);
-    let Some(step) = step else {
-        return RunError::Setup(format!("the sandbox cannot run {} of the root: {error}", PROCESS_ONE[0]));
-    };
-    let hint = match (step, errno) {
-        (_, Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::SRCH) => {
-            return RunError::Infrastructure(format!("the sandbox cannot {step}: {error}"));
-        }
-        (Step::Mount { kind, .. }, Errno::INVAL | Errno::NODEV) if *kind == c"overlay" => {
-            "; the store must be on a filesystem that can hold a writable layer (ext4, xfs, btrfs or tmpfs, not another overlay or NFS), or use the docker runner".to_owned()
-        }
-        (_, Errno::NOSYS) => "; it needs Linux 5.12 or later; or use the docker runner".to_owned(),
-        (_, Errno::PERM | Errno::ACCESS | Errno::NOSPC) => format!("; {ALLOW_NAMESPACES}"),
-        _ => String::new(),
-    };
-    RunError::Setup(format!("the sandbox cannot {step}: {error}{hint}"))
-}
-
-fn lost(error: io::Error) -> RunError {
-    RunError::Infrastructure(format!("the sandbox lost its command: {error}"))
-}
-
-fn no_limits(error: io::Error) -> RunError {
-    RunError::Infrastructure(format!("cannot make a control group for the command's limits: {error}"))
 }

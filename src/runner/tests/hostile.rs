@@ -200,3 +200,16 @@ async fn a_command_has_no_descriptor_but_its_streams() {
     );
     assert_eq!(fixture.said(&sandbox().await, &command).await, "0\n1\n2\n");
 }
+
+#[tokio::test]
+async fn a_step_of_the_sandbox_that_cannot_be_done_is_told() {
+    let fixture = Fixture::new();
+    let mut command = fixture.command("true");
+    command.root = Root::Host;
+    let tree = fixture.tree(&[("a", "alpha")]);
+    command.mounts = vec![Mount { tree, at: "/usr/nowhere".to_owned() }];
+    let error = fixture.run(&sandbox().await, &command).await.unwrap_err();
+    let told = "the sandbox cannot make the directory /usr/nowhere in its root: Read-only file system";
+    assert!(matches!(&error, RunError::Setup(text) if text.starts_with(told)), "{error}");
+    fixture.assert_nothing_left();
+}
