@@ -34,7 +34,9 @@ pub(super) fn refusal(step: Option<&Step>, errno: Errno) -> RunError {
         (Step::Mount { kind, .. }, Errno::INVAL | Errno::NODEV) if *kind == c"overlay" => {
             "; the store must be on a filesystem that can hold a writable layer (ext4, xfs, btrfs or tmpfs, not another overlay or NFS), or use the docker runner".to_owned()
         }
-        (_, Errno::NOSYS) => "; it needs Linux 5.12 or later; or use the docker runner".to_owned(),
+        (_, Errno::NOSYS) | (Step::Streams { .. }, Errno::INVAL) => {
+            "; it needs Linux 5.12 or later; or use the docker runner".to_owned()
+        }
         (_, Errno::PERM | Errno::ACCESS | Errno::NOSPC) => format!("; {ALLOW_NAMESPACES}"),
         _ => String::new(),
     };

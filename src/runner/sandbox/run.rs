@@ -44,7 +44,9 @@ impl Sandbox {
             flags: MountFlags::empty(),
             options: CString::default(),
         };
-        let steps = [become_root(), Step::Unshare(namespaces(false)), Step::KeepMounts, proc];
+        // And this by older kernels.
+        let seal = Step::Seal(c"/proc".to_owned());
+        let steps = [become_root(), Step::Unshare(namespaces(false)), Step::KeepMounts, proc, seal];
         let arguments = ["/bin/sh", "-c", "exit 0"].map(str::to_owned);
         let mut running = Running::start(steps, 0, &arguments, [])?;
         running.begun().await?;
