@@ -373,7 +373,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Only what is not about to be ready may have what the node took, if that takes longer to the end.
+    /// Others may have what the node took, unless a longer path is ready as soon as what it made is stored.
     fn over(&mut self, node: NodeId) {
         let next = self.states.waiting_only_for(node, self.graph);
         self.schedule.over(node, &next, &self.estimates);

@@ -127,10 +127,11 @@ impl Runner {
         }
     }
 
-    /// Runs `command` and stores what it made. `listener` hears each line as it comes, and when the command is over. Once `cancel` is true the command is killed, with all it has started. Whatever
-    /// the end, no process, mount, container or file of it is left. If the future is dropped
-    /// before its end the command is killed too; what of its files is left goes with the next
-    /// sweep.
+    /// Runs `command` and stores what it made. `listener` hears each line as it comes, and when
+    /// the command is over. Once `cancel` is true the command is killed, with all it has started.
+    /// Whatever the end, no process, mount, container or file of it is left. If the future is
+    /// dropped before its end the command is killed too; what of its files is left goes with the
+    /// next sweep.
     pub async fn run(
         &self,
         command: &Command,

@@ -8,15 +8,11 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::step::{Step, Trees};
+use super::step::{Step, Trees, last_error};
 
 /// What a new process does: its steps, one after the other, and then it becomes a program.
 pub(super) struct Launch<'a> {
     pub(super) steps: &'a mut [Step],
-    /// How many trees the steps take.
-    pub(super) trees: usize,
-    /// Whether it is root in a user namespace of its own.
-    pub(super) is_mapped: bool,
     pub(super) arguments: Vec<CString>,
     pub(super) environment: Vec<CString>,
 }
@@ -49,7 +45,8 @@ impl Launch<'_> {
     /// learns of it. What comes from the pipe is what it was [refused](Refused); it ends when the process is the program.
     pub(super) fn start(self) -> io::Result<(Process, PipeReader)> {
         let (status, status_end) = io::pipe()?;
-        let mut trees: Vec<Option<OwnedFd>> = (0..self.trees).map(|_| None).collect();
+        let takes_tree = |step: &&Step| matches!(step, Step::TakeTree { .. });
+        let mut trees: Vec<Option<OwnedFd>> = self.steps.iter().filter(takes_tree).map(|_| None).collect();
         let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
             texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
         };
@@ -58,7 +55,8 @@ impl Launch<'_> {
         let mut pidfd: libc::c_int = -1;
         // SAFETY: zeros are a value of this structure of numbers.
         let mut clone: libc::clone_args = unsafe { std::mem::zeroed() };
-        let users = if self.is_mapped { libc::CLONE_NEWUSER } else { 0 };
+        let is_mapped = self.steps.iter().any(|step| matches!(step, Step::MapIds(_)));
+        let users = if is_mapped { libc::CLONE_NEWUSER } else { 0 };
         clone.flags = (libc::CLONE_PIDFD | libc::CLONE_NEWPID | users) as u64;
         clone.pidfd = (&raw mut pidfd) as u64;
         clone.exit_signal = libc::SIGCHLD as u64;
@@ -111,7 +109,7 @@ fn execute(arguments: &[*const libc::c_char], environment: &[*const libc::c_char
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
         libc::execve(arguments[0], arguments.as_ptr(), environment.as_ptr());
     }
-    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+    last_error()
 }
 
 /// The first process of a pid namespace. It is killed with all others there when this is dropped.

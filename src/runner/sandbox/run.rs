@@ -1,16 +1,14 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::ChildStdout as Reader;
 use std::sync::Arc;
 
 use rustix::mount::MountFlags;
 use rustix::process::PidfdFlags;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 use tokio::io::AsyncReadExt;
-use tokio::process::ChildStdout;
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 
 use super::super::command::{CAPABILITIES, HOSTNAME, PROCESS_ONE};
@@ -47,8 +45,7 @@ impl Sandbox {
         // And this by older kernels.
         let seal = Step::Seal(c"/proc".to_owned());
         let steps = [become_root(), Step::Unshare(namespaces(false)), Step::KeepMounts, proc, seal];
-        let arguments = ["/bin/sh", "-c", "exit 0"].map(str::to_owned);
-        let mut running = Running::start(steps, 0, &arguments, [])?;
+        let mut running = Running::start(steps, &["/bin/sh", "-c", "exit 0"], [])?;
         running.begun().await?;
         running.process.end().await.map_err(lost)?;
         Ok(Self { stages: Stages::default() })
@@ -144,11 +141,10 @@ fn start(command: &Command, stage: &Stage, root: &Path, limits: &Limits) -> Resu
         steps.push(Step::Loopback);
     }
     steps.push(Step::Name(HOSTNAME.as_bytes()));
-    let (view, trees) = View::steps(command, stage, root)?;
-    steps.extend(view);
+    steps.extend(View::steps(command, stage, root)?);
     steps.extend([Step::LeaveSession, Step::Keep(capabilities())]);
     let environment = command.environment().into_iter().map(|(name, value)| format!("{name}={value}"));
-    Running::start(steps, trees, &PROCESS_ONE.map(str::to_owned), environment)
+    Running::start(steps, &PROCESS_ONE, environment)
 }
 
 /// Root, and in no other group.
@@ -198,8 +194,8 @@ fn resolvers(network: bool) -> Vec<u8> {
 /// A command under way.
 struct Running {
     process: Process,
-    output: ChildStdout,
-    status: ChildStdout,
+    output: Receiver,
+    status: Receiver,
     /// What it does before it is the command; with this process's ends of what it is given, which must not outlast that.
     steps: Vec<Step>,
 }
@@ -207,8 +203,7 @@ struct Running {
 impl Running {
     fn start(
         steps: impl IntoIterator<Item = Step>,
-        trees: usize,
-        arguments: &[String],
+        arguments: &[&str],
         environment: impl IntoIterator<Item = String>,
     ) -> Result<Self, RunError> {
         let (output, output_end) = io::pipe().map_err(lost)?;
@@ -221,14 +216,12 @@ impl Running {
         all.push(Step::DieWith(own));
         let launch = Launch {
             steps: &mut all,
-            trees,
-            is_mapped: IdMaps::of_caller().is_some(),
-            arguments: c_strings(arguments.iter().cloned())?,
+            arguments: c_strings(arguments.iter().copied())?,
             environment: c_strings(environment)?,
         };
         let (process, status) = launch.start().map_err(not_started)?;
-        let (output, status) = (reader(output.into()).map_err(lost)?, reader(status.into()).map_err(lost)?);
-        Ok(Self { process, output, status, steps: all })
+        let reader = |end: io::PipeReader| Receiver::from_owned_fd(end.into()).map_err(lost);
+        Ok(Self { process, output: reader(output)?, status: reader(status)?, steps: all })
     }
 
     /// Waits until it is the command.
@@ -240,12 +233,7 @@ impl Running {
     }
 }
 
-fn c_strings(texts: impl IntoIterator<Item = String>) -> Result<Vec<CString>, RunError> {
+fn c_strings(texts: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Result<Vec<CString>, RunError> {
     let texts = texts.into_iter().map(CString::new).collect::<Result<_, _>>();
     texts.map_err(|error| RunError::Setup(error.to_string()))
-}
-
-/// A pipe's end that the event loop can read.
-fn reader(end: OwnedFd) -> io::Result<ChildStdout> {
-    ChildStdout::from_std(Reader::from(end))
 }

@@ -173,8 +173,13 @@ fn there(made: Result<()>) -> Result<()> {
 fn checked(result: libc::c_long) -> Result<()> {
     match result {
         0.. => Ok(()),
-        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+        _ => Err(last_error()),
     }
+}
+
+/// Why the last call of the C library failed.
+pub(super) fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
 fn take_streams(input: &OwnedFd, output: &OwnedFd) -> Result<()> {

@@ -53,19 +53,18 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The steps, and how many trees they take.
+    /// The steps, until the process is where the command begins.
     pub(super) fn steps(
         command: &'a Command,
         stage: &'a Stage,
         root: &'a Path,
-    ) -> Result<(Vec<Step>, usize), RunError> {
+    ) -> Result<Vec<Step>, RunError> {
         let mut view =
             Self { command, stage, root, taken: Vec::new(), inside: Vec::new(), made: HashSet::new() };
         view.machine()?;
         view.fixed_places()?;
         view.mounts()?;
         let Self { taken, inside, .. } = view;
-        let trees = taken.len();
         let at = c_path(&stage.path("root"))?;
         let mut steps = vec![Step::KeepMounts];
         steps.extend(root_mount(command, stage, root)?);
@@ -74,7 +73,7 @@ impl<'a> View<'a> {
         steps.extend(inside);
         steps.push(Step::LeaveOldRoot);
         steps.push(Step::ChangeDir(c_path(Path::new(WORK))?));
-        Ok((steps, trees))
+        Ok(steps)
     }
 
     /// What [`Root::Host`] shows of this machine.
