@@ -3,7 +3,7 @@ use std::io::{self, Read, Write};
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 
-use super::xz;
+use crate::package::xz;
 
 /// The smallest and the largest dictionary of xz that a piece is given, in bytes: the least that there is, and that of preset 6.
 const XZ_DICTIONARY: (usize, usize) = (4 << 10, 8 << 20);

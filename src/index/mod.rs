@@ -15,7 +15,6 @@ mod pieces;
 mod read;
 pub mod rpm;
 mod settings;
-mod xz;
 
 pub use apt::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite};
 pub use bundle::{Bundle, Bundles};

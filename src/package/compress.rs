@@ -6,14 +6,12 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use flate2::{Compression as GzLevel, GzBuilder};
 use liblzma::read::XzDecoder;
-use liblzma::stream::{Check, MtStreamBuilder, Stream};
-use liblzma::write::XzEncoder;
+use liblzma::stream::Stream;
 use zstd::zstd_safe::CParameter;
 
+use super::xz::{Blocks, XzWriter};
 use crate::package::PackageError;
 
-/// log2 of the dictionary of each xz preset (xz(1)).
-const XZ_DICT_LOG: [u32; 10] = [18, 20, 21, 22, 22, 23, 23, 24, 25, 26];
 /// One job of zstd, in bytes. A fixed size, as the job bounds show in the output.
 const ZSTD_JOB: u32 = 8 << 20;
 /// The most an xz decoder may take; preset 9 takes 65 MiB.
@@ -85,8 +83,7 @@ impl Compression {
     fn writer_on<W: Write>(self, threads: u32, out: W) -> io::Result<Compressor<W>> {
         match self {
             Self::Xz { level } => {
-                let stream = xz_settings(level).threads(threads).encoder()?;
-                Ok(Compressor::Xz(XzEncoder::new_stream(out, stream)))
+                Ok(Compressor::Xz(XzWriter::new(Blocks::of_level(level), threads as usize, out)?))
             }
             Self::Zstd { level } => {
                 let mut encoder = zstd::Encoder::new(out, level as i32)?;
@@ -108,7 +105,7 @@ impl Compression {
     /// Bytes: what liblzma tells; for zstd a bound above its tables, window and job buffers.
     fn memory_per_thread(self) -> u64 {
         match self {
-            Self::Xz { level } => xz_settings(level).threads(1).memusage(),
+            Self::Xz { level } => Blocks::of_level(level).memory_per_thread(),
             Self::Zstd { level } => {
                 let window: u64 = match level {
                     ..=16 => 4 << 20,
@@ -124,22 +121,13 @@ impl Compression {
     }
 }
 
-/// Blocks of a fixed size, so that their bounds do not depend on the number of threads; the
-/// size is liblzma's own choice for the preset, which dpkg-deb has too.
-fn xz_settings(level: u32) -> MtStreamBuilder {
-    let dictionary = XZ_DICT_LOG.get(level as usize).map_or(0, |log| 1_u64 << log);
-    let mut settings = MtStreamBuilder::new();
-    settings.preset(level).check(Check::Crc64).block_size((3 * dictionary).max(1 << 20));
-    settings
-}
-
 fn total_memory() -> u64 {
     let system = rustix::system::sysinfo();
     (system.totalram as u64).saturating_mul(u64::from(system.mem_unit))
 }
 
 pub(super) enum Compressor<W: Write> {
-    Xz(XzEncoder<W>),
+    Xz(XzWriter<W>),
     Zstd(zstd::Encoder<'static, W>),
     Gzip(GzEncoder<W>),
 }
@@ -223,23 +211,33 @@ mod tests {
     }
 
     #[test]
-    fn xz_is_cut_into_blocks_of_a_fixed_size() {
-        let data = text_like(7 << 20);
-        let file = tempfile::NamedTempFile::with_suffix(".xz").unwrap();
-        std::fs::write(file.path(), compress(Compression::Xz { level: 1 }, 2, 8192, &data)).unwrap();
-        let listed = crate::package::testing::tool("xz", "xz-utils")
-            .args(["--robot", "--list", "--verbose"])
-            .arg(file.path())
-            .output()
-            .unwrap();
-        let listed = String::from_utf8(listed.stdout).unwrap();
-        let sizes: Vec<&str> = listed
-            .lines()
-            .filter(|line| line.starts_with("block\t"))
-            .filter_map(|line| line.split('\t').nth(7))
-            .collect();
-        assert_eq!(sizes, ["3145728", "3145728", "1048576"], "{listed}");
-        assert!(listed.lines().any(|line| line.starts_with("file\t1\t3\t")), "one stream: {listed}");
+    fn xz_is_one_stream_of_blocks_of_a_fixed_size_and_what_is_left_in_halves() {
+        let data = text_like(8 << 20);
+        for (length, blocks) in [
+            (0, &[][..]),
+            (2_500_000, &["2500000"]),
+            (3 << 20, &["3145728"]),
+            (7 << 20, &["3145728", "3145728", "1048576"]),
+            (8 << 20, &["3145728", "3145728", "1048576", "1048576"]),
+        ] {
+            let file = tempfile::NamedTempFile::with_suffix(".xz").unwrap();
+            let how = Compression::Xz { level: 1 };
+            std::fs::write(file.path(), compress(how, 2, 8192, &data[..length])).unwrap();
+            let listed = crate::package::testing::tool("xz", "xz-utils")
+                .args(["--robot", "--list", "--verbose"])
+                .arg(file.path())
+                .output()
+                .unwrap();
+            let listed = String::from_utf8(listed.stdout).unwrap();
+            let sizes: Vec<&str> = listed
+                .lines()
+                .filter(|line| line.starts_with("block\t"))
+                .filter_map(|line| line.split('\t').nth(7))
+                .collect();
+            assert_eq!(sizes, blocks, "{listed}");
+            let one_stream = format!("file\t1\t{}\t", blocks.len());
+            assert!(listed.lines().any(|line| line.starts_with(&one_stream)), "{listed}");
+        }
     }
 
     #[test]

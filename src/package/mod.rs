@@ -13,6 +13,7 @@ mod script;
 #[cfg(test)]
 mod testing;
 mod version;
+pub(crate) mod xz;
 
 pub use compress::Compression;
 pub use deb::{

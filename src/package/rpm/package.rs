@@ -7,7 +7,7 @@ use crate::package::{Compression, MaintainerScript, PackageError};
 
 /// Raised whenever the same description would give other bytes, also where a new release of a
 /// compressor or of the crate `rpm` does it. A test holds the bytes of one package against it.
-pub(super) const FORMAT: &str = "1";
+pub(super) const FORMAT: &str = "2";
 
 /// One binary package of rpm, all but its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
