@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -156,6 +156,8 @@ struct Run<'a> {
     to_fetch: Vec<NodeId>,
     /// Nodes whose objects are needed here; of all others, the result is enough.
     needed: HashSet<NodeId>,
+    /// How many faults of the infrastructure each node had that is to be started again.
+    faults: HashMap<NodeId, u32>,
     events: mpsc::UnboundedSender<Event>,
     /// Hears of each node whose work is over, before what it made is stored.
     over: mpsc::UnboundedSender<NodeId>,
@@ -184,6 +186,7 @@ impl<'a> Run<'a> {
             keys: vec![None; graph.len()],
             to_fetch: Vec::new(),
             needed: needed(plan),
+            faults: HashMap::new(),
             events,
             over,
             told_traffic: Cell::default(),
@@ -337,6 +340,7 @@ impl<'a> Run<'a> {
             cores: self.schedule.cores_of(&without_lost.declared.resources),
             node: without_lost,
             estimate: self.estimates.of(node),
+            faults: self.faults.get(&node).copied().unwrap_or_default(),
             is_needed: self.needed.contains(&node),
             trees,
             events: self.events.clone(),
@@ -407,6 +411,10 @@ impl<'a> Run<'a> {
                     self.to_fetch.extend(recalled);
                 }
             },
+            Ended::Faulty => {
+                *self.faults.entry(node).or_default() += 1;
+                self.start_again(node);
+            }
             Ended::Badly(error) => {
                 self.report.failed.push((node, error));
                 let fallout = self.states.fail(node, self.graph);
@@ -436,6 +444,10 @@ impl<'a> Run<'a> {
                 text: format!("{name} is run, since its result cannot be had: {reason}"),
             });
         }
+        self.start_again(node);
+    }
+
+    fn start_again(&mut self, node: NodeId) {
         self.states.put_back(node);
         self.schedule.add(node, &self.estimates);
     }

@@ -13,8 +13,8 @@ use crate::digest::{Digest, key_of};
 use crate::graph::{Action, Node, NodeId, Work};
 use crate::store::{ActionResult, LocalStore, Outputs, StoreError};
 
-/// How often a fault of the infrastructure is borne before the node counts as failed.
-const ATTEMPTS: usize = 3;
+/// How many faults of the infrastructure are borne before the node counts as failed.
+const FAULTS_BORNE: u32 = 2;
 /// How often to ask whether another forge is done with a node.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
@@ -36,6 +36,8 @@ pub(super) enum Ended {
     Gone(Option<String>),
     /// Objects of these nodes, which are done, are needed to run it, and are not here.
     Lacks(Vec<NodeId>),
+    /// The infrastructure was at fault, which may be different the next time.
+    Faulty,
     Badly(String),
     Interrupted,
 }
@@ -47,6 +49,8 @@ pub(super) struct Task<'a> {
     pub node: Cow<'a, Node>,
     pub cores: usize,
     pub estimate: Option<u64>,
+    /// How many faults of the infrastructure ended it before.
+    pub faults: u32,
     /// Whether its objects are needed here.
     pub is_needed: bool,
     /// The trees that have to be here before it is run, and which nodes gave them.
@@ -146,14 +150,20 @@ impl Task<'_> {
 
     async fn build(&self, key: Digest, inputs: &[Digest]) -> Result<Ended, StoreError> {
         let started = Instant::now();
-        let emulated = self.executor.performer.is_emulated(&self.node);
-        let (node, estimate_ms) = (self.name().to_owned(), self.estimate);
-        self.tell(Event::NodeStarted { node, estimate_ms, emulated });
-        let performed = self.perform_with_retries(inputs).await;
+        if self.faults == 0 {
+            let emulated = self.executor.performer.is_emulated(&self.node);
+            let (node, estimate_ms) = (self.name().to_owned(), self.estimate);
+            self.tell(Event::NodeStarted { node, estimate_ms, emulated });
+        }
+        let performed = self.perform(inputs).await;
         let elapsed = started.elapsed();
         match performed {
             Ok(done) => self.store(key, inputs, done, elapsed),
             Err(Failure::Cancelled) => Ok(Ended::Interrupted),
+            Err(Failure::Infrastructure(error)) if self.faults < FAULTS_BORNE => {
+                self.tell(Event::NodeRetried { node: self.name().to_owned(), error });
+                Ok(self.pause().await)
+            }
             Err(failure) => {
                 let is_of_action = matches!(failure, Failure::Action { .. });
                 let (error, log) = failure.into_parts();
@@ -174,35 +184,29 @@ impl Task<'_> {
         }
     }
 
-    async fn perform_with_retries(&self, inputs: &[Digest]) -> Result<Done, Failure> {
-        let mut attempt = 1;
-        loop {
-            let mut cancel = self.executor.cancel.clone();
-            let over = || {
-                let _ = self.over.send(self.id);
-            };
-            let job = Job {
-                node: &self.node,
-                inputs,
-                files: self.executor.planner.files,
-                cores: self.cores,
-                events: &self.events,
-                over: &over,
-                cancel: cancel.clone(),
-            };
-            let result = self.executor.performer.perform(job).await;
-            match result {
-                Err(Failure::Infrastructure(error)) if attempt < ATTEMPTS => {
-                    self.tell(Event::NodeRetried { node: self.name().to_owned(), error });
-                    let pause = Duration::from_secs(1 << attempt);
-                    let cancelled = cancel.wait_for(|&cancelled| cancelled);
-                    if let Ok(Ok(_)) = tokio::time::timeout(pause, cancelled).await {
-                        return Err(Failure::Cancelled);
-                    }
-                    attempt += 1;
-                }
-                other => return other,
-            }
+    async fn perform(&self, inputs: &[Digest]) -> Result<Done, Failure> {
+        let over = || {
+            let _ = self.over.send(self.id);
+        };
+        let job = Job {
+            node: &self.node,
+            inputs,
+            files: self.executor.planner.files,
+            cores: self.cores,
+            events: &self.events,
+            over: &over,
+            cancel: self.executor.cancel.clone(),
+        };
+        self.executor.performer.perform(job).await
+    }
+
+    /// Gives what is at fault some time. Then the node is started as any other: what it took may have gone to others.
+    async fn pause(&self) -> Ended {
+        let mut cancel = self.executor.cancel.clone();
+        let cancelled = cancel.wait_for(|&cancelled| cancelled);
+        match tokio::time::timeout(Duration::from_secs(2 << self.faults), cancelled).await {
+            Ok(Ok(_)) => Ended::Interrupted,
+            _ => Ended::Faulty,
         }
     }
 

@@ -16,15 +16,19 @@ pub(super) const HOME: &str = "/forge/home";
 /// The host's name inside.
 pub(super) const HOSTNAME: &str = "forge";
 
-/// What runs as process 1: a shell that reaps orphans while it waits for the script's shell,
-/// and joins both streams, so that the log has the lines in the order they came. No more files
-/// may be open than here (fewer, where the system says so), as some programs close every
-/// possible one before they start another.
-pub(super) const PROCESS_ONE: [&str; 3] = [
-    "/bin/sh",
-    "-c",
-    "umask 022; exec 2>&1; ulimit -c 0; ulimit -n 65536 2>/dev/null; /bin/sh -eu /forge/script; exit $?",
-];
+/// What process 1 is.
+pub(super) const SHELL: &str = "/bin/sh";
+
+/// What process 1 does at first: it reaps orphans while it waits for the script's shell, and joins both streams, so that the
+/// log has the lines in the order they came. No more files may be open than here (fewer, where the system says so), as some
+/// programs close every possible one before they start another.
+const RUN_SCRIPT: &str =
+    "umask 022; exec 2>&1; ulimit -c 0; ulimit -n 65536 2>/dev/null; /bin/sh -eu /forge/script";
+
+/// The arguments of process 1, which does `at_end` when the script has ended, with its status in `$?`.
+pub(super) fn process_one(at_end: &str) -> [String; 3] {
+    [SHELL.to_owned(), "-c".to_owned(), format!("{RUN_SCRIPT}; {at_end}")]
+}
 
 /// The capabilities of uid 0 inside: Docker's default without MKNOD and NET_RAW, which no
 /// build needs. They suffice for apt and dpkg.

@@ -8,12 +8,12 @@ use bollard::models::{
     MountVolumeOptions,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    ContainerArchiveInfoOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions,
+    KillContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 
-use super::super::command::{CAPABILITIES, FORGE, HOSTNAME, PROCESS_ONE, WORK};
+use super::super::command::{CAPABILITIES, FORGE, HOSTNAME, SHELL, WORK, process_one};
 use super::super::stage::Stage;
 use super::super::{Command, RunError};
 use super::engine::{PID_LABEL, SCRATCH_LABEL, STORE_LABEL, engine_error, remove, store_name};
@@ -25,6 +25,17 @@ const SHARED_MEMORY: i64 = 1 << 30;
 /// mounts its own, which only the container can change; then process 1 is what it is everywhere.
 const IDENTITY: &str = "printf '127.0.0.1\\tlocalhost forge\\n::1\\tlocalhost\\n' >/etc/hosts; \
                         : >/etc/resolv.conf; unset SHLVL; exec \"$0\" \"$@\"";
+
+/// What process 1 leaves where the kernel killed something for want of memory.
+pub(super) const OOM_MARK: &str = "/forge/oom";
+
+/// What process 1 does at the end of a command whose memory is limited. The engine says of itself whether the kernel killed
+/// something, but only of what it heard before it heard of the end, and these two come by ways of their own
+/// (moby's `EventOOM` and `EventExit`). The first file is that of the second version of cgroups, the other of the first.
+const MARK_OOM: &str = "status=$?; \
+    for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do \
+    while read -r name count; do [ \"$name\" != oom_kill ] || [ \"$count\" = 0 ] || echo >/forge/oom; done <$file; \
+    done 2>/dev/null; exit $status";
 
 /// A container that is removed however its command ends.
 pub(super) struct Container {
@@ -112,6 +123,16 @@ impl Container {
         Ok(Ended { code: i32::try_from(code).unwrap_or(i32::MAX), out_of_memory })
     }
 
+    /// Whether process 1 left the mark of a want of memory.
+    pub(super) async fn is_marked(&self) -> Result<bool, RunError> {
+        let options = ContainerArchiveInfoOptionsBuilder::default().path(OOM_MARK).build();
+        match self.client.get_container_archive_info(&self.id, Some(options)).await {
+            Ok(_) => Ok(true),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            Err(error) => Err(engine_error("look at what a container left")(error)),
+        }
+    }
+
     pub(super) async fn remove(mut self) -> Result<(), RunError> {
         self.removed = true;
         let ids = self.take_ids();
@@ -178,9 +199,10 @@ fn description(
     command: &Command,
     stage: &Stage,
 ) -> ContainerCreateBody {
-    let process_one = match mounts {
-        Mounts::Images(_) if !command.network => [&["/bin/sh", "-c", IDENTITY], &PROCESS_ONE[..]].concat(),
-        _ => PROCESS_ONE.to_vec(),
+    let process_one = process_one(if command.memory.is_some() { MARK_OOM } else { "exit $?" });
+    let before: &[&str] = match mounts {
+        Mounts::Images(_) if !command.network => &[SHELL, "-c", IDENTITY],
+        _ => &[],
     };
     let host_config = HostConfig {
         mounts: Some(match mounts {
@@ -193,7 +215,7 @@ fn description(
     let environment = command.environment();
     ContainerCreateBody {
         image: Some(image),
-        cmd: Some(process_one.into_iter().map(str::to_owned).collect()),
+        cmd: Some(before.iter().map(|&word| word.to_owned()).chain(process_one).collect()),
         env: Some(environment.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         working_dir: Some(WORK.to_owned()),
         hostname: Some(HOSTNAME.to_owned()),

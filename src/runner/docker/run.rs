@@ -17,7 +17,7 @@ use super::super::paths::components;
 use super::super::stage::{SCRIPT, Stage, Stop, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError, Told};
 use super::archive::{append_dir, append_file, append_tree, made, streamed, unpack};
-use super::container::{Container, Mounts};
+use super::container::{Container, Mounts, OOM_MARK};
 use super::engine::{Docker, engine_error};
 use crate::digest::Digest;
 use crate::store::{LocalStore, StoreError};
@@ -138,7 +138,12 @@ impl Docker {
         };
         log.finish();
         // Whatever the exit code: the same command makes something else where there is more.
-        let ran_out = command.memory.filter(|_| ended.out_of_memory);
+        let is_marked = match command.memory {
+            None => false,
+            Some(_) if is_whole => stage.path(&OOM_MARK[1..]).exists(),
+            Some(_) => container.is_marked().await?,
+        };
+        let ran_out = command.memory.filter(|_| ended.out_of_memory || is_marked);
         match early {
             Some(Stop::Cancelled) => Err(RunError::Cancelled),
             Some(Stop::TimedOut(after)) => Ok(Some(Exit::TimedOut(after))),

@@ -3,7 +3,7 @@ use std::io;
 use rustix::io::Errno;
 
 use super::super::RunError;
-use super::super::command::PROCESS_ONE;
+use super::super::command::SHELL;
 use super::step::Step;
 
 const ALLOW_NAMESPACES: &str = "run as root, or allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns), or use the docker runner";
@@ -25,7 +25,7 @@ pub(super) fn not_started(error: io::Error) -> RunError {
 pub(super) fn refusal(step: Option<&Step>, errno: Errno) -> RunError {
     let error = io::Error::from(errno);
     let Some(step) = step else {
-        return RunError::Setup(format!("the sandbox cannot run {} of the root: {error}", PROCESS_ONE[0]));
+        return RunError::Setup(format!("the sandbox cannot run {SHELL} of the root: {error}"));
     };
     let hint = match (step, errno) {
         (_, Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::SRCH) => {

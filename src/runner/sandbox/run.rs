@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 
-use super::super::command::{CAPABILITIES, HOSTNAME, PROCESS_ONE};
+use super::super::command::{CAPABILITIES, HOSTNAME, SHELL, process_one};
 use super::super::log::Log;
 use super::super::stage::{OVERLAY_DIRS, SCRIPT, Stage, Stages, Stop, blocking, stopped};
 use super::super::{Command, Exit, Outcome, Root, RunError, Told};
@@ -45,7 +45,7 @@ impl Sandbox {
         // And this by older kernels.
         let seal = Step::Seal(c"/proc".to_owned());
         let steps = [become_root(), Step::Unshare(namespaces(false)), Step::KeepMounts, proc, seal];
-        let mut running = Running::start(steps, &["/bin/sh", "-c", "exit 0"], [])?;
+        let mut running = Running::start(steps, [SHELL, "-c", "exit 0"].map(str::to_owned), [])?;
         running.begun().await?;
         running.process.end().await.map_err(lost)?;
         Ok(Self { stages: Stages::default() })
@@ -144,7 +144,7 @@ fn start(command: &Command, stage: &Stage, root: &Path, limits: &Limits) -> Resu
     steps.extend(View::steps(command, stage, root)?);
     steps.extend([Step::LeaveSession, Step::Keep(capabilities())]);
     let environment = command.environment().into_iter().map(|(name, value)| format!("{name}={value}"));
-    Running::start(steps, &PROCESS_ONE, environment)
+    Running::start(steps, process_one("exit $?"), environment)
 }
 
 /// Root, and in no other group.
@@ -203,7 +203,7 @@ struct Running {
 impl Running {
     fn start(
         steps: impl IntoIterator<Item = Step>,
-        arguments: &[&str],
+        arguments: [String; 3],
         environment: impl IntoIterator<Item = String>,
     ) -> Result<Self, RunError> {
         let (output, output_end) = io::pipe().map_err(lost)?;
@@ -216,7 +216,7 @@ impl Running {
         all.push(Step::DieWith(own));
         let launch = Launch {
             steps: &mut all,
-            arguments: c_strings(arguments.iter().copied())?,
+            arguments: c_strings(arguments)?,
             environment: c_strings(environment)?,
         };
         let (process, status) = launch.start().map_err(not_started)?;
