@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -23,10 +24,25 @@ pub trait Visitor {
 
 /// The key: the digest of the description.
 pub fn key_of(subject: &dyn Describe) -> Digest {
-    let mut encoding = Encoding::default();
+    let (mut encoding, path) = LAST.take();
     let take = |path: &str, value: &str| encoding.add(path, value);
-    subject.describe(&mut EachField { path: Path::default(), take });
-    encoding.digest()
+    let mut each = EachField { path, take };
+    subject.describe(&mut each);
+    let EachField { path, .. } = each;
+    let digest = encoding.digest();
+    if encoding.0.capacity() <= KEPT {
+        encoding.0.clear();
+        LAST.set((encoding, path));
+    }
+    digest
+}
+
+/// Bytes of the longest encoding whose memory is kept for the next one.
+const KEPT: usize = 64 << 10;
+
+thread_local! {
+    /// What the last key was made with: there may be many.
+    static LAST: Cell<(Encoding, Path)> = Cell::default();
 }
 
 /// The key of what is described by `fields`: whoever has a description can tell whose it is.
@@ -45,7 +61,8 @@ pub fn fields_of(subject: &dyn Describe) -> Vec<Field> {
     fields
 }
 
-/// What is hashed of a description. Lengths go before texts, so that no two descriptions share an encoding.
+/// What is hashed of a description. Lengths go before texts, so that no two descriptions share an encoding: seven bits in each
+/// byte, the lowest first, as most texts are short, and what is hashed is little.
 struct Encoding(Vec<u8>);
 
 impl Default for Encoding {
@@ -58,7 +75,12 @@ impl Default for Encoding {
 impl Encoding {
     fn add(&mut self, path: &str, value: &str) {
         for text in [path, value] {
-            self.0.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            let mut length = text.len();
+            while length >= 0x80 {
+                self.0.push(length as u8 | 0x80);
+                length >>= 7;
+            }
+            self.0.push(length as u8);
             self.0.extend_from_slice(text.as_bytes());
         }
     }
@@ -135,9 +157,10 @@ impl Default for Path {
 impl<F: FnMut(&str, &str)> Visitor for EachField<F> {
     fn field(&mut self, name: &str, value: &str) {
         let length = self.path.text.len();
-        if length > 0 {
-            self.path.text.push('.');
+        if length == 0 {
+            return (self.take)(name, value);
         }
+        self.path.text.push('.');
         self.path.text.push_str(name);
         (self.take)(&self.path.text, value);
         self.path.text.truncate(length);
@@ -163,9 +186,9 @@ impl<F: FnMut(&str, &str)> Visitor for EachField<F> {
 mod tests {
     use super::*;
 
-    struct Env(Vec<(&'static str, &'static str)>);
+    struct Env<'a>(Vec<(&'static str, &'a str)>);
 
-    impl Describe for Env {
+    impl Describe for Env<'_> {
         fn describe(&self, visitor: &mut dyn Visitor) {
             visitor.field("kind", "run");
             visitor.enter("env");
@@ -180,6 +203,26 @@ mod tests {
     fn where_a_text_ends_is_part_of_the_key() {
         assert_ne!(key_of(&Env(vec![("ab", "c")])), key_of(&Env(vec![("a", "bc")])));
         assert_ne!(key_of(&Env(vec![("a", "b")])), key_of(&Env(vec![("a", "b"), ("c", "")])));
+        // Also where its length takes more than one byte.
+        let encoded = |texts: &[&str]| {
+            let mut encoding = Encoding::default();
+            texts.iter().for_each(|text| encoding.add(text, ""));
+            encoding.0
+        };
+        let long = "x".repeat(300);
+        let all: std::collections::BTreeSet<_> =
+            (0..300).map(|at| encoded(&[&long[..at], &long[at..]])).collect();
+        assert_eq!(all.len(), 300);
+        assert_eq!(encoded(&[&long])[..2], [300_u16 as u8 | 0x80, 2]);
+    }
+
+    #[test]
+    fn a_key_does_not_depend_on_the_one_before() {
+        let subject = Env(vec![("LANG", "C")]);
+        let first = key_of(&subject);
+        key_of(&Env(vec![("A", &"long ".repeat(KEPT))]));
+        assert_eq!(key_of(&subject), first);
+        assert_eq!(key_of(&subject), key_of_fields(&fields_of(&subject)));
     }
 
     #[test]
