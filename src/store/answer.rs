@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::local::is_whole;
+use super::local::{PIECE, is_whole};
 use super::result_index::USE;
 use super::sighting::{Place, Reader, length_of, parts, path_of, write_text};
 use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
@@ -277,25 +277,30 @@ impl LocalStore {
         let rooms = rooms.iter().map(|(path, sighting)| (parts(path), *sighting, ())).collect();
         files.extend(dirs.iter().map(|(path, sighting)| (parts(path), *sighting, ())));
         self.write_sealed_by(&self.answer_path(question), |out| {
-            out.write_all(&head)?;
             for mut seen in [fixed, rooms, files] {
                 seen.iter_mut().for_each(|(_, sighting, ())| *sighting = sighting.if_before(asked));
                 let bytes = Sightings::write(seen);
-                out.write_all(&length_of(&bytes))?;
-                out.write_all(&bytes)?;
+                head.extend_from_slice(&length_of(&bytes));
+                out.add(std::mem::take(&mut head))?;
+                out.add(bytes)?;
             }
-            out.write_all(&(nodes.len() as u64).to_le_bytes())?;
-            let mut row = Vec::new();
+            let mut piece = Vec::with_capacity(PIECE);
+            piece.extend_from_slice(&(nodes.len() as u64).to_le_bytes());
             for node in nodes {
-                row.clear();
-                if let Some(KnownNode { key, outputs }) = node {
-                    row.extend_from_slice(key.as_bytes());
-                    row.extend_from_slice(outputs);
+                match node {
+                    Some(KnownNode { key, outputs }) => {
+                        let length = Digest::LENGTH + outputs.len();
+                        piece.extend_from_slice(&(length as u32).to_le_bytes());
+                        piece.extend_from_slice(key.as_bytes());
+                        piece.extend_from_slice(outputs);
+                    }
+                    None => piece.extend_from_slice(&length_of(&[])),
                 }
-                out.write_all(&length_of(&row))?;
-                out.write_all(&row)?;
+                if piece.len() >= PIECE {
+                    out.add(std::mem::replace(&mut piece, Vec::with_capacity(PIECE + PIECE / 8)))?;
+                }
             }
-            Ok(())
+            out.add(piece)
         })
     }
 }

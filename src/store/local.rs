@@ -1,10 +1,11 @@
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::thread;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -295,24 +296,50 @@ impl LocalStore {
     /// Writes what can be made again, after its digest: a reader sees all of it or nothing, and is told by [`unsealed`]
     /// what a power cut left of it.
     pub(super) fn write_sealed(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        put_in_place(self.temporary(&[Digest::of(bytes).as_bytes(), bytes])?, path)
+        put_anew(self.temporary(&[Digest::of(bytes).as_bytes(), bytes])?, path)
     }
 
     /// The same of more bytes than are held at once, which `write` gives piece by piece.
     pub(super) fn write_sealed_by(
         &self,
         path: &Path,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        write: impl FnOnce(&mut SealedPieces) -> io::Result<()>,
     ) -> Result<(), StoreError> {
         // The digest goes where there is room for it.
         let temp = self.temporary(&[&[0; Digest::LENGTH]])?;
-        let mut sealed =
-            BufWriter::with_capacity(PIECE, Hashed { out: temp.as_file(), hasher: Hasher::default() });
-        write(&mut sealed)
-            .and_then(|()| sealed.into_inner().map_err(io::IntoInnerError::into_error))
-            .and_then(|sealed| temp.as_file().write_all_at(sealed.hasher.digest().as_bytes(), 0))
+        sealed_behind(temp.as_file(), write)
+            .and_then(|seal| temp.as_file().write_all_at(seal.as_bytes(), 0))
             .map_err(StoreError::io("write", temp.path()))?;
-        put_in_place(temp, path)
+        put_anew(temp, path)
+    }
+}
+
+/// Pieces go into the file by another thread, while the next one is made. Gives the digest of all of them.
+fn sealed_behind(file: &File, make: impl FnOnce(&mut SealedPieces) -> io::Result<()>) -> io::Result<Digest> {
+    let (pieces, made) = mpsc::sync_channel::<Vec<u8>>(1);
+    let mut sealed = SealedPieces { pieces, hasher: Hasher::default() };
+    thread::scope(|scope| {
+        let written = scope.spawn(move || made.iter().try_for_each(|piece| (&*file).write_all(&piece)));
+        let made = make(&mut sealed);
+        let SealedPieces { pieces, hasher } = sealed;
+        drop(pieces);
+        // Why it could not be written says more than that nobody took it.
+        written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        made.map(|()| hasher.digest())
+    })
+}
+
+/// What is written piece by piece, and hashed on the way.
+pub(super) struct SealedPieces {
+    pieces: mpsc::SyncSender<Vec<u8>>,
+    hasher: Hasher,
+}
+
+impl SealedPieces {
+    /// The next piece: best of about [`PIECE`] bytes.
+    pub fn add(&mut self, piece: Vec<u8>) -> io::Result<()> {
+        self.hasher.update(&piece);
+        self.pieces.send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -356,6 +383,13 @@ fn try_lock_byte(file: &File, key: Digest) -> io::Result<bool> {
             error => Err(error),
         },
     }
+}
+
+/// The same of what can be made again. Whoever reads between these steps finds nothing. Some filesystems write out at once what
+/// replaces a file by a rename (ext4 does, as `auto_da_alloc`), and nobody needs to wait for that.
+fn put_anew(temp: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {
+    let _ = fs::remove_file(path);
+    put_in_place(temp, path)
 }
 
 fn put_in_place(temp: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {
@@ -440,7 +474,7 @@ impl Drop for Scratch {
 }
 
 /// So many bytes are hashed and written at once.
-const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 256 << 10;
 
 /// Hashes what is written through it.
 struct Hashed<W> {

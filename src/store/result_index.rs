@@ -18,7 +18,7 @@ use crate::digest::Digest;
 pub(super) const USE: Duration = Duration::from_secs(3600);
 
 /// Raised when what is written has another form.
-const FORM: &[u8] = b"forge results 5";
+const FORM: &[u8] = b"forge results 6";
 
 /// The part of what is remembered that makes it worth to be written, as a reciprocal.
 pub(super) const WORTH: usize = 16;
@@ -164,7 +164,7 @@ impl Table {
         bytes.extend_from_slice(&(results.len() as u32).to_le_bytes());
         let mut said = Vec::with_capacity(results.len() * 128);
         for (key, known) in &results {
-            bytes.extend_from_slice(&start(*key).to_be_bytes());
+            bytes.extend_from_slice(&start(*key).to_le_bytes());
             // What there is to say of a directory takes far less than 4 GiB.
             bytes.extend_from_slice(&(said.len() as u32).to_le_bytes());
             key.write(&mut said);
@@ -189,12 +189,22 @@ impl Table {
     }
 
     fn get(&self, key: Digest) -> Option<Known> {
+        Known::read(&mut self.said_of(key, self.row(key))?)
+    }
+
+    /// The first row that a key may have.
+    fn row(&self, key: Digest) -> usize {
+        self.parts().map_or(0, |(rows, _)| first(rows, start(key)))
+    }
+
+    /// What there is to say of a key whose first row is this.
+    fn said_of(&self, key: Digest, row: usize) -> Option<Reader<'_>> {
         let (rows, said) = self.parts()?;
         // Nearly always their starts tell keys apart.
         let wanted = start(key);
-        let alike = rows[first(rows, wanted)..].iter().take_while(|row| start_of(row) == wanted);
-        let (_, mut said) = alike.filter_map(|row| Self::said(row, said)).find(|(own, _)| *own == key)?;
-        Known::read(&mut said)
+        let alike = rows[row..].iter().take_while(|row| start_of(row) == wanted);
+        let (_, said) = alike.filter_map(|row| Self::said(row, said)).find(|(own, _)| *own == key)?;
+        Some(said)
     }
 
     /// The key of a row, and what there is to say of it.
@@ -222,7 +232,7 @@ fn start(key: Digest) -> u32 {
 /// The same in a row.
 fn start_of(row: &[u8; ROW]) -> u32 {
     let [a, b, c, d, ..] = *row;
-    u32::from_be_bytes([a, b, c, d])
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// Where the rows begin whose keys do not start with less. Keys are digests, so the place is about where it is among all
@@ -235,7 +245,8 @@ fn first(rows: &[[u8; ROW]], wanted: u32) -> usize {
         let (from, to) = (guess.saturating_sub(reach), rows.len().min(guess + reach));
         let is_behind = from == 0 || is_before(&rows[from - 1]);
         if is_behind && rows.get(to).is_none_or(|row| !is_before(row)) {
-            return from + rows[from..to].partition_point(is_before);
+            // As many as there are before it. To look at all of so few takes less time than to guess wrong where to go on.
+            return from + rows[from..to].iter().filter(|row| is_before(row)).count();
         }
         reach *= 4;
     }
@@ -280,8 +291,26 @@ impl ResultIndex {
 
     /// What is known of the result under `key`.
     pub fn get(&self, key: Digest) -> Option<KnownResult> {
-        let Known { seen, outputs, objects } = self.known(key)?;
-        Some(KnownResult { outputs, is_whole: !objects.is_empty(), is_old: self.is_old(seen) })
+        Some(self.told(self.known(key)?))
+    }
+
+    /// The same of many. Where each is written of is found at first: then the memory with what is written is waited for once, and
+    /// not by one after the other.
+    pub fn get_each(&self, keys: &[Digest]) -> Vec<Option<KnownResult>> {
+        let shard = |key: Digest| &self.shards[usize::from(key.as_bytes()[0])];
+        let rows: Vec<usize> = keys.iter().map(|key| shard(*key).written.row(*key)).collect();
+        let said: Vec<_> =
+            keys.iter().zip(rows).map(|(key, row)| shard(*key).written.said_of(*key, row)).collect();
+        let known = |(key, said): (&Digest, Option<Reader<'_>>)| {
+            let found = shard(*key).found.get(key).cloned();
+            let known = found.or_else(|| Some(Known::read(&mut said?)?.doubted(self.changed)));
+            Some(self.told(known?))
+        };
+        keys.iter().zip(said).map(known).collect()
+    }
+
+    fn told(&self, Known { seen, outputs, objects }: Known) -> KnownResult {
+        KnownResult { outputs, is_whole: !objects.is_empty(), is_old: self.is_old(seen) }
     }
 
     fn is_old(&self, seen: Sighting) -> bool {
@@ -554,19 +583,36 @@ mod tests {
     fn a_row_is_found_wherever_it_is_and_where_it_would_be() {
         let row = |at: usize| {
             let mut row = [0; ROW];
-            row[..4].copy_from_slice(&start(Digest::of(&at.to_le_bytes())).to_be_bytes());
+            row[..4].copy_from_slice(&start(Digest::of(&at.to_le_bytes())).to_le_bytes());
             row
         };
         for count in [0, 1, 15, 16, 17, 400, 5000] {
             let mut rows: Vec<_> = (0..count).map(row).collect();
             // Some are not where they are to be expected.
-            rows.iter_mut().take(count / 3).for_each(|row| row[..3].fill(1));
-            rows.sort_unstable();
+            rows.iter_mut().take(count / 3).for_each(|row| row[1..4].fill(1));
+            rows.sort_unstable_by_key(start_of);
             let asked = (0..count + 100).map(|at| start_of(&row(at))).chain(rows.iter().map(start_of));
             for wanted in asked.chain([0, u32::MAX]) {
                 assert_eq!(first(&rows, wanted), rows.partition_point(|row| start_of(row) < wanted));
             }
         }
+    }
+
+    #[test]
+    fn each_of_many_is_told_as_it_is_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path().join("cache")).unwrap();
+        let keys: Vec<Digest> = (0..300_u32).map(|at| Digest::of(&at.to_le_bytes())).collect();
+        keys[..200].iter().for_each(|key| put(&store, *key, &key.to_string()));
+        wait_for_tick();
+        ResultIndex::load(&store).save(&store).unwrap();
+        // What is written is asked, what came since, and what is not there.
+        keys[200..220].iter().for_each(|key| put(&store, *key, "new"));
+        let index = ResultIndex::load(&store);
+        let outputs = |known: Option<KnownResult>| known.map(|known| known.outputs);
+        let alone: Vec<_> = keys.iter().map(|key| outputs(index.get(*key))).collect();
+        assert_eq!(alone.iter().flatten().count(), 220);
+        assert_eq!(index.get_each(&keys).into_iter().map(outputs).collect::<Vec<_>>(), alone);
     }
 
     #[test]
