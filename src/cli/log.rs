@@ -20,7 +20,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let words = Words::parse(&arguments.words)?;
     let workspace = Workspace::open(global, &words)?;
     let node = words.one_node(&workspace.graph)?;
-    let name = &workspace.graph.node(node).name;
+    let name = &workspace.graph.node(node).name();
     workspace.require_locked(&[node])?;
     let stats = StatCache::of(&workspace.store);
     let files = LocalTrees::new(&stats);

@@ -9,7 +9,7 @@ use super::words::Words;
 use super::workspace::{Workspace, read, remote, tell_said};
 use super::{CommandError, Global, exit};
 use crate::digest::Digest;
-use crate::plan::{LocalTrees, Plan, Step, Verdict};
+use crate::plan::{LocalTrees, Plan, Step};
 use crate::s3;
 use crate::store::{LocalStore, Outputs, RemoteStore, SendError, StatCache};
 use crate::ui::{human_bytes, traffic_line};
@@ -101,7 +101,7 @@ pub fn pull(global: &Global, words: &[String]) -> Result<u8, CommandError> {
         return Err(CommandError::new("the shared cache is not to be read; `read` in its node says so"));
     }
     let goals = plan.goals.iter().filter_map(|goal| plan.step(*goal));
-    let hits: Vec<_> = goals.clone().filter(|step| step.verdict == Verdict::Hit).collect();
+    let hits: Vec<_> = goals.clone().filter(|step| step.verdict.is_hit()).collect();
     let unknown = goals.count() - hits.len();
     let wanted: Vec<(Digest, Outputs)> = hits
         .iter()

@@ -127,19 +127,19 @@ fn rehearse(planner: &Planner<'_>, plan: &Plan) -> Result<u8, CommandError> {
         let node = planner.graph.node(step.node);
         let Work::Publish(work) = &node.work else { continue };
         match &step.verdict {
-            Verdict::Hit => eprintln!("{}: nothing to do", node.name),
+            Verdict::Hit => eprintln!("{}: nothing to do", node.name()),
             Verdict::Run(Cause::Destination(_)) => {
                 let outputs = |id| plan.step(id).and_then(|step| step.outputs.as_ref());
                 let inputs = input_digests(node, planner.files, outputs)?;
                 match Destination::new(work).rehearse(&inputs, planner.store)? {
                     Some(requests) => requests.iter().for_each(|request| println!("{request}")),
-                    None => eprintln!("{}: a directory is asked for nothing", node.name),
+                    None => eprintln!("{}: a directory is asked for nothing", node.name()),
                 }
             }
             Verdict::Run(_) | Verdict::Unknown(_) | Verdict::FailedBefore(_) => {
                 eprintln!(
                     "{}: what it publishes is not built yet; run the index that it publishes first",
-                    node.name
+                    node.name()
                 );
                 code = exit::ERROR;
             }

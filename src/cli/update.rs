@@ -139,7 +139,7 @@ fn update_images(
     }
     let graph = whole_graph(buildfile, words, lock)?;
     let is_named =
-        |node: &Node| words.goals.iter().any(|goal| **goal == *node.declared.target || *goal == node.name);
+        |node: &Node| words.goals.iter().any(|goal| **goal == *node.declared.target || *goal == node.name());
     let is_wanted = |node: &&Node| match (names_nothing(words, buildfile), words.goals.is_empty()) {
         (true, _) => true,
         (false, true) => node.work.lacks_lock(),
@@ -158,10 +158,10 @@ fn update_bootstrap_images(
     let mut told = String::new();
     for node in nodes {
         let Work::Bootstrap(image) = &node.work else { continue };
-        tell(&format!("{}: resolving", node.name));
-        if updater.image(&node.name, &image.wanted, lock)? {
-            let packages = lock.images.get(&node.name).map_or(0, |image| image.closure.packages.len());
-            told += &format!("{}: {packages} packages of {}\n", node.name, image.wanted.suite);
+        tell(&format!("{}: resolving", node.name()));
+        if updater.image(&node.name(), &image.wanted, lock)? {
+            let packages = lock.images.get(&node.name()).map_or(0, |image| image.closure.packages.len());
+            told += &format!("{}: {packages} packages of {}\n", node.name(), image.wanted.suite);
         }
     }
     Ok(told)

@@ -61,9 +61,9 @@ impl Words {
         match nodes_called(name, graph)?.as_slice() {
             [node] => Ok(*node),
             nodes => {
-                let names = nodes.iter().map(|id| graph.node(*id).name.as_str());
+                let names: Vec<String> = nodes.iter().map(|id| graph.node(*id).name()).collect();
                 let message = format!("'{name}' has {} nodes: name one", nodes.len());
-                Err(Diagnostic::placeless(message).suggest("", names).into())
+                Err(Diagnostic::placeless(message).suggest("", names.iter().map(String::as_str)).into())
             }
         }
     }
@@ -85,7 +85,7 @@ fn nodes_called(name: &str, graph: &Graph) -> Result<Vec<NodeId>, CommandError> 
 }
 
 fn unknown_node(name: &str, graph: &Graph) -> CommandError {
-    let names: Vec<&str> = graph.ids().map(|id| graph.node(id).name.as_str()).collect();
+    let names: Vec<String> = graph.ids().map(|id| graph.node(id).name()).collect();
     let message = format!("there is no node '{name}' in this selection");
-    Diagnostic::placeless(message).suggest(name, names).into()
+    Diagnostic::placeless(message).suggest(name, names.iter().map(String::as_str)).into()
 }

@@ -76,7 +76,7 @@ impl Builtin {
     }
 
     pub(super) fn progress(&self, text: String) {
-        let _ = self.events.send(Event::NodeProgress { node: self.node.name.clone(), text });
+        let _ = self.events.send(Event::NodeProgress { node: self.node.name(), text });
     }
 
     fn archive(&self, source: &ArchiveSource) -> Result<BTreeMap<String, Digest>, Failure> {
@@ -128,7 +128,7 @@ impl Builtin {
             return Err(Failure::action("the lock does not say what it is made of; run `forge update`"));
         };
         let mirrors = self.supplies.mirrors().map_err(Failure::action)?;
-        let (events, name) = (self.events.clone(), self.node.name.clone());
+        let (events, name) = (self.events.clone(), self.node.name());
         let progress = move |progress: BuildProgress| {
             let text = match progress {
                 BuildProgress::Downloading { done, of } => format!("{done} of {of} packages"),

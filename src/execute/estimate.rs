@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Plan, Verdict};
+use crate::plan::Plan;
 use crate::store::LocalStore;
 
 /// What a node is taken to last of which nothing is remembered, in milliseconds.
@@ -21,16 +21,15 @@ impl Estimates {
     pub fn new(graph: &Graph, plan: &Plan, store: &LocalStore, jobs: usize) -> Self {
         let mut remembered = vec![None; graph.len()];
         let mut of_target: HashMap<&str, u64> = HashMap::new();
-        let to_do: Vec<NodeId> =
-            plan.steps.iter().filter(|step| step.verdict != Verdict::Hit).map(|step| step.node).collect();
-        for &id in &to_do {
+        let to_do = &plan.to_do;
+        for &id in to_do {
             let node = graph.node(id);
-            if let Some(earlier) = store.earlier(&node.name).next() {
+            if let Some(earlier) = store.earlier(&node.name()).next() {
                 remembered[id.index()] = Some(earlier.result.duration_ms);
                 of_target.insert(&node.declared.target, earlier.result.duration_ms);
             }
         }
-        for &id in &to_do {
+        for &id in to_do {
             let similar = of_target.get(&*graph.node(id).declared.target);
             remembered[id.index()] = remembered[id.index()].or(similar.copied());
         }
@@ -39,7 +38,7 @@ impl Estimates {
             let after = graph.users(id).map(|user| estimates.critical[user.index()]).max().unwrap_or(0);
             estimates.critical[id.index()] = after + estimates.of(id).unwrap_or(UNKNOWN_MS);
         }
-        estimates.total = estimates.total_of(&to_do, jobs);
+        estimates.total = estimates.total_of(to_do, jobs);
         estimates
     }
 

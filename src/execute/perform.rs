@@ -59,7 +59,7 @@ impl Performer {
         self.take_local_files(job.node, job.files).await?;
         let (node, inputs, cancel) = (job.node, job.inputs, job.cancel.clone());
         let tell_line = |line: &str| {
-            let _ = job.events.send(Event::NodeLine { node: node.name.clone(), line: line.to_owned() });
+            let _ = job.events.send(Event::NodeLine { node: node.name(), line: line.to_owned() });
         };
         let tell = |told: Told<'_>| match told {
             Told::Line(line) => tell_line(line),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::buildfile::Diagnostic;
 use crate::graph::{Graph, Node, NodeId, Root, Work};
-use crate::plan::{Plan, Verdict};
+use crate::plan::Plan;
 use crate::runner;
 use crate::store::{LocalStore, StoreError};
 
@@ -31,11 +31,11 @@ pub fn unrunnable(
     is_elsewhere: impl Fn(&str) -> bool,
 ) -> Result<Vec<Diagnostic>, StoreError> {
     let mut by_platform: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
-    for step in plan.steps.iter().filter(|step| step.verdict != Verdict::Hit) {
-        let node = graph.node(step.node);
+    for id in &plan.to_do {
+        let node = graph.node(*id);
         let needed = foreign_platform(node, &is_elsewhere).into_iter().chain(platforms_of_guests(node));
         for platform in needed {
-            by_platform.entry(platform).or_default().push(step.node);
+            by_platform.entry(platform).or_default().push(*id);
         }
     }
     let mut faults = Vec::new();
@@ -59,8 +59,8 @@ fn platforms_of_guests(node: &Node) -> Vec<String> {
 fn fault(nodes: &[&Node], missing: &runner::NoEmulation) -> Diagnostic {
     let first = nodes[0];
     let message = match nodes.len() - 1 {
-        0 => format!("{} cannot run here: {missing}", first.name),
-        more => format!("{} and {more} more cannot run here: {missing}", first.name),
+        0 => format!("{} cannot run here: {missing}", first.name()),
+        more => format!("{} and {more} more cannot run here: {missing}", first.name()),
     };
     let help =
         format!("{}; or name an engine of that platform (--engine), or deselect what needs it", missing.fix);

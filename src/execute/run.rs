@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
             told_traffic: Cell::default(),
             report: RunReport::default(),
         };
-        for step in plan.steps.iter().filter(|step| step.verdict == Verdict::Hit) {
+        for step in plan.steps.iter().filter(|step| step.verdict.is_hit()) {
             run.known[step.node.index()].clone_from(&step.outputs);
             run.keys[step.node.index()] = step.key();
         }
@@ -439,7 +439,7 @@ impl<'a> Run<'a> {
     fn run_after_all(&mut self, node: NodeId, reason: Option<String>) {
         self.report.hits -= 1;
         if let Some(reason) = reason {
-            let name = &self.graph.node(node).name;
+            let name = &self.graph.node(node).name();
             self.tell(Event::Notice {
                 text: format!("{name} is run, since its result cannot be had: {reason}"),
             });
@@ -470,7 +470,7 @@ impl<'a> Run<'a> {
 
     fn skip(&mut self, skipped: NodeId, because: NodeId) {
         self.report.skipped.push(skipped);
-        let name = |id| self.graph.node(id).name.clone();
+        let name = |id| self.graph.node(id).name();
         self.tell(Event::NodeSkipped { node: name(skipped), because: name(because) });
     }
 
@@ -491,14 +491,13 @@ impl<'a> Run<'a> {
 
     /// So that a run that is killed leaves no other run's word on what is undone.
     fn remember_all_undone(&self, plan: &Plan) {
-        let to_do = plan.steps.iter().filter(|step| step.verdict != Verdict::Hit);
-        let undone = to_do.map(|step| self.graph.node(step.node).name.clone()).collect();
+        let undone = plan.to_do.iter().map(|node| self.graph.node(*node).name()).collect();
         self.save(&LastRun { failed: Vec::new(), undone });
     }
 
     fn remember(&self) {
         let report = &self.report;
-        let name = |id: &NodeId| self.graph.node(*id).name.clone();
+        let name = |id: &NodeId| self.graph.node(*id).name();
         let undone = self
             .graph
             .ids()

@@ -112,12 +112,7 @@ impl Task<'_> {
             let can_come = self.executor.remote.is_some_and(|remote| remote.can_give(key));
             return can_come.then_some(Ended::Away { key, outputs });
         }
-        self.tell(Event::NodeFinished {
-            node: self.name().to_owned(),
-            outcome: Outcome::Hit,
-            key,
-            duration_ms: 0,
-        });
+        self.tell(Event::NodeFinished { node: self.name(), outcome: Outcome::Hit, key, duration_ms: 0 });
         Some(Ended::Well { key, outputs, outcome: Outcome::Hit })
     }
 
@@ -142,7 +137,7 @@ impl Task<'_> {
                 return Ok(None);
             }
             if !std::mem::replace(&mut told, true) {
-                self.tell(Event::NodeWaits { node: self.name().to_owned() });
+                self.tell(Event::NodeWaits { node: self.name() });
             }
             tokio::time::sleep(LOCK_POLL).await;
         }
@@ -152,7 +147,7 @@ impl Task<'_> {
         let started = Instant::now();
         if self.faults == 0 {
             let emulated = self.executor.performer.is_emulated(&self.node);
-            let (node, estimate_ms) = (self.name().to_owned(), self.estimate);
+            let (node, estimate_ms) = (self.name(), self.estimate);
             self.tell(Event::NodeStarted { node, estimate_ms, emulated });
         }
         let performed = self.perform(inputs).await;
@@ -161,7 +156,7 @@ impl Task<'_> {
             Ok(done) => self.store(key, inputs, done, elapsed),
             Err(Failure::Cancelled) => Ok(Ended::Interrupted),
             Err(Failure::Infrastructure(error)) if self.faults < FAULTS_BORNE => {
-                self.tell(Event::NodeRetried { node: self.name().to_owned(), error });
+                self.tell(Event::NodeRetried { node: self.name(), error });
                 Ok(self.pause().await)
             }
             Err(failure) => {
@@ -178,7 +173,7 @@ impl Task<'_> {
     }
 
     fn remember_failure(&self, key: Digest, error: &str, log: Option<Digest>) {
-        if let Err(fault) = self.executor.store.put_failure(key, self.name(), error, log) {
+        if let Err(fault) = self.executor.store.put_failure(key, &self.name(), error, log) {
             let text = format!("the next plan will not know that {} failed: {fault}", self.name());
             self.tell(Event::Notice { text });
         }
@@ -225,7 +220,7 @@ impl Task<'_> {
         let duration_ms = elapsed.as_millis() as u64;
         if done.is_kept {
             let result = ActionResult {
-                node: node.name.clone(),
+                node: node.name(),
                 action: crate::digest::fields_of(&crate::graph::Action::new(node, inputs)),
                 outputs: done.outputs.clone(),
                 log: done.log,
@@ -236,19 +231,19 @@ impl Task<'_> {
             let remote = self.executor.remote.filter(|_| !node.work.is_bare());
             remote.iter().for_each(|remote| remote.send_later(key));
         }
-        self.tell(Event::NodeFinished { node: node.name.clone(), outcome, key, duration_ms });
+        self.tell(Event::NodeFinished { node: node.name(), outcome, key, duration_ms });
         Ok(Ended::Well { key, outputs: done.outputs.into(), outcome })
     }
 
     /// Whether the last result of this node had the same outputs, under whatever key.
     fn gave_before(&self, outputs: &BTreeMap<String, Digest>) -> bool {
         let store = self.executor.store;
-        let last = store.earlier(self.name()).next();
+        let last = store.earlier(&self.name()).next();
         !outputs.is_empty() && last.is_some_and(|last| last.result.outputs == *outputs)
     }
 
-    fn name(&self) -> &str {
-        &self.node.name
+    fn name(&self) -> String {
+        self.node.name()
     }
 
     fn tell(&self, event: Event) {
@@ -257,7 +252,7 @@ impl Task<'_> {
 
     fn tell_failure(&self, error: &str, log: Option<Digest>, elapsed: Duration) {
         self.tell(Event::NodeFailed {
-            node: self.name().to_owned(),
+            node: self.name(),
             error: error.to_owned(),
             log,
             tail: log.map(|log| tail(self.executor.store, log)).unwrap_or_default(),

@@ -28,6 +28,7 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
         joins: HashMap::new(),
         lacks: Vec::new(),
         declared: HashMap::new(),
+        last_declared: None,
         last_script: None,
         refused: BTreeSet::new(),
         is_beyond: false,
@@ -83,6 +84,8 @@ pub(super) struct Builder<'a> {
     pub lacks: Vec<Lack>,
     /// By the names of targets.
     declared: HashMap<Arc<str>, Arc<Declared>>,
+    /// That of the last node.
+    last_declared: Option<Arc<Declared>>,
     /// The script of the last command, with its target.
     last_script: Option<(Arc<str>, Arc<Script>)>,
     /// Targets of which a cell could not be made into a node, which is told by itself.
@@ -101,24 +104,25 @@ impl<'a> Builder<'a> {
 
     /// The node of a target in one cell.
     pub fn node(&mut self, target: &'a Target, cell: Cell, joins: &Joins<'a>) {
-        let name = node_name(&target.name, &cell);
         match &target.body {
-            Body::Image(image) => self.image(target, image, name, cell),
-            Body::Command(command) => self.command(target, command, name, cell, joins),
-            Body::Package(package) => self.package(target, package, name, cell, joins),
-            Body::Index(index) => self.index(target, index, name, cell, joins),
-            Body::Publish(publish) => self.publish(target, publish, name, cell, joins),
-            Body::Key(key) => self.key(target, key, name, cell),
+            Body::Image(image) => self.image(target, image, cell),
+            Body::Command(command) => self.command(target, command, cell, joins),
+            Body::Package(package) => self.package(target, package, cell, joins),
+            Body::Index(index) => self.index(target, index, cell, joins),
+            Body::Publish(publish) => self.publish(target, publish, cell, joins),
+            Body::Key(key) => self.key(target, key, cell),
         }
     }
 
     /// What all nodes of a target have in common.
     pub fn declared(&mut self, target: &Target) -> Arc<Declared> {
-        if let Some(known) = self.declared.get(&target.name) {
-            return known.clone();
+        if let Some(last) = self.last_declared.as_ref().filter(|last| Arc::ptr_eq(&last.target, &target.name))
+        {
+            return last.clone();
         }
-        let declared = Arc::new(Declared::of(target));
-        self.declared.insert(target.name.clone(), declared.clone());
+        let known = self.declared.entry(target.name.clone());
+        let declared = known.or_insert_with(|| Arc::new(Declared::of(target))).clone();
+        self.last_declared = Some(declared.clone());
         declared
     }
 
@@ -130,7 +134,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn command(&mut self, target: &Target, command: &Command, name: String, cell: Cell, joins: &Joins<'a>) {
+    fn command(&mut self, target: &Target, command: &Command, cell: Cell, joins: &Joins<'a>) {
         let filler = self.filler(&cell);
         let places = command.inputs.iter().map(|input| input.place.path());
         let values = command.env.iter().map(|(_, value)| &**value);
@@ -147,12 +151,12 @@ impl<'a> Builder<'a> {
                     inputs.push(Input::Node { node, output: "root".to_owned() });
                     Root::Input(0)
                 }
-                None => return self.lacks(images, &name),
+                None => return self.lacks(images, &target.name, &cell),
             },
         };
         let mut placements = Vec::with_capacity(command.inputs.len());
         for input in &command.inputs {
-            let Some(found) = self.input(&input.from, &name, &cell, joins) else { continue };
+            let Some(found) = self.input(&input.from, target, &cell, joins) else { continue };
             dates.add(&input.from, self.date_of_input(&found));
             placements.push(placement(&input.place, inputs.len(), |path| Text::Declared(path.clone())));
             inputs.push(found);
@@ -160,7 +164,7 @@ impl<'a> Builder<'a> {
         for gather in &command.gathers {
             let nodes = self.gathered(std::slice::from_ref(&gather.target), &cell, joins);
             if nodes.is_empty() {
-                self.lacks(std::slice::from_ref(&gather.target), &name);
+                self.lacks(std::slice::from_ref(&gather.target), &target.name, &cell);
             }
             for node in nodes {
                 let Some(output) = self.output(node, gather.output.as_ref()) else { continue };
@@ -174,7 +178,7 @@ impl<'a> Builder<'a> {
         let platform = self.platform(inputs.first().filter(|_| matches!(root, Root::Input(_))));
         let script = self.script(target, command, root, placements, (dates.date(), platform));
         let requires = self.gathered(&command.requires, &cell, joins);
-        let node = Node::new(self.declared(target), name, cell, Work::Script(script));
+        let node = Node::new(self.declared(target), cell, Work::Script(script));
         self.add(Node { inputs, requires, ..node });
     }
 
@@ -210,7 +214,13 @@ impl<'a> Builder<'a> {
     }
 
     /// The node or files that stand for an input in this cell; that there is none is noted.
-    pub fn input(&mut self, from: &InputSource, name: &str, cell: &Cell, joins: &Joins<'a>) -> Option<Input> {
+    pub fn input(
+        &mut self,
+        from: &InputSource,
+        target: &Target,
+        cell: &Cell,
+        joins: &Joins<'a>,
+    ) -> Option<Input> {
         let (used, node, output) = match from {
             InputSource::Files(globs) => {
                 globs.iter().for_each(|glob| self.filler(cell).check(glob, |_| false));
@@ -224,7 +234,7 @@ impl<'a> Builder<'a> {
             }
         };
         let Some(node) = node else {
-            self.lacks(used, name);
+            self.lacks(used, &target.name, cell);
             return None;
         };
         Some(Input::Node { node, output: self.output(node, output)? })

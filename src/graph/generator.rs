@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::build::{Builder, node_name};
+use super::build::Builder;
 use super::*;
 use crate::buildfile::{Diagnostic, Target};
 use crate::matrix::Cell;
@@ -154,10 +154,9 @@ impl Builder<'_> {
             platform,
         };
         let step = format!("{}.depends", target.name);
-        let name = node_name(&step, cell);
         let work = Work::Script(Arc::new(script));
         let declared = Declared::step(step.into(), "target", target.span.clone());
-        let node = Node::new(declared.into(), name, cell.clone(), work);
+        let node = Node::new(declared.into(), cell.clone(), work);
         self.add(Node { inputs: taken, ..node })
     }
 

@@ -1,6 +1,6 @@
 //! Nodes that make the trees commands run in.
 
-use super::build::Builder;
+use super::build::{Builder, node_name};
 use super::fault;
 use super::*;
 use crate::buildfile::{Diagnostic, ImageSource, Target, Template};
@@ -8,10 +8,10 @@ use crate::matrix::Cell;
 use crate::upstream::{ImageReference, PlatformImage, Wanted};
 
 impl Builder<'_> {
-    pub(super) fn image(&mut self, target: &Target, image: &ImageSource, name: String, cell: Cell) {
-        match self.image_work(target, image, &name, &cell) {
+    pub(super) fn image(&mut self, target: &Target, image: &ImageSource, cell: Cell) {
+        match self.image_work(target, image, &node_name(&target.name, &cell), &cell) {
             Some((work, inputs, fault)) => {
-                let node = Node::new(self.declared(target), name, cell, work);
+                let node = Node::new(self.declared(target), cell, work);
                 self.add(Node { inputs, fault: fault.map(Box::new), ..node });
             }
             None => {

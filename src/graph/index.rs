@@ -17,13 +17,12 @@ impl<'a> Builder<'a> {
         &mut self,
         target: &Target,
         index: &'a buildfile::Index,
-        name: String,
         cell: Cell,
         joins: &Joins<'a>,
     ) {
         let agreeing = self.gathered(&index.packages, &cell, joins);
         if agreeing.is_empty() {
-            return self.lacks(&index.packages, &name);
+            return self.lacks(&index.packages, &target.name, &cell);
         }
         let agreeing = self.newest(target, index, agreeing, &cell);
         if agreeing.is_empty() {
@@ -39,6 +38,7 @@ impl<'a> Builder<'a> {
         let fitting = agreeing.into_iter().filter(|node| self.format_of(*node) == Some(format)).collect();
         let packages: Vec<NodeId> = self.accepted(target, index, fitting);
         if packages.is_empty() {
+            let name = node_name(&target.name, &cell);
             return self.report.push(fault::no_package_of_format(&target.span, &name, format));
         }
         let date = packages.iter().filter_map(|node| self.date_of_node(*node)).max().unwrap_or(1);
@@ -49,7 +49,7 @@ impl<'a> Builder<'a> {
             IndexFormat::Rpm(rpm) => IndexWork::Rpm(self.rpm_index(rpm, &mut inputs, &cell, date)),
         };
         let may_lack = self.optional(&inputs);
-        let node = Node::new(self.declared(target), name, cell, Work::Index(Box::new(work)));
+        let node = Node::new(self.declared(target), cell, Work::Index(Box::new(work)));
         self.add(Node { inputs, may_lack, ..node });
     }
 
@@ -111,8 +111,7 @@ impl<'a> Builder<'a> {
         let Node { declared, cell, .. } = self.graph.node(package).clone();
         let Some(used) = self.buildfile.target(&declared.target) else { return package };
         let step = format!("{}.for-{}", used.name, index.name);
-        let name = node_name(&step, &cell);
-        if let Some(step) = self.graph.by_name(&name) {
+        if let Some(step) = self.graph.by_name(&node_name(&step, &cell)) {
             return step;
         }
         let mut requires = Vec::new();
@@ -122,7 +121,7 @@ impl<'a> Builder<'a> {
         }
         let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
         let declared = Declared::step(step.into(), "package", index.span.clone());
-        let node = Node::new(declared.into(), name, cell, Work::Accept);
+        let node = Node::new(declared.into(), cell, Work::Accept);
         self.add(Node { inputs, requires, ..node })
     }
 

@@ -141,11 +141,11 @@ impl<'a> Builder<'a> {
     }
 
     /// Notes that a node needs something of which no cell agrees with it.
-    pub fn lacks(&mut self, alternatives: &[Reference], node: &str) {
+    pub fn lacks(&mut self, alternatives: &[Reference], target: &str, cell: &Cell) {
         let Some(first) = alternatives.first() else { return };
         if alternatives.iter().any(|reference| self.refused.contains(&reference.name)) {
             // What was told of the one is why the other is not there, either.
-            self.refused.extend(node.split('[').next().map(str::to_owned));
+            self.refused.insert(target.to_owned());
             return;
         }
         let used = alternatives.iter().map(Reference::text).collect::<Vec<_>>().join("' or '");
@@ -153,7 +153,7 @@ impl<'a> Builder<'a> {
         match self.lacks.iter_mut().find(is_it) {
             Some(lack) => lack.more += 1,
             None => {
-                let (span, node) = (first.span.clone(), node.to_owned());
+                let (span, node) = (first.span.clone(), node_name(target, cell));
                 self.lacks.push(Lack { span, node, used, more: 0 });
             }
         }

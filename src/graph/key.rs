@@ -9,7 +9,7 @@ use crate::matrix::Cell;
 impl Builder<'_> {
     /// The key is read now: what is public of it keys its node. One that cannot sign is a fault of
     /// the node, told when something needs it.
-    pub(super) fn key(&mut self, target: &Target, key: &Key, name: String, cell: Cell) {
+    pub(super) fn key(&mut self, target: &Target, key: &Key, cell: Cell) {
         let key = key.below(&self.buildfile.dir);
         let keys = SigningKeys::load(&[KeySource::from(&key)], signing_time());
         let certificate = keys.and_then(|keys| keys.certificate());
@@ -19,7 +19,7 @@ impl Builder<'_> {
         });
         let work = KeyWork { name: target.name.to_string(), key, certificate: certificate.ok() };
         let work = Work::Key(Box::new(work));
-        let node = Node::new(self.declared(target), name, cell, work);
+        let node = Node::new(self.declared(target), cell, work);
         self.add(Node { fault: fault.map(Box::new), ..node });
     }
 

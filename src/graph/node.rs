@@ -7,6 +7,7 @@ use petgraph::graph::DiGraph;
 use petgraph::visit::EdgeRef;
 use petgraph::{Direction, graph::NodeIndex};
 
+use super::build::node_name;
 use super::text::texts;
 use super::{IndexWork, Work};
 use crate::buildfile::{Body, Diagnostic, Resources, Span, Target, Template, Version};
@@ -18,8 +19,6 @@ pub type NodeId = NodeIndex<u32>;
 /// A target in one cell, or a step that forge adds for it.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// `target[axis=value,…]`.
-    pub name: String,
     /// What it has in common with the others of its target.
     pub declared: Arc<Declared>,
     /// The cell.
@@ -69,9 +68,15 @@ impl Declared {
 
 impl Node {
     /// One that takes nothing.
-    pub fn new(declared: Arc<Declared>, name: String, cell: Cell, work: Work) -> Self {
+    pub fn new(declared: Arc<Declared>, cell: Cell, work: Work) -> Self {
         let (inputs, requires, may_lack) = Default::default();
-        Self { name, declared, cell, work, inputs, requires, may_lack, fault: None }
+        Self { declared, cell, work, inputs, requires, may_lack, fault: None }
+    }
+
+    /// `target[axis=value,…]`, or the target alone where it spans no axis. It is made when it is asked for: of most nodes nobody
+    /// asks.
+    pub fn name(&self) -> String {
+        node_name(&self.declared.target, &self.cell)
     }
 
     /// The same work without the inputs from nodes that are `lost`.
@@ -187,13 +192,23 @@ impl Lineage {
 /// All nodes. An edge goes from what is needed to what needs it.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    graph: DiGraph<Node, ()>,
+    /// By their ids.
+    nodes: Vec<Node>,
+    /// Apart from the nodes, as it is gone through many times, and little beside them.
+    edges: DiGraph<(), ()>,
     /// Made when the first node is asked for by its name.
     by_name: OnceLock<HashMap<String, NodeId>>,
-    by_target: HashMap<Arc<str>, Vec<NodeId>>,
+    /// The selected nodes of each target.
+    targets: Vec<(Arc<str>, Vec<NodeId>)>,
+    /// The places of those.
+    by_target: HashMap<Arc<str>, usize>,
     lineages: Vec<Lineage>,
     /// Nodes that cannot be planned.
     faulty: Vec<NodeId>,
+    /// Nodes whose verdict does not follow from files on this machine alone.
+    outward: Vec<NodeId>,
+    /// Whether a node takes local files.
+    has_files: bool,
 }
 
 impl Graph {
@@ -214,17 +229,27 @@ impl Graph {
 
     /// Makes room for so many more nodes.
     pub fn reserve(&mut self, nodes: usize) {
-        self.graph.reserve_nodes(nodes);
+        self.nodes.reserve(nodes);
+        self.edges.reserve_nodes(nodes);
     }
 
     /// Adds a node whose inputs are in the graph already.
     pub fn add(&mut self, node: Node) -> NodeId {
-        let id = NodeId::new(self.graph.node_count());
-        match self.by_target.get_mut(&node.declared.target) {
-            Some(nodes) => nodes.push(id),
-            None => drop(self.by_target.insert(node.declared.target.clone(), vec![id])),
-        }
+        let id = NodeId::new(self.len());
+        let place = self.place_of(&node.declared.target);
+        self.targets[place].1.push(id);
         self.add_beyond(node)
+    }
+
+    /// The place of a target, which most often is that of the node before.
+    fn place_of(&mut self, target: &Arc<str>) -> usize {
+        if self.targets.last().is_some_and(|(own, _)| Arc::ptr_eq(own, target)) {
+            return self.targets.len() - 1;
+        }
+        *self.by_target.entry(target.clone()).or_insert_with(|| {
+            self.targets.push((target.clone(), Vec::new()));
+            self.targets.len() - 1
+        })
     }
 
     /// Adds one that is not selected: it is there because another needs it, and none of those
@@ -235,13 +260,16 @@ impl Graph {
         needs.sort();
         needs.dedup();
         if let Some(by_name) = self.by_name.get_mut() {
-            by_name.insert(node.name.clone(), NodeId::new(self.graph.node_count()));
+            by_name.insert(node.name(), NodeId::new(self.nodes.len()));
         }
-        let has_fault = node.fault.is_some();
-        let id = self.graph.add_node(node);
+        self.has_files |= node.inputs.iter().any(|input| input.files().is_some());
+        let (has_fault, is_outward) = (node.fault.is_some(), node.work.is_outward());
+        let id = self.edges.add_node(());
+        self.nodes.push(node);
         self.faulty.extend(has_fault.then_some(id));
+        self.outward.extend(is_outward.then_some(id));
         for need in needs {
-            self.graph.add_edge(need, id, ());
+            self.edges.add_edge(need, id, ());
         }
         id
     }
@@ -258,12 +286,12 @@ impl Graph {
 
     /// The node at a place.
     pub fn node(&self, id: NodeId) -> &Node {
-        &self.graph[id]
+        &self.nodes[id.index()]
     }
 
     /// The node called `name`.
     pub fn by_name(&self, name: &str) -> Option<NodeId> {
-        let all = || self.ids().map(|id| (self.node(id).name.clone(), id)).collect();
+        let all = || self.ids().map(|id| (self.node(id).name(), id)).collect();
         self.by_name.get_or_init(all).get(name).copied()
     }
 
@@ -272,26 +300,36 @@ impl Graph {
         &self.faulty
     }
 
+    /// Whether a node takes local files.
+    pub fn has_files(&self) -> bool {
+        self.has_files
+    }
+
+    /// Nodes whose verdict does not follow from files on this machine alone: a repository or a signing key is asked.
+    pub fn outward(&self) -> &[NodeId] {
+        &self.outward
+    }
+
     /// The selected nodes of a target.
     pub fn of_target(&self, target: &str) -> &[NodeId] {
-        self.by_target.get(target).map_or(&[], Vec::as_slice)
+        self.by_target.get(target).map_or(&[], |place| &self.targets[*place].1)
     }
 
     /// All targets that have nodes, sorted.
     pub fn targets(&self) -> Vec<&str> {
-        let mut targets: Vec<&str> = self.by_target.keys().map(|name| &**name).collect();
+        let mut targets: Vec<&str> = self.targets.iter().map(|(name, _)| &**name).collect();
         targets.sort_unstable();
         targets
     }
 
     /// All nodes; what is needed comes before what needs it.
     pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
-        self.graph.node_indices()
+        self.edges.node_indices()
     }
 
     /// How many nodes there are.
     pub fn len(&self) -> usize {
-        self.graph.node_count()
+        self.nodes.len()
     }
 
     /// Whether there is none.
@@ -301,12 +339,12 @@ impl Graph {
 
     /// What a node needs: inputs and required tests.
     pub fn needs(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        self.graph.edges_directed(id, Direction::Incoming).map(|edge| edge.source())
+        self.edges.edges_directed(id, Direction::Incoming).map(|edge| edge.source())
     }
 
     /// What needs a node.
     pub fn users(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        self.graph.edges_directed(id, Direction::Outgoing).map(|edge| edge.target())
+        self.edges.edges_directed(id, Direction::Outgoing).map(|edge| edge.target())
     }
 
     /// The roots and everything that needs them by way of nodes for which `is_way` holds, each need
@@ -324,6 +362,9 @@ impl Graph {
 
     /// The goals and everything they need, each need before its user.
     pub fn closure(&self, goals: &[NodeId]) -> Vec<NodeId> {
+        if goals.len() == self.len() && goals.is_sorted_by(|a, b| a < b) {
+            return self.ids().collect();
+        }
         let mut wanted = vec![false; self.len()];
         let mut open = goals.to_vec();
         while let Some(id) = open.pop() {

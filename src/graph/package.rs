@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::build::Builder;
+use super::build::{Builder, node_name};
 use super::generator::Generator;
 use super::joins::Joins;
 use super::*;
@@ -21,7 +21,6 @@ impl<'a> Builder<'a> {
         &mut self,
         target: &Target,
         package: &buildfile::Package,
-        name: String,
         cell: Cell,
         joins: &Joins<'a>,
     ) {
@@ -29,7 +28,7 @@ impl<'a> Builder<'a> {
         let mut inputs = Vec::new();
         let mut contents = Vec::new();
         for content in &package.contents {
-            let Some(input) = self.input(&content.from, &name, &cell, joins) else { continue };
+            let Some(input) = self.input(&content.from, target, &cell, joins) else { continue };
             let (path, to) = (filler.text(&content.path), filler.text(&content.to));
             contents.push((inputs.len(), trimmed(&path), trimmed(&to)));
             inputs.push(input);
@@ -37,6 +36,7 @@ impl<'a> Builder<'a> {
         let date = inputs.iter().filter_map(|input| self.date_of_input(input)).max().unwrap_or(1);
         let format = filler.text(&package.format);
         let part = package.part(&format);
+        let name = node_name(&target.name, &cell);
         let described = Described { package, part: &part, filler: &filler, date, target, node: &name };
         let (written, generator) = match described.written(&format) {
             Ok(written) => written,
@@ -53,7 +53,7 @@ impl<'a> Builder<'a> {
         });
         let image = part.generated().map(|_| self.one(&package.image, &cell, joins));
         if image == Some(None) {
-            self.lacks(&package.image, &name);
+            self.lacks(&package.image, &target.name, &cell);
         }
         let generated = image.flatten().map(|image| {
             let node = self.generator(target, &cell, image, &generator, (&inputs, &contents));
@@ -65,7 +65,7 @@ impl<'a> Builder<'a> {
         let requires = self.gathered(&package.requires, &cell, joins);
         let work = PackageWork { package: written, contents, generated, copyright, signer };
         let work = Work::Package(Box::new(work));
-        let node = Node::new(self.declared(target), name, cell, work);
+        let node = Node::new(self.declared(target), cell, work);
         self.add(Node { inputs, requires, fault: fault.map(Box::new), ..node });
     }
 

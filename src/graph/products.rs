@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::build::Builder;
+use super::build::{Builder, node_name};
 use super::joins::Joins;
 use super::*;
 use crate::buildfile::{self, Diagnostic, Target};
@@ -14,7 +14,6 @@ impl<'a> Builder<'a> {
         &mut self,
         target: &Target,
         publish: &buildfile::Publish,
-        name: String,
         cell: Cell,
         joins: &Joins<'a>,
     ) {
@@ -27,6 +26,7 @@ impl<'a> Builder<'a> {
             }
         }
         if let Some(twice) = first_double(repositories.iter().map(|one| &one.prefix)) {
+            let name = node_name(&target.name, &cell);
             let message = format!("{name}: two repositories would be published below '{twice}'");
             let help = "at=\"…\" must tell them apart, for example by {otp.major}";
             self.report.push(Diagnostic::error(&target.span, message, "declared here").help(help));
@@ -39,7 +39,7 @@ impl<'a> Builder<'a> {
             keys: self.keys_of(&publish.keys),
         }));
         let may_lack = self.optional(&inputs);
-        let node = Node::new(self.declared(target), name, cell, work);
+        let node = Node::new(self.declared(target), cell, work);
         self.add(Node { inputs, requires, may_lack, ..node });
     }
 }

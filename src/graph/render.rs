@@ -9,10 +9,10 @@ use crate::matrix::{Cell, Coordinate};
 pub fn to_dot(graph: &Graph, nodes: &[NodeId]) -> String {
     let mut text = String::from("digraph forge {\n  rankdir=LR;\n  node [shape=box];\n");
     for &id in nodes {
-        let name = &graph.node(id).name;
+        let name = &graph.node(id).name();
         writeln!(text, "  \"{name}\";").expect("a String takes every write");
         for need in graph.needs(id) {
-            writeln!(text, "  \"{}\" -> \"{name}\";", graph.node(need).name)
+            writeln!(text, "  \"{}\" -> \"{name}\";", graph.node(need).name())
                 .expect("a String takes every write");
         }
     }
@@ -35,9 +35,9 @@ fn node_json(graph: &Graph, id: NodeId) -> Value {
         .iter()
         .map(|coordinate| (coordinate.dimension.text(), Value::from(&*coordinate.value)))
         .collect();
-    let needs: Vec<&str> = graph.needs(id).map(|need| graph.node(need).name.as_str()).collect();
+    let needs: Vec<String> = graph.needs(id).map(|need| graph.node(need).name()).collect();
     json!({
-        "name": node.name,
+        "name": node.name(),
         "target": &*node.declared.target,
         "kind": node.declared.keyword,
         "cell": cell,

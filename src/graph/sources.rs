@@ -1,6 +1,6 @@
 //! The nodes that give the source of an upstream: `name.source`.
 
-use super::build::{Builder, node_name};
+use super::build::Builder;
 use super::joins::source_name;
 use super::*;
 use crate::buildfile::{Axis, AxisValues, Diagnostic, Dimension, Origin, Selection, Upstream, Version};
@@ -66,7 +66,6 @@ impl<'a> Builder<'a> {
     /// The node that gives the version of this cell.
     pub(super) fn add_source(&mut self, upstream: &Upstream, cell: Cell) {
         let target = source_name(upstream);
-        let name = node_name(&target, &cell);
         let of_cell = cell.coordinates().first().map(|coordinate| coordinate.value.to_string());
         let version = of_cell.or_else(|| self.single_version(upstream));
         let (work, inputs, fault) = match (&upstream.origin, version) {
@@ -82,7 +81,7 @@ impl<'a> Builder<'a> {
             }
         };
         let declared = Declared::step(target.into(), "source", upstream.span.clone());
-        let node = Node::new(declared.into(), name, cell, work);
+        let node = Node::new(declared.into(), cell, work);
         self.add(Node { inputs, fault: fault.map(Box::new), ..node });
     }
 

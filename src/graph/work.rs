@@ -78,6 +78,15 @@ impl Work {
         }
     }
 
+    /// Whether its verdict does not follow from files on this machine alone: a repository or a signing key is asked.
+    pub(super) fn is_outward(&self) -> bool {
+        match self {
+            Self::Publish(_) | Self::Key(_) => true,
+            Self::Package(package) => package.signer.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether a sandbox or an engine does it.
     pub fn needs_runner(&self) -> bool {
         match self {

@@ -64,20 +64,25 @@ impl<'a> Expander<'a> {
         axes.dedup();
         let filter: Vec<Test> = filter.iter().filter_map(|p| Test::new(self.axes, p)).collect();
         let rules = self.applicable_rules(&axes);
-        let places: Vec<Vec<usize>> = axes.iter().map(|axis| places(*axis, self.axes.at(*axis))).collect();
+        let has_all = |axis: usize, point: usize| {
+            let mut on_axis = dimensions.iter().filter(|one| one.axis == axis);
+            on_axis.all(|one| one.coordinates[point].is_some())
+        };
+        let places_on = |axis: &usize| {
+            let mut places = places(*axis, self.axes.at(*axis));
+            places.retain(|point| has_all(*axis, *point));
+            places
+        };
+        let places: Vec<Vec<usize>> = axes.iter().map(places_on).collect();
         let place_of = |axis: usize| axes.iter().position(|own| *own == axis);
         let on_axes: Vec<usize> = dimensions.iter().filter_map(|one| place_of(one.axis)).collect();
-        let (mut cells, mut coordinates) = (Vec::new(), Vec::with_capacity(dimensions.len()));
+        let spanned: Vec<(&Spanned, usize)> = dimensions.iter().zip(on_axes).collect();
+        let mut cells = Vec::new();
         each_turn(&places, |points| {
             let point_on = |axis: usize| place_of(axis).map(|at| points[at]);
             let met = |tests: &[Test]| tests.iter().all(|t| point_on(t.axis).is_some_and(|p| t.meets[p]));
             if met(&filter) && self.is_included(&rules, met) {
-                let known = dimensions.iter().zip(&on_axes);
-                coordinates.extend(known.filter_map(|(one, at)| one.coordinates[points[*at]].clone()));
-                let is_cell = coordinates.len() == dimensions.len();
-                // Taken out of the list, they are counted, and go where they stay without another one.
-                let cell = Cell::new(coordinates.drain(..));
-                cells.extend(is_cell.then_some(cell));
+                cells.push(Cell::new(spanned.iter().map(|(one, at)| one.coordinate(points[*at]))));
             }
         });
         // Values on whole axes come in their order, and once.
@@ -156,6 +161,12 @@ struct Spanned {
 }
 
 impl Spanned {
+    /// That of a point which has one.
+    fn coordinate(&self, point: usize) -> Arc<Coordinate> {
+        let known = self.coordinates[point].clone();
+        known.unwrap_or_else(|| unreachable!("points without a coordinate are on no axis of a cell"))
+    }
+
     fn new<'p>(axis: usize, resolved: &'p ResolvedAxis, dimension: &Dimension) -> Self {
         let prefix: Arc<str> = format!("{}=", dimension.text()).into();
         let dimension = Arc::new(dimension.clone());

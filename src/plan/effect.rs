@@ -22,13 +22,13 @@ pub struct RepositoryEffect {
 /// is built: names and versions stand in the graph.
 pub fn effects(graph: &Graph, plan: &Plan) -> Result<Vec<RepositoryEffect>, PlanError> {
     let mut effects = Vec::new();
-    for step in &plan.steps {
-        let node = graph.node(step.node);
+    for id in graph.outward().iter().filter(|id| plan.step(**id).is_some()) {
+        let node = graph.node(*id);
         let Work::Publish(publish) = &node.work else { continue };
         let destination = Destination::new(publish);
         for (input, publication) in node.inputs.iter().zip(&publish.repositories) {
             let Input::Node { node: index, .. } = input else { continue };
-            let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
+            let failed = |fault| PlanError::Publish { node: node.name(), source: Box::new(fault) };
             let packages = packages(graph, *index);
             let wanted = packages.keys().cloned().collect();
             let mut effect = destination.forecast(publication, &wanted).map_err(failed)?;
@@ -118,5 +118,5 @@ fn root_cause(graph: &Graph, plan: &Plan, id: NodeId) -> Option<String> {
         Verdict::FailedBefore(error) => format!("failed before: {error}"),
         Verdict::Unknown(need) => return root_cause(graph, plan, *need),
     };
-    Some(format!("{}: {cause}", graph.node(id).name))
+    Some(format!("{}: {cause}", graph.node(id).name()))
 }

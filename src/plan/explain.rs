@@ -54,7 +54,7 @@ pub fn explain(
     let step = plan.step(id);
     let verdict = step.map_or(&Verdict::Hit, |step| &step.verdict);
     let mut explanation = Explanation {
-        node: node.name.clone(),
+        node: node.name(),
         key: step.and_then(Step::key),
         verdict: verdict.word().to_owned(),
         cause: cause_text(graph, verdict),
@@ -63,14 +63,14 @@ pub fn explain(
         changes: Vec::new(),
         chain: Vec::new(),
         waits: waits(graph, plan, id),
-        needs: graph.needs(id).map(|need| graph.node(need).name.clone()).collect(),
+        needs: graph.needs(id).map(|need| graph.node(need).name()).collect(),
     };
     if explanation.key.is_some() {
         let outputs = |need| plan.step(need).and_then(|step| step.outputs.as_ref());
         let inputs = input_digests(graph.node(id), files, outputs)?;
         explanation.action = fields_of(&Action::new(node, &inputs));
-        if *verdict != Verdict::Hit
-            && let Some((key, earlier)) = nearest_earlier(store, &node.name, &explanation.action)
+        if !verdict.is_hit()
+            && let Some((key, earlier)) = nearest_earlier(store, &node.name(), &explanation.action)
         {
             explanation.earlier = Some(key);
             explanation.changes = difference(store, files, node, &earlier.action, &explanation.action);
@@ -87,7 +87,7 @@ fn waits(graph: &Graph, plan: &Plan, id: NodeId) -> Vec<Wait> {
     while let Some(Verdict::Unknown(need)) = plan.step(id).map(|step| &step.verdict) {
         let Some(step) = plan.step(*need) else { break };
         let cause = cause_text(graph, &step.verdict).unwrap_or_default();
-        waits.push(Wait { node: graph.node(*need).name.clone(), cause });
+        waits.push(Wait { node: graph.node(*need).name(), cause });
         id = *need;
     }
     waits
@@ -97,7 +97,7 @@ fn waits(graph: &Graph, plan: &Plan, id: NodeId) -> Vec<Wait> {
 /// of it, in the order of the build.
 pub fn consequences<'g>(graph: &'g Graph, plan: &Plan) -> Vec<(String, Vec<&'g str>)> {
     let mut all: Vec<(String, Vec<NodeId>)> = Vec::new();
-    let is_to_do = |id: &NodeId| plan.step(*id).is_some_and(|step| step.verdict != Verdict::Hit);
+    let is_to_do = |id: &NodeId| plan.step(*id).is_some_and(|step| !step.verdict.is_hit());
     for step in &plan.steps {
         let Verdict::Run(cause @ Cause::Version(_)) = &step.verdict else { continue };
         let cause = cause.to_string();
@@ -125,7 +125,7 @@ fn cause_text(graph: &Graph, verdict: &Verdict) -> Option<String> {
     match verdict {
         Verdict::Hit => None,
         Verdict::Run(cause) => Some(cause.to_string()),
-        Verdict::Unknown(need) => Some(format!("waits for {}", graph.node(*need).name)),
+        Verdict::Unknown(need) => Some(format!("waits for {}", graph.node(*need).name())),
         Verdict::FailedBefore(error) => Some(error.clone()),
     }
 }
@@ -175,7 +175,7 @@ pub fn chain(graph: &Graph, plan: &Plan, store: &LocalStore, id: NodeId, first: 
         };
         let Some(next) = changes_behind(graph, plan, store, source, change) else { break };
         let Some(change) = next.first().cloned() else { break };
-        links.push(Link { node: graph.node(source).name.clone(), change });
+        links.push(Link { node: graph.node(source).name(), change });
         (id, found) = (source, next);
     }
     links
@@ -201,7 +201,7 @@ fn changes_behind(
     change: &Change,
 ) -> Option<Vec<Change>> {
     let before: Digest = change.before.as_deref()?.parse().ok()?;
-    let name = &graph.node(source).name;
+    let name = &graph.node(source).name();
     let gave = |result: &ActionResult| result.outputs.values().any(|tree| *tree == before);
     let earlier = store.earlier(name).map(|earlier| earlier.result).find(gave)?;
     let later = store.result(plan.step(source)?.key()?)?;

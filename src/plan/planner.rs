@@ -27,24 +27,94 @@ pub struct Planner<'a> {
 /// How many earlier versions of a node are asked for, where the node itself is new.
 const VERSIONS_ASKED: usize = 3;
 
-/// The steps of nodes that were looked at.
-type Steps = Vec<Option<Step>>;
+/// The steps of nodes that were looked at, in the order in which they were.
+struct Steps {
+    all: Vec<Step>,
+    /// The place of each node's behind those before it; none is 0.
+    places: Vec<u32>,
+}
 
-/// What a node that was looked at gives, if that is known.
-fn outputs_of(node: NodeId, steps: &Steps) -> Option<&Outputs> {
-    steps[node.index()].as_ref()?.outputs.as_ref()
+impl Steps {
+    /// None yet, of so many nodes.
+    fn new(nodes: usize) -> Self {
+        Self { all: Vec::new(), places: vec![0; nodes] }
+    }
+
+    fn append(&mut self, mut steps: Vec<Step>) {
+        let behind = self.all.len() as u32 + 1;
+        (behind..).zip(&steps).for_each(|(place, step)| self.places[step.node.index()] = place);
+        self.all.append(&mut steps);
+    }
+
+    fn at(&self, node: NodeId) -> Option<usize> {
+        (self.places[node.index()] as usize).checked_sub(1)
+    }
+
+    fn get_mut(&mut self, node: NodeId) -> Option<&mut Step> {
+        self.at(node).map(|at| &mut self.all[at])
+    }
+
+    /// What a node gives, if that is known.
+    fn outputs_of(&self, node: NodeId) -> Option<&Outputs> {
+        self.all[self.at(node)?].outputs.as_ref()
+    }
+
+    /// All, by their nodes.
+    fn sorted(mut self) -> Vec<Step> {
+        // They are where nodes need none of each other.
+        if !self.all.is_sorted_by_key(|step| step.node) {
+            self.all.sort_by_key(|step| step.node);
+        }
+        self.all
+    }
 }
 
 /// So many nodes are looked at before what was found of them is noted: it does not pile up beside the steps.
-const PART: usize = 4096;
+const PART: usize = 16 << 10;
 
-/// What was found of a node.
+/// So many results are looked up at once.
+const BATCH: usize = 64;
+
+/// What was found of some nodes.
 struct Found {
-    step: Step,
-    /// What is known of its result beside what it gives.
-    known: Option<KnownResult>,
+    steps: Vec<Step>,
+    /// Of each, beside its step.
+    beside: Vec<Beside>,
+}
+
+/// What is found of a node beside its step.
+#[derive(Clone, Copy, Default)]
+struct Beside {
+    /// Whether all objects of its result are known to be here.
+    is_whole: bool,
+    /// Whether its result was not used for long.
+    is_old: bool,
     /// Whether it is as it was.
     stands: bool,
+}
+
+impl Beside {
+    fn of(known: Option<&KnownResult>) -> Self {
+        let is = |of: fn(&KnownResult) -> bool| known.is_some_and(of);
+        Self { is_whole: is(|known| known.is_whole), is_old: is(|known| known.is_old), stands: false }
+    }
+}
+
+/// How far a node is looked at.
+enum Look {
+    /// This is what was found.
+    Found(Step, Beside),
+    /// Its inputs are known, and so is its key. What is known under that is still to be looked up.
+    Keyed { node: NodeId, inputs: Vec<Digest>, key: Digest },
+}
+
+impl Look {
+    fn key(&self) -> Option<Digest> {
+        match self {
+            Self::Found(..) => None,
+            Self::Keyed { key, .. } => Some(*key),
+        }
+    }
 }
 
 /// What is known of results beside what they give.
@@ -60,10 +130,9 @@ impl Remembered {
         Self { whole: vec![false; nodes], old: Vec::new() }
     }
 
-    fn add(&mut self, step: &Step, known: Option<KnownResult>) {
-        let Some(known) = known else { return };
-        self.whole[step.node.index()] = known.is_whole;
-        self.old.extend(step.key().filter(|_| known.is_old));
+    fn add(&mut self, step: &Step, beside: Beside) {
+        self.whole[step.node.index()] = beside.is_whole;
+        self.old.extend(step.key().filter(|_| beside.is_old));
     }
 
     /// Of what is needed for certain: the goals.
@@ -99,56 +168,58 @@ impl Planner<'_> {
     /// The same plan, without a look at what stands as it did for an earlier one.
     pub fn plan_from(&self, goals: &[NodeId], baseline: Option<&Baseline>) -> Result<Plan, PlanError> {
         let mut standing = Standing::new(baseline.filter(|_| self.remote.is_none()), self.graph, self.files);
-        let mut steps: Steps = vec![None; self.graph.len()];
+        let mut steps = Steps::new(self.graph.len());
         let layers = self.graph.layers(goals);
-        let works = layers.iter().flatten().map(|node| &self.graph.node(*node).work);
-        works.filter_map(Work::publish).for_each(|publish| publish.target.begin());
+        steps.all.reserve_exact(layers.iter().map(Vec::len).sum());
+        // Whether to publish may be asked of a network: not where files are read.
+        let publication = |node: &NodeId| self.graph.node(*node).work.publish();
+        let publishing: Vec<NodeId> =
+            self.graph.outward().iter().copied().filter(|node| publication(node).is_some()).collect();
+        let is_asked = |node: &NodeId| publishing.binary_search(node).is_ok();
+        let asked = layers.iter().flatten().filter(|node| is_asked(node));
+        asked.filter_map(publication).for_each(|publish| publish.target.begin());
         self.read_local_files(&layers, &standing);
         let ahead = self.results.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut results = ahead.unwrap_or_else(|| ResultIndex::load(self.store));
         let mut remembered = Remembered::new(self.graph.len());
         for layer in layers {
             self.ask(&layer, &steps)?;
-            layer.iter().for_each(|node| self.bring_catalogs(*node, &mut steps));
-            // Nothing in a layer needs another of it. Whether to publish may be asked of a network: not where files are read.
-            let is_asked = |node: &NodeId| matches!(self.graph.node(*node).work, Work::Publish(_));
+            // Nothing in a layer needs another of it.
             let (asked, of_files): (Vec<_>, Vec<_>) = layer.into_iter().partition(is_asked);
+            asked.iter().for_each(|node| self.bring_catalogs(*node, &mut steps));
             for part in of_files.chunks(PART).chain([&asked[..]]) {
-                let look = |node: &NodeId| match standing.step(*node, &results) {
-                    Some((step, known)) => Ok(Found { step, known, stands: true }),
-                    None => self.step(*node, &steps, &results),
-                };
-                let found: Vec<_> = match part.first().is_some_and(is_asked) {
-                    true => part.iter().map(look).collect(),
-                    false => part.par_iter().map(look).collect(),
+                let look = |nodes: &[NodeId]| self.look(nodes, &standing, &steps, &results);
+                let found: Vec<Found> = match part.first().is_some_and(is_asked) {
+                    true => vec![look(part)?],
+                    false => part.par_chunks(BATCH).map(look).collect::<Result<_, _>>()?,
                 };
                 for found in found {
-                    let Found { step, known, stands } = found?;
-                    if !stands {
-                        standing.fall(step.node, self.graph);
+                    for (step, beside) in found.steps.iter().zip(found.beside) {
+                        if !beside.stands {
+                            standing.fall(step.node, self.graph);
+                        }
+                        remembered.add(step, beside);
                     }
-                    remembered.add(&step, known);
-                    let at = step.node.index();
-                    steps[at] = Some(step);
+                    steps.append(found.steps);
                 }
             }
         }
-        #[expect(
-            clippy::filter_map_identity,
-            reason = "`flatten` would make another list, and there are many"
-        )]
-        let steps = steps.into_iter().filter_map(|step| step).collect();
-        let mut plan = Plan { goals: goals.to_vec(), steps };
+        let mut plan = Plan::new(goals.to_vec(), steps.sorted());
         remembered.look_for_objects(&plan, &mut results, self.store);
         while self.demote_incomplete(&mut plan, &remembered) {}
         self.ask_for_durations(&plan);
         results.touch(&remembered.old, self.store);
         // The next plan looks at more directories without it.
         let _ = results.save(self.store);
+        // To take it apart takes its time, and nobody waits for that.
+        rayon::spawn(move || drop(results));
         Ok(plan)
     }
 
     fn read_local_files(&self, layers: &[Vec<NodeId>], standing: &Standing) {
+        if !self.graph.has_files() {
+            return;
+        }
         let fallen = layers.iter().flatten().filter(|id| !standing.holds(**id));
         let inputs = fallen.flat_map(|id| &self.graph.node(*id).inputs);
         let files: Vec<&LocalFiles> = inputs.filter_map(Input::files).collect();
@@ -162,7 +233,7 @@ impl Planner<'_> {
         let names = waiting
             .map(|step| self.graph.node(step.node))
             .filter(|node| !matches!(node.work, Work::Publish(_)));
-        let names = names.map(|node| node.name.clone()).filter(|name| !self.store.remembers(name));
+        let names = names.map(|node| node.name()).filter(|name| !self.store.remembers(name));
         self.recall(remote, names.collect());
     }
 
@@ -175,8 +246,8 @@ impl Planner<'_> {
             let node = self.graph.node(*id);
             let mut inputs = node.inputs.iter().filter_map(Input::node);
             let is_shared = !matches!(node.work, Work::Publish(_)) && !node.work.is_bare();
-            if is_shared && inputs.all(|need| outputs_of(need, steps).is_some()) {
-                let known = |need| outputs_of(need, steps);
+            if is_shared && inputs.all(|need| steps.outputs_of(need).is_some()) {
+                let known = |need| steps.outputs_of(need);
                 let key = key_of(&Action::new(node, &input_digests(node, self.files, known)?));
                 if self.store.result(key).is_none() {
                     asked.push((key, node));
@@ -185,9 +256,9 @@ impl Planner<'_> {
         }
         self.look_up(remote, asked.iter().map(|(key, _)| *key).collect());
         asked.retain(|(key, _)| self.store.result(*key).is_none());
-        let names = asked.iter().map(|(_, node)| node.name.clone());
+        let names = asked.iter().map(|(_, node)| node.name());
         self.recall(remote, names.collect());
-        let is_new = |node: &&Node| !self.store.remembers(&node.name);
+        let is_new = |node: &&Node| !self.store.remembers(&node.name());
         let new = asked.iter().map(|(_, node)| *node).filter(is_new);
         let mut before: Vec<String> = new
             .flat_map(|node| self.predecessors(node).into_iter().take(VERSIONS_ASKED))
@@ -217,17 +288,13 @@ impl Planner<'_> {
     /// Whether something is to be published is found out by reading catalogs: they have to be here. An
     /// index whose catalog is not to be had is run again.
     fn bring_catalogs(&self, node: NodeId, steps: &mut Steps) {
-        let node = self.graph.node(node);
-        if !matches!(node.work, Work::Publish(_)) {
-            return;
-        }
-        for input in &node.inputs {
+        for input in &self.graph.node(node).inputs {
             let Input::Node { node: index, output } = input else { continue };
-            let Some(step) = &mut steps[index.index()] else { continue };
+            let Some(step) = steps.get_mut(*index) else { continue };
             let Some(catalog) = step.outputs.as_ref().and_then(|outputs| outputs.get(output)) else {
                 continue;
             };
-            if self.store.holds_tree(catalog) || step.verdict != Verdict::Hit {
+            if self.store.holds_tree(catalog) || !step.verdict.is_hit() {
                 continue;
             }
             let wanted = [(output.as_str(), catalog)].into_iter().collect();
@@ -251,7 +318,7 @@ impl Planner<'_> {
     /// another plan says what to do about it.
     pub fn bring_goals(&self, plan: &Plan) -> bool {
         let goals = plan.goals.iter().filter_map(|goal| plan.step(*goal));
-        let hits = goals.filter(|step| step.verdict == Verdict::Hit);
+        let hits = goals.filter(|step| step.verdict.is_hit());
         let mut all = true;
         for step in hits {
             let outputs = step.outputs.clone().unwrap_or_default();
@@ -261,30 +328,72 @@ impl Planner<'_> {
         all
     }
 
-    /// What is to be done about a node, and what is known of its result beside what it gives.
-    fn step(&self, node: NodeId, steps: &Steps, results: &ResultIndex) -> Result<Found, PlanError> {
+    /// What is to be done about nodes none of which needs another. Their results are looked up all at once.
+    fn look(
+        &self,
+        nodes: &[NodeId],
+        standing: &Standing,
+        steps: &Steps,
+        results: &ResultIndex,
+    ) -> Result<Found, PlanError> {
+        let look = |node: &NodeId| match standing.step(*node, results) {
+            Some((step, known)) => {
+                Ok(Look::Found(step, Beside { stands: true, ..Beside::of(known.as_ref()) }))
+            }
+            None => self.key(*node, steps),
+        };
+        let looks: Vec<Look> = nodes.iter().map(look).collect::<Result<_, _>>()?;
+        let keys: Vec<Digest> = looks.iter().filter_map(Look::key).collect();
+        let mut known = results.get_each(&keys).into_iter();
+        let mut found =
+            Found { steps: Vec::with_capacity(looks.len()), beside: Vec::with_capacity(looks.len()) };
+        for look in looks {
+            let (step, beside) = match look {
+                Look::Found(step, beside) => (step, beside),
+                Look::Keyed { node, inputs, key } => {
+                    let known = known.next().flatten();
+                    let beside = Beside::of(known.as_ref());
+                    (self.step(node, &inputs, key, known)?, beside)
+                }
+            };
+            found.steps.push(step);
+            found.beside.push(beside);
+        }
+        Ok(found)
+    }
+
+    /// The key of a node, or why it has none yet.
+    fn key(&self, node: NodeId, steps: &Steps) -> Result<Look, PlanError> {
         // A required test only has to come first; what a node is made of are its inputs.
         let inputs = self.graph.node(node).inputs.iter().filter_map(Input::node);
-        if let Some(need) = inputs.filter(|need| outputs_of(*need, steps).is_none()).min() {
+        if let Some(need) = inputs.filter(|need| steps.outputs_of(*need).is_none()).min() {
             self.check_destination(node)?;
             let outline = self.outline(node, steps)?;
             let verdict = Verdict::Unknown(need);
             let step = Step { node, outline, verdict, outputs: None, place: None };
-            return Ok(Found { step, known: None, stands: false });
+            return Ok(Look::Found(step, Beside::default()));
         }
-        let known = |need| outputs_of(need, steps);
+        let known = |need| steps.outputs_of(need);
         let inputs = input_digests(self.graph.node(node), self.files, known)?;
-        let mut remembered = None;
-        let known = |key| {
-            remembered = results.get(key);
-            remembered.as_ref().map(|known| known.outputs.clone()).or_else(|| self.taken(key))
-        };
-        let found = self.assess_by(self.graph.node(node), &inputs, known)?;
-        let verdict = self.verdict(self.graph.node(node), &inputs, &found);
-        let Assessment { key, outputs, .. } = found;
+        let key = key_of(&Action::new(self.graph.node(node), &inputs));
+        Ok(Look::Keyed { node, inputs, key })
+    }
+
+    /// What is to be done about a node, with what is known under its key.
+    fn step(
+        &self,
+        id: NodeId,
+        inputs: &[Digest],
+        key: Digest,
+        known: Option<KnownResult>,
+    ) -> Result<Step, PlanError> {
+        let node = self.graph.node(id);
+        let outputs = known.map(|known| known.outputs);
+        let found = self.assess_by(node, inputs, key, || outputs.or_else(|| self.taken(key)))?;
+        let verdict = self.verdict(node, inputs, &found);
+        let outputs = found.outputs;
         let place = outputs.is_some().then(|| self.place(key));
-        let step = Step { node, outline: key, verdict, outputs, place };
-        Ok(Found { step, known: remembered, stands: false })
+        Ok(Step { node: id, outline: key, verdict, outputs, place })
     }
 
     fn place(&self, key: Digest) -> Place {
@@ -300,8 +409,8 @@ impl Planner<'_> {
         let inputs = node.inputs.iter().map(|input| match input {
             Input::Files(local) => Ok(self.files.get(local)?.digest),
             Input::Node { node, output } => {
-                let known = outputs_of(*node, steps).and_then(|outputs| outputs.get(output));
-                let name = &self.graph.node(*node).name;
+                let known = steps.outputs_of(*node).and_then(|outputs| outputs.get(output));
+                let name = &self.graph.node(*node).name();
                 Ok(known.unwrap_or_else(|| Digest::of(format!("to come: {output} of {name}").as_bytes())))
             }
         });
@@ -313,7 +422,7 @@ impl Planner<'_> {
     fn check_destination(&self, id: NodeId) -> Result<(), PlanError> {
         let node = self.graph.node(id);
         if let Work::Publish(publish) = &node.work {
-            let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
+            let failed = |fault| PlanError::Publish { node: node.name(), source: Box::new(fault) };
             Destination::new(publish).check().map_err(failed)?;
         }
         Ok(())
@@ -326,26 +435,27 @@ impl Planner<'_> {
 
     /// The key of a node and what the store knows under it.
     pub fn assess(&self, node: &Node, inputs: &[Digest]) -> Result<Assessment, PlanError> {
-        let known = |key| {
+        let key = key_of(&Action::new(node, inputs));
+        let known = || {
             let result = self.store.result(key)?;
             self.store.touch_result(key);
             Some(result.outputs.into())
         };
-        self.assess_by(node, inputs, known)
+        self.assess_by(node, inputs, key, known)
     }
 
     fn assess_by(
         &self,
         node: &Node,
         inputs: &[Digest],
-        known: impl FnOnce(Digest) -> Option<Outputs>,
+        key: Digest,
+        known: impl FnOnce() -> Option<Outputs>,
     ) -> Result<Assessment, PlanError> {
-        let key = key_of(&Action::new(node, inputs));
         let Work::Publish(publish) = &node.work else {
             // Whether its objects are here too matters only to those who need them.
-            return Ok(Assessment { key, outputs: known(key), difference: None });
+            return Ok(Assessment { key, outputs: known(), difference: None });
         };
-        let failed = |fault| PlanError::Publish { node: node.name.clone(), source: Box::new(fault) };
+        let failed = |fault| PlanError::Publish { node: node.name(), source: Box::new(fault) };
         let difference = Destination::new(publish).difference(inputs, self.store).map_err(failed)?;
         let outputs = difference.is_none().then(Outputs::default);
         Ok(Assessment { key, outputs, difference })
@@ -365,7 +475,7 @@ impl Planner<'_> {
 
     fn cause(&self, node: &Node, inputs: &[Digest]) -> Cause {
         let fields = fields_of(&Action::new(node, inputs));
-        match nearest_earlier(self.store, &node.name, &fields) {
+        match nearest_earlier(self.store, &node.name(), &fields) {
             Some((_, earlier)) => match difference(self.store, self.files, node, &earlier.action, &fields) {
                 same if same.is_empty() => Cause::ResultGone,
                 changes => Cause::Changed(changes),
@@ -411,7 +521,7 @@ impl Planner<'_> {
         plan.goals.iter().for_each(|goal| needed[goal.index()] = true);
         let (mut demoted, mut asked) = (Vec::new(), Vec::new());
         let incomplete = |step: &Step| {
-            let outputs = step.outputs.as_ref().filter(|_| step.verdict == Verdict::Hit);
+            let outputs = step.outputs.as_ref().filter(|_| step.verdict.is_hit());
             let is_whole = remembered.whole[step.node.index()];
             let is_here = |tree| self.store.holds_tree(tree);
             outputs.is_some_and(|outputs| !is_whole && !outputs.trees().all(is_here))
@@ -428,10 +538,11 @@ impl Planner<'_> {
                     _ => demoted.push(at),
                 }
             }
-            if plan.steps[at].verdict != Verdict::Hit || demoted.last() == Some(&at) {
+            if !plan.steps[at].verdict.is_hit() || demoted.last() == Some(&at) {
                 self.graph.needs(plan.steps[at].node).for_each(|need| needed[need.index()] = true);
             }
         }
+        let has_changed = !demoted.is_empty() || !asked.is_empty();
         for at in demoted {
             (plan.steps[at].verdict, plan.steps[at].place) = (Verdict::Run(Cause::ObjectsGone), None);
         }
@@ -441,6 +552,9 @@ impl Planner<'_> {
             let steps =
                 plan.steps.iter_mut().filter(|step| step.key().is_some_and(|key| asked.contains(&key)));
             steps.for_each(|step| step.place = step.key().map(|key| self.place(key)));
+        }
+        if has_changed {
+            plan.sum_up();
         }
         !asked.is_empty()
     }

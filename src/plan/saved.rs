@@ -83,7 +83,7 @@ impl StepsOf<'_> {
     }
 
     fn name(&self, node: NodeId) -> String {
-        self.graph.node(node).name.clone()
+        self.graph.node(node).name()
     }
 }
 

@@ -1,6 +1,6 @@
 use super::Cause;
 use crate::digest::Digest;
-use crate::graph::{Graph, NodeId, Work};
+use crate::graph::{Graph, NodeId};
 use crate::store::Outputs;
 
 /// What is to be done about every node that the goals need.
@@ -10,6 +10,10 @@ pub struct Plan {
     pub goals: Vec<NodeId>,
     /// Every needed node once; what is needed comes before what needs it.
     pub steps: Vec<Step>,
+    /// The nodes of those that are no hit.
+    pub to_do: Vec<NodeId>,
+    /// How many results are in the shared cache.
+    pub of_s3: usize,
 }
 
 /// One node of a plan.
@@ -38,7 +42,7 @@ impl Step {
 
     /// The key under which its result is known.
     pub fn known_key(&self) -> Option<Digest> {
-        self.key().filter(|_| self.verdict == Verdict::Hit)
+        self.key().filter(|_| self.verdict.is_hit())
     }
 }
 
@@ -66,6 +70,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether the result is known.
+    pub fn is_hit(&self) -> bool {
+        matches!(self, Self::Hit)
+    }
+
     /// One word for it, as in `--json`.
     pub fn word(&self) -> &'static str {
         match self {
@@ -78,38 +87,45 @@ impl Verdict {
 }
 
 impl Plan {
+    /// Of these steps.
+    pub(super) fn new(goals: Vec<NodeId>, steps: Vec<Step>) -> Self {
+        let mut plan = Self { goals, steps, to_do: Vec::new(), of_s3: 0 };
+        plan.sum_up();
+        plan
+    }
+
+    /// To be called when steps were changed.
+    pub(super) fn sum_up(&mut self) {
+        (self.to_do, self.of_s3) = (Vec::new(), 0);
+        for step in &self.steps {
+            self.to_do.extend((!step.verdict.is_hit()).then_some(step.node));
+            self.of_s3 += usize::from(step.place == Some(Place::S3));
+        }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
-        self.steps.iter().all(|step| step.verdict == Verdict::Hit)
+        self.to_do.is_empty()
     }
 
     /// Whether a sandbox or an engine may be needed for what is to be done.
     pub fn needs_runner(&self, graph: &Graph) -> bool {
-        let mut to_do = self.steps.iter().filter(|step| step.verdict != Verdict::Hit);
-        to_do.any(|step| graph.node(step.node).work.needs_runner())
+        self.to_do.iter().any(|node| graph.node(*node).work.needs_runner())
     }
 
     /// Whether what it says follows from files on this machine alone: nothing of it is in the shared cache, and
     /// neither a repository nor a signing key was asked.
     pub fn is_of_files(&self, graph: &Graph) -> bool {
-        let is_of_files = |work: &Work| match work {
-            Work::Publish(_) | Work::Key(_) => false,
-            Work::Package(package) => package.signer.is_none(),
-            _ => true,
-        };
-        let is_local = |step: &Step| step.place != Some(Place::S3);
-        self.steps.iter().all(|step| is_local(step) && is_of_files(&graph.node(step.node).work))
+        self.of_s3 == 0 && graph.outward().iter().all(|node| self.step(*node).is_none())
     }
 
     /// The step of a node.
     pub fn step(&self, node: NodeId) -> Option<&Step> {
-        // Steps stand in the order of node ids, since a graph is built needs first.
-        self.steps.binary_search_by_key(&node, |step| step.node).ok().map(|at| &self.steps[at])
-    }
-
-    /// How many results are in the shared cache.
-    pub fn of_s3(&self) -> usize {
-        self.steps.iter().filter(|step| step.place == Some(Place::S3)).count()
+        // Steps stand in the order of node ids, since a graph is built needs first. Where all nodes are needed, the places are the same.
+        let at_its_place = self.steps.get(node.index()).filter(|step| step.node == node);
+        at_its_place.or_else(|| {
+            self.steps.binary_search_by_key(&node, |step| step.node).ok().map(|at| &self.steps[at])
+        })
     }
 
     /// How many steps have a verdict of that word.

@@ -18,8 +18,7 @@ pub fn plan_summary(
     estimates: &Estimates,
 ) -> String {
     let mut text = String::new();
-    let to_do = plan.steps.iter().filter(|step| step.verdict != Verdict::Hit).count();
-    if to_do == 0 {
+    if plan.is_idle() {
         let of_s3 = of_s3(plan);
         write_line(&mut text, &format!("nothing to do: {} known{of_s3}", counted(plan.steps.len(), "node")));
     } else {
@@ -50,7 +49,7 @@ pub fn plan_summary(
 
 /// How many of what is known the shared cache knows.
 fn of_s3(plan: &Plan) -> String {
-    match plan.of_s3() {
+    match plan.of_s3 {
         0 => String::new(),
         count => format!(" ({count} from s3)"),
     }
@@ -71,7 +70,7 @@ struct Group {
 /// In the order in which targets first come, which is the order of the build.
 fn by_target_and_cause<'g>(graph: &'g Graph, plan: &Plan) -> Vec<(&'g str, Groups)> {
     let mut targets: Vec<(&str, Groups)> = Vec::new();
-    for step in plan.steps.iter().filter(|step| step.verdict != Verdict::Hit) {
+    for step in plan.steps.iter().filter(|step| !step.verdict.is_hit()) {
         let target = &*graph.node(step.node).declared.target;
         let at = targets.iter().position(|(name, _)| *name == target).unwrap_or_else(|| {
             targets.push((target, Groups::new()));

@@ -14,7 +14,7 @@ pub fn run_summary(graph: &Graph, report: &RunReport, duration_ms: u64) -> Strin
     if !report.failed.is_empty() {
         line(&mut text, format!("{} failed:", counted(report.failed.len(), "node")));
         for (id, error) in &report.failed {
-            line(&mut text, format!("  {}: {error}", graph.node(*id).name));
+            line(&mut text, format!("  {}: {error}", graph.node(*id).name()));
         }
         for (dimension, values) in by_axis(graph, report) {
             line(&mut text, format!("  by {dimension}: {}", values.join(", ")));
@@ -78,7 +78,7 @@ pub(super) fn transfers(traffic: &RemoteTraffic, waiting: usize) -> String {
 
 /// What others went on without, as the Buildfile's `optional` rules allow.
 fn lacking(graph: &Graph, report: &RunReport) -> Option<String> {
-    let names: Vec<&str> = report.lacking.iter().map(|id| graph.node(*id).name.as_str()).collect();
+    let names: Vec<String> = report.lacking.iter().map(|id| graph.node(*id).name()).collect();
     let end = if report.goal_lost { "" } else { "; all else that was asked for is done" };
     (!names.is_empty()).then(|| format!("  gone without, as it is optional: {}{end}", names.join(", ")))
 }
