@@ -20,13 +20,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8, CommandError> {
     let words = Words::parse(&arguments.words)?;
     let workspace = Workspace::open(global, &words)?;
     let node = words.one_node(&workspace.graph)?;
-    let name = &workspace.graph.node(node).name();
+    let name = workspace.graph.node(node).name();
     workspace.require_locked(&[node])?;
     let stats = StatCache::of(&workspace.store);
     let files = LocalTrees::new(&stats);
     let planner = workspace.planner(&files);
     let key = planner.plan(&[node])?.step(node).and_then(Step::key);
-    let (key, log) = last_log(&workspace.store, name, key).ok_or_else(|| {
+    let (key, log) = last_log(&workspace.store, &name, key).ok_or_else(|| {
         CommandError::new(format!("{name} has no log: it did not run yet, or runs no script"))
     })?;
     if let Some(remote) = workspace.remote.clone().filter(|_| !workspace.store.contains(log)) {

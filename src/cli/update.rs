@@ -158,10 +158,11 @@ fn update_bootstrap_images(
     let mut told = String::new();
     for node in nodes {
         let Work::Bootstrap(image) = &node.work else { continue };
-        tell(&format!("{}: resolving", node.name()));
-        if updater.image(&node.name(), &image.wanted, lock)? {
-            let packages = lock.images.get(&node.name()).map_or(0, |image| image.closure.packages.len());
-            told += &format!("{}: {packages} packages of {}\n", node.name(), image.wanted.suite);
+        let name = node.name();
+        tell(&format!("{name}: resolving"));
+        if updater.image(&name, &image.wanted, lock)? {
+            let packages = lock.images.get(&name).map_or(0, |image| image.closure.packages.len());
+            told += &format!("{name}: {packages} packages of {}\n", image.wanted.suite);
         }
     }
     Ok(told)

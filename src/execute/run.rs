@@ -439,7 +439,7 @@ impl<'a> Run<'a> {
     fn run_after_all(&mut self, node: NodeId, reason: Option<String>) {
         self.report.hits -= 1;
         if let Some(reason) = reason {
-            let name = &self.graph.node(node).name();
+            let name = self.graph.node(node).name();
             self.tell(Event::Notice {
                 text: format!("{name} is run, since its result cannot be had: {reason}"),
             });

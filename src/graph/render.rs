@@ -9,7 +9,7 @@ use crate::matrix::{Cell, Coordinate};
 pub fn to_dot(graph: &Graph, nodes: &[NodeId]) -> String {
     let mut text = String::from("digraph forge {\n  rankdir=LR;\n  node [shape=box];\n");
     for &id in nodes {
-        let name = &graph.node(id).name();
+        let name = graph.node(id).name();
         writeln!(text, "  \"{name}\";").expect("a String takes every write");
         for need in graph.needs(id) {
             writeln!(text, "  \"{}\" -> \"{name}\";", graph.node(need).name())

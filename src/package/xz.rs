@@ -35,9 +35,9 @@ impl Blocks {
         (3 * self.dictionary).max(1 << 20)
     }
 
-    /// Bytes that a thread takes, as liblzma tells.
+    /// Bytes that a thread takes: what liblzma tells, its block, and another one that waits.
     pub fn memory_per_thread(self) -> u64 {
-        self.encoder().memusage()
+        self.encoder().memusage() + 2 * self.size() as u64
     }
 
     /// Where what is left is cut that is no whole block. What one thread compresses at the end, all others wait for. Each cut

@@ -201,9 +201,9 @@ fn changes_behind(
     change: &Change,
 ) -> Option<Vec<Change>> {
     let before: Digest = change.before.as_deref()?.parse().ok()?;
-    let name = &graph.node(source).name();
+    let name = graph.node(source).name();
     let gave = |result: &ActionResult| result.outputs.values().any(|tree| *tree == before);
-    let earlier = store.earlier(name).map(|earlier| earlier.result).find(gave)?;
+    let earlier = store.earlier(&name).map(|earlier| earlier.result).find(gave)?;
     let later = store.result(plan.step(source)?.key()?)?;
     Some(changes(&earlier.action, &later.action))
 }

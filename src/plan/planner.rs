@@ -410,7 +410,7 @@ impl Planner<'_> {
             Input::Files(local) => Ok(self.files.get(local)?.digest),
             Input::Node { node, output } => {
                 let known = steps.outputs_of(*node).and_then(|outputs| outputs.get(output));
-                let name = &self.graph.node(*node).name();
+                let name = self.graph.node(*node).name();
                 Ok(known.unwrap_or_else(|| Digest::of(format!("to come: {output} of {name}").as_bytes())))
             }
         });
