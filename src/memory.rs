@@ -51,8 +51,11 @@ unsafe impl GlobalAlloc for LargePages {
 fn advised(block: *mut u8, size: usize) -> *mut u8 {
     /// No system has larger ones of the ordinary kind.
     const PAGE: usize = 64 << 10;
+    if size < LARGE || block.is_null() {
+        return block;
+    }
     let skipped = block.align_offset(PAGE);
-    if size >= LARGE && !block.is_null() && skipped < size {
+    if skipped < size {
         // SAFETY: these pages are inside of the block, and none is touched by this.
         unsafe {
             libc::madvise(block.add(skipped).cast(), (size - skipped) / PAGE * PAGE, libc::MADV_HUGEPAGE)

@@ -28,7 +28,6 @@ pub fn build(buildfile: &Buildfile, axes: &Axes, lock: &Lock) -> Result<(Graph, 
         joins: HashMap::new(),
         lacks: Vec::new(),
         declared: HashMap::new(),
-        last_declared: None,
         last_script: None,
         refused: BTreeSet::new(),
         is_beyond: false,
@@ -84,8 +83,6 @@ pub(super) struct Builder<'a> {
     pub lacks: Vec<Lack>,
     /// By the names of targets.
     declared: HashMap<Arc<str>, Arc<Declared>>,
-    /// That of the last node.
-    last_declared: Option<Arc<Declared>>,
     /// The script of the last command, with its target.
     last_script: Option<(Arc<str>, Arc<Script>)>,
     /// Targets of which a cell could not be made into a node, which is told by itself.
@@ -116,14 +113,13 @@ impl<'a> Builder<'a> {
 
     /// What all nodes of a target have in common.
     pub fn declared(&mut self, target: &Target) -> Arc<Declared> {
-        if let Some(last) = self.last_declared.as_ref().filter(|last| Arc::ptr_eq(&last.target, &target.name))
-        {
+        // Most often it is that of the node before.
+        let last = self.graph.last().map(|node| &node.declared);
+        if let Some(last) = last.filter(|last| Arc::ptr_eq(&last.target, &target.name)) {
             return last.clone();
         }
         let known = self.declared.entry(target.name.clone());
-        let declared = known.or_insert_with(|| Arc::new(Declared::of(target))).clone();
-        self.last_declared = Some(declared.clone());
-        declared
+        known.or_insert_with(|| Arc::new(Declared::of(target))).clone()
     }
 
     /// Puts a node into the graph.

@@ -289,6 +289,11 @@ impl Graph {
         &self.nodes[id.index()]
     }
 
+    /// The node that was added last.
+    pub fn last(&self) -> Option<&Node> {
+        self.nodes.last()
+    }
+
     /// The node called `name`.
     pub fn by_name(&self, name: &str) -> Option<NodeId> {
         let all = || self.ids().map(|id| (self.node(id).name(), id)).collect();
@@ -362,6 +367,7 @@ impl Graph {
 
     /// The goals and everything they need, each need before its user.
     pub fn closure(&self, goals: &[NodeId]) -> Vec<NodeId> {
+        // Where none needs another, all are goals.
         if goals.len() == self.len() && goals.is_sorted_by(|a, b| a < b) {
             return self.ids().collect();
         }

@@ -66,7 +66,6 @@ impl Blocks {
 pub(super) struct XzWriter<W: Write> {
     blocks: Blocks,
     pool: ThreadPool,
-    threads: usize,
     /// In their order.
     under_way: VecDeque<Receiver<io::Result<Vec<u8>>>>,
     /// What is no whole block yet.
@@ -81,7 +80,6 @@ impl<W: Write> XzWriter<W> {
         Ok(Self {
             blocks,
             pool: pool.build().map_err(io::Error::other)?,
-            threads,
             under_way: VecDeque::new(),
             left: Vec::new(),
             is_alone: true,
@@ -91,7 +89,7 @@ impl<W: Write> XzWriter<W> {
 
     fn start(&mut self, block: Vec<u8>) -> io::Result<()> {
         // One more than there are threads: who is done has the next at once.
-        if self.under_way.len() > self.threads {
+        if self.under_way.len() > self.pool.current_num_threads() {
             self.take_first()?;
         }
         let (blocks, (done, compressed)) = (self.blocks, mpsc::channel());
@@ -146,9 +144,9 @@ impl<W: Write> Write for XzWriter<W> {
 
 /// One stream with the blocks of all these streams, each of which is whole and nothing but one stream. They must have
 /// the same check. Not simply one after the other: apt reads no further than the first stream.
-pub(crate) fn join<'a>(streams: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<u8>> {
+pub(crate) fn join<'a>(mut streams: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<u8>> {
     let mut joined = Joined::new(Vec::new());
-    streams.into_iter().try_for_each(|stream| joined.add(stream))?;
+    streams.try_for_each(|stream| joined.add(stream))?;
     joined.finish()
 }
 

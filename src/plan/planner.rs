@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::explain::{difference, nearest_earlier};
 use super::standing::Standing;
+use super::verdict::step_of;
 use super::{Cause, Destination, LocalTrees, NewVersion, Place, Plan, PlanError, Step, Verdict};
 use crate::digest::{Digest, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, LocalFiles, Node, NodeId, Work};
@@ -35,9 +36,9 @@ struct Steps {
 }
 
 impl Steps {
-    /// None yet, of so many nodes.
-    fn new(nodes: usize) -> Self {
-        Self { all: Vec::new(), places: vec![0; nodes] }
+    /// None yet, of these nodes of a graph of so many.
+    fn of(layers: &[Vec<NodeId>], nodes: usize) -> Self {
+        Self { all: Vec::with_capacity(layers.iter().map(Vec::len).sum()), places: vec![0; nodes] }
     }
 
     fn append(&mut self, mut steps: Vec<Step>) {
@@ -136,9 +137,15 @@ impl Remembered {
     }
 
     /// Of what is needed for certain: the goals.
-    fn look_for_objects(&mut self, plan: &Plan, results: &mut ResultIndex, store: &LocalStore) {
-        let of_goals = plan.goals.iter().filter(|goal| !self.whole[goal.index()]);
-        let known = of_goals.filter_map(|goal| Some((*goal, plan.step(*goal)?.known_key()?)));
+    fn look_for_objects(
+        &mut self,
+        goals: &[NodeId],
+        steps: &[Step],
+        results: &mut ResultIndex,
+        store: &LocalStore,
+    ) {
+        let of_goals = goals.iter().filter(|goal| !self.whole[goal.index()]);
+        let known = of_goals.filter_map(|goal| Some((*goal, step_of(steps, *goal)?.known_key()?)));
         let is_whole = |key| results.get(key).is_some_and(|result| result.is_whole);
         let (whole, doubted): (Vec<_>, Vec<_>) = known.partition(|(_, key)| is_whole(*key));
         whole.into_iter().for_each(|(node, _)| self.whole[node.index()] = true);
@@ -168,9 +175,8 @@ impl Planner<'_> {
     /// The same plan, without a look at what stands as it did for an earlier one.
     pub fn plan_from(&self, goals: &[NodeId], baseline: Option<&Baseline>) -> Result<Plan, PlanError> {
         let mut standing = Standing::new(baseline.filter(|_| self.remote.is_none()), self.graph, self.files);
-        let mut steps = Steps::new(self.graph.len());
         let layers = self.graph.layers(goals);
-        steps.all.reserve_exact(layers.iter().map(Vec::len).sum());
+        let mut steps = Steps::of(&layers, self.graph.len());
         // Whether to publish may be asked of a network: not where files are read.
         let publication = |node: &NodeId| self.graph.node(*node).work.publish();
         let publishing: Vec<NodeId> =
@@ -204,9 +210,10 @@ impl Planner<'_> {
                 }
             }
         }
-        let mut plan = Plan::new(goals.to_vec(), steps.sorted());
-        remembered.look_for_objects(&plan, &mut results, self.store);
-        while self.demote_incomplete(&mut plan, &remembered) {}
+        let mut steps = steps.sorted();
+        remembered.look_for_objects(goals, &steps, &mut results, self.store);
+        while self.demote_incomplete(goals, &mut steps, &remembered) {}
+        let plan = Plan::new(goals.to_vec(), steps);
         self.ask_for_durations(&plan);
         results.touch(&remembered.old, self.store);
         // The next plan looks at more directories without it.
@@ -516,9 +523,9 @@ impl Planner<'_> {
     /// A hit serves only those who need its objects. Where one of them is run and an object is
     /// gone, the hit is a miss: seen from the goals down, since this makes further needs. Gives whether
     /// more is known now than at the start, so that this has to be done again.
-    fn demote_incomplete(&self, plan: &mut Plan, remembered: &Remembered) -> bool {
+    fn demote_incomplete(&self, goals: &[NodeId], steps: &mut [Step], remembered: &Remembered) -> bool {
         let mut needed = vec![false; self.graph.len()];
-        plan.goals.iter().for_each(|goal| needed[goal.index()] = true);
+        goals.iter().for_each(|goal| needed[goal.index()] = true);
         let (mut demoted, mut asked) = (Vec::new(), Vec::new());
         let incomplete = |step: &Step| {
             let outputs = step.outputs.as_ref().filter(|_| step.verdict.is_hit());
@@ -526,8 +533,8 @@ impl Planner<'_> {
             let is_here = |tree| self.store.holds_tree(tree);
             outputs.is_some_and(|outputs| !is_whole && !outputs.trees().all(is_here))
         };
-        for at in (0..plan.steps.len()).rev() {
-            let step = &plan.steps[at];
+        for at in (0..steps.len()).rev() {
+            let step = &steps[at];
             if needed[step.node.index()] && incomplete(step) {
                 let (Some(key), remote) = (step.key(), self.remote.filter(|remote| remote.is_read())) else {
                     continue;
@@ -538,23 +545,18 @@ impl Planner<'_> {
                     _ => demoted.push(at),
                 }
             }
-            if !plan.steps[at].verdict.is_hit() || demoted.last() == Some(&at) {
-                self.graph.needs(plan.steps[at].node).for_each(|need| needed[need.index()] = true);
+            if !steps[at].verdict.is_hit() || demoted.last() == Some(&at) {
+                self.graph.needs(steps[at].node).for_each(|need| needed[need.index()] = true);
             }
         }
-        let has_changed = !demoted.is_empty() || !asked.is_empty();
         for at in demoted {
-            (plan.steps[at].verdict, plan.steps[at].place) = (Verdict::Run(Cause::ObjectsGone), None);
+            (steps[at].verdict, steps[at].place) = (Verdict::Run(Cause::ObjectsGone), None);
         }
         // Objects that are gone here may be there.
         if let Some(remote) = self.remote.filter(|_| !asked.is_empty()) {
             self.look_up(remote, asked.clone());
-            let steps =
-                plan.steps.iter_mut().filter(|step| step.key().is_some_and(|key| asked.contains(&key)));
+            let steps = steps.iter_mut().filter(|step| step.key().is_some_and(|key| asked.contains(&key)));
             steps.for_each(|step| step.place = step.key().map(|key| self.place(key)));
-        }
-        if has_changed {
-            plan.sum_up();
         }
         !asked.is_empty()
     }

@@ -89,18 +89,13 @@ impl Verdict {
 impl Plan {
     /// Of these steps.
     pub(super) fn new(goals: Vec<NodeId>, steps: Vec<Step>) -> Self {
-        let mut plan = Self { goals, steps, to_do: Vec::new(), of_s3: 0 };
-        plan.sum_up();
-        plan
-    }
-
-    /// To be called when steps were changed.
-    pub(super) fn sum_up(&mut self) {
-        (self.to_do, self.of_s3) = (Vec::new(), 0);
-        for step in &self.steps {
-            self.to_do.extend((!step.verdict.is_hit()).then_some(step.node));
-            self.of_s3 += usize::from(step.place == Some(Place::S3));
+        // There are many, and they are asked for often: they are gone through once.
+        let (mut to_do, mut of_s3) = (Vec::new(), 0);
+        for step in &steps {
+            to_do.extend((!step.verdict.is_hit()).then_some(step.node));
+            of_s3 += usize::from(step.place == Some(Place::S3));
         }
+        Self { goals, steps, to_do, of_s3 }
     }
 
     /// Whether there is nothing to do.
@@ -121,15 +116,17 @@ impl Plan {
 
     /// The step of a node.
     pub fn step(&self, node: NodeId) -> Option<&Step> {
-        // Steps stand in the order of node ids, since a graph is built needs first. Where all nodes are needed, the places are the same.
-        let at_its_place = self.steps.get(node.index()).filter(|step| step.node == node);
-        at_its_place.or_else(|| {
-            self.steps.binary_search_by_key(&node, |step| step.node).ok().map(|at| &self.steps[at])
-        })
+        step_of(&self.steps, node)
     }
 
     /// How many steps have a verdict of that word.
     pub fn count(&self, word: &str) -> usize {
         self.steps.iter().filter(|step| step.verdict.word() == word).count()
     }
+}
+
+/// The step of a node among `steps`, which stand in the order of node ids. Where all nodes are needed, that is its place.
+pub(super) fn step_of(steps: &[Step], node: NodeId) -> Option<&Step> {
+    let at_its_place = steps.get(node.index()).filter(|step| step.node == node);
+    at_its_place.or_else(|| steps.binary_search_by_key(&node, |step| step.node).ok().map(|at| &steps[at]))
 }

@@ -287,18 +287,15 @@ impl LocalStore {
             let mut piece = Vec::with_capacity(PIECE);
             piece.extend_from_slice(&(nodes.len() as u64).to_le_bytes());
             for node in nodes {
-                match node {
-                    Some(KnownNode { key, outputs }) => {
-                        let length = Digest::LENGTH + outputs.len();
-                        piece.extend_from_slice(&(length as u32).to_le_bytes());
-                        piece.extend_from_slice(key.as_bytes());
-                        piece.extend_from_slice(outputs);
-                    }
-                    None => piece.extend_from_slice(&length_of(&[])),
+                let length = node.map_or(0, |node| Digest::LENGTH + node.outputs.len()) as u32;
+                let length = length.to_le_bytes();
+                let (key, outputs) =
+                    node.as_ref().map_or((&[][..], &[][..]), |node| (node.key.as_bytes(), node.outputs));
+                let row = [&length[..], key, outputs];
+                if piece.len() + row.iter().map(|part| part.len()).sum::<usize>() > PIECE {
+                    out.add(std::mem::replace(&mut piece, Vec::with_capacity(PIECE)))?;
                 }
-                if piece.len() >= PIECE {
-                    out.add(std::mem::replace(&mut piece, Vec::with_capacity(PIECE + PIECE / 8)))?;
-                }
+                row.iter().for_each(|part| piece.extend_from_slice(part));
             }
             out.add(piece)
         })

@@ -385,8 +385,8 @@ fn try_lock_byte(file: &File, key: Digest) -> io::Result<bool> {
     }
 }
 
-/// The same of what can be made again. Whoever reads between these steps finds nothing. Some filesystems write out at once what
-/// replaces a file by a rename (ext4 does, as `auto_da_alloc`), and nobody needs to wait for that.
+/// Puts in its place what can be made again: whoever looks between these steps finds nothing. Some filesystems write out at once
+/// what replaces a file by a rename (ext4 does, as `auto_da_alloc`), and nobody needs to wait for that.
 fn put_anew(temp: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {
     let _ = fs::remove_file(path);
     put_in_place(temp, path)

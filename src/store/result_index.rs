@@ -245,8 +245,7 @@ fn first(rows: &[[u8; ROW]], wanted: u32) -> usize {
         let (from, to) = (guess.saturating_sub(reach), rows.len().min(guess + reach));
         let is_behind = from == 0 || is_before(&rows[from - 1]);
         if is_behind && rows.get(to).is_none_or(|row| !is_before(row)) {
-            // As many as there are before it. To look at all of so few takes less time than to guess wrong where to go on.
-            return from + rows[from..to].iter().filter(|row| is_before(row)).count();
+            return from + rows[from..to].partition_point(is_before);
         }
         reach *= 4;
     }
@@ -301,12 +300,8 @@ impl ResultIndex {
         let rows: Vec<usize> = keys.iter().map(|key| shard(*key).written.row(*key)).collect();
         let said: Vec<_> =
             keys.iter().zip(rows).map(|(key, row)| shard(*key).written.said_of(*key, row)).collect();
-        let known = |(key, said): (&Digest, Option<Reader<'_>>)| {
-            let found = shard(*key).found.get(key).cloned();
-            let known = found.or_else(|| Some(Known::read(&mut said?)?.doubted(self.changed)));
-            Some(self.told(known?))
-        };
-        keys.iter().zip(said).map(known).collect()
+        let known = |(key, said): (&Digest, _)| shard(*key).known(*key, self.changed, || said);
+        keys.iter().zip(said).map(|asked| Some(self.told(known(asked)?))).collect()
     }
 
     fn told(&self, Known { seen, outputs, objects }: Known) -> KnownResult {
@@ -457,9 +452,19 @@ impl Shard {
     }
 
     fn get(&self, key: Digest, changed: Dirs) -> Option<Known> {
+        self.known(key, changed, || self.written.said_of(key, self.written.row(key)))
+    }
+
+    /// What is known of a result, of which `said` is written.
+    fn known<'s>(
+        &self,
+        key: Digest,
+        changed: Dirs,
+        said: impl FnOnce() -> Option<Reader<'s>>,
+    ) -> Option<Known> {
         match self.found.get(&key) {
             Some(known) => Some(known.clone()),
-            None => self.written.get(key).map(|known| known.doubted(changed)),
+            None => Known::read(&mut said()?).map(|known| known.doubted(changed)),
         }
     }
 
