@@ -95,7 +95,7 @@ impl Builtin {
         let object = fetched.map_err(Failure::action)?.object;
         let name = source.urls.first().and_then(|url| url.rsplit('/').next()).unwrap_or_default();
         self.progress("unpacking".to_owned());
-        let tree = upstream::unpack(&self.store, &self.store.object_path(object), name, source.strip);
+        let tree = upstream::unpack(&self.store, &self.store.object_file(object)?, name, source.strip);
         Ok(self.output("src", self.store.put_tree(&tree.map_err(Failure::action)?)?))
     }
 
@@ -154,7 +154,7 @@ impl Builtin {
             Package::Rpm(rpm) => self.rpm(Rpm { copyright, ..rpm }, package, &payload, &mut object)?,
         }
         let object = object.finish()?;
-        let size = self.store.open_object(object)?.metadata().map_err(Failure::action)?.len();
+        let size = self.store.open_object(object)?.size().map_err(Failure::action)?;
         let file =
             Entry { path: package.package.file_name(), mode: 0o644, kind: Kind::File { object, size } };
         Ok(self.output("package", self.store.put_tree(&Tree::new(vec![file]))?))

@@ -137,6 +137,8 @@ impl Performer {
     async fn take_local_files(&self, node: &Node, files: &LocalTrees<'_>) -> Result<(), Failure> {
         let local = node.inputs.iter().filter_map(Input::files).map(|local| files.get(local));
         let local: Vec<_> = local.collect::<Result<_, _>>().map_err(unreadable)?;
+        let (little, local): (Vec<_>, Vec<_>) = local.into_iter().partition(|tree| tree.is_little());
+        little.iter().try_for_each(|tree| tree.store(&self.store).map(drop))?;
         if local.is_empty() {
             return Ok(());
         }

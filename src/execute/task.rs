@@ -267,7 +267,7 @@ fn tail(store: &LocalStore, log: Digest) -> Vec<String> {
     const BYTES: u64 = 64 << 10;
     let last = || -> Option<Vec<u8>> {
         let mut file = store.open_object(log).ok()?;
-        let start = file.metadata().ok()?.len().saturating_sub(BYTES);
+        let start = file.size().ok()?.saturating_sub(BYTES);
         file.seek(SeekFrom::Start(start)).ok()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).ok()?;

@@ -155,6 +155,7 @@ impl From<CatalogEntry> for Fact {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
 
     use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(versions, ["1", "2", "3"]);
 
         let entries = |told: &[Indexed]| told.iter().map(|one| one.entry.clone()).collect::<Vec<_>>();
-        let gone = |object: Digest| fs::remove_file(store.object_path(object)).unwrap();
+        let gone = |object: Digest| store.lose(object);
         let kept = store.get(files[0].object).unwrap();
         gone(files[0].object);
         gone(files[1].object);
@@ -195,7 +196,8 @@ mod tests {
             let record = String::from_utf8(records.record(one.entry.record).unwrap()).unwrap();
             assert!(record.contains(&one.entry.label.version), "{record}");
         }
-        told.iter().for_each(|one| drop(fs::remove_file(store.object_path(one.bundle.object))));
+        let bundles: BTreeSet<Digest> = told.iter().map(|one| one.bundle.object).collect();
+        bundles.into_iter().for_each(gone);
         fs::remove_dir_all(store.root().join("facts")).unwrap();
         store.put(&kept).unwrap();
         let error = read(&files).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::path::Path;
 use sha2::Digest as Sum;
 
 use crate::digest::{Digest, Hasher};
-use crate::store::{LocalStore, StoreError};
+use crate::store::{LocalStore, Object, StoreError};
 
 /// Lets `pack` take the bytes of an object, checks that they are those its digest promises, and
 /// gives their sum, hexadecimal. Where `pack` gets fewer bytes than it wants, it says
@@ -28,7 +28,7 @@ pub(super) fn pack_object<S: Sum>(
 
 /// Sums up what is read through it.
 struct Sums<S> {
-    input: File,
+    input: Object,
     sum: S,
     blake3: Hasher,
 }

@@ -1,7 +1,7 @@
 //! Runs a command on this machine as it is: without a sandbox, which is why it has to be asked for in the Buildfile.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::{oneshot, watch};
 
-use super::stage::{Stage, Stages, Stop, blocking, stopped};
+use super::stage::{LOG, Stage, Stages, Stop, blocking, stopped};
 use super::{Command, Exit, Outcome, RunError, Told};
 use crate::store::{LocalStore, StoreError};
 
@@ -138,15 +138,20 @@ fn perform(
 /// Lays out, runs and collects.
 fn run_in(stage: &Stage, command: &Command, group: &Group, over: oneshot::Sender<()>) -> Done {
     stage.copy_in(command)?;
-    let log = stage.path("log");
-    let output = File::create(&log).map_err(StoreError::io("create", &log))?;
+    let log = stage.path(LOG);
+    let mut options = File::options();
+    let output = options.read(true).write(true).create(true).truncate(true).open(&log);
+    let mut output = output.map_err(StoreError::io("create", &log))?;
     let mut shell = std::process::Command::new("/bin/sh");
     shell.args(["-eu", "-c", &format!("umask 022; {}", command.script)]);
     shell.env_clear().envs(command.environment()).current_dir(stage.path("forge/work"));
     for (name, place) in [("OUT", "forge/out"), ("HOME", "forge/home"), ("PWD", "forge/work")] {
         shell.env(name, stage.path(place));
     }
-    shell.stdin(Stdio::null()).stdout(output.try_clone().map_err(lost)?).stderr(output);
+    shell
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().map_err(lost)?)
+        .stderr(output.try_clone().map_err(lost)?);
     let mut child = group.start(&mut shell).map_err(lost)?;
     let status = group.wait(&mut child).map_err(lost)?;
     let failed = match (status.code(), status.signal()) {
@@ -157,8 +162,12 @@ fn run_in(stage: &Stage, command: &Command, group: &Group, over: oneshot::Sender
         // Nobody hears it of a command that was cancelled.
         let _ = over.send(());
     }
-    let said = fs::read(&log).map_err(StoreError::io("read", &log))?;
-    Ok((String::from_utf8_lossy(&said).into_owned(), stage.collect(command, failed)))
+    // Nobody is left who writes to it.
+    let mut said = Vec::new();
+    let read = output.rewind().and_then(|()| output.read_to_end(&mut said));
+    read.map_err(StoreError::io("read", &log))?;
+    let log = stage.store().put(&said)?;
+    Ok((String::from_utf8_lossy(&said).into_owned(), stage.collect_with(command, failed, log)))
 }
 
 fn lost(error: io::Error) -> RunError {

@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, Permissions};
-use std::io;
+use std::fs::{self, Metadata, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -22,57 +21,29 @@ pub struct Outcome {
 /// Where the outputs are below the scratch directory.
 const OUT: &str = "forge/out";
 
-/// Moves the log, and the outputs of a command that did not fail, into the store. Blocks.
+/// Moves the outputs of a command that did not fail into the store, where its log is. Blocks.
 pub(super) fn collect(
     store: &LocalStore,
     scratch: &Path,
     outputs: &[String],
     failed: Option<Exit>,
+    log: Digest,
 ) -> Result<Outcome, RunError> {
     if let Some(exit) = failed {
-        return Err(RunError::Failed { exit, log: keep_log(store, scratch)? });
+        return Err(RunError::Failed { exit, log });
     }
     let mut found = Found::default();
-    for name in outputs {
-        if let Err(fault) = found.add(scratch, name) {
-            return Err(fault.with_log(keep_log(store, scratch)?));
-        }
-    }
-    // It may have been moved by the time that something unfit is found beside it.
-    let mut log = open_log(scratch)?;
+    outputs.iter().try_for_each(|name| found.add(scratch, name)).map_err(|fault| fault.with_log(log))?;
     let tree = match found.ingest(store, scratch) {
         Ok(tree) => tree,
         Err(StoreError::Unsupported { path, reason }) => {
             let path = path.strip_prefix(scratch.join(OUT)).unwrap_or(&path).display().to_string();
-            return Err(Fault::Unfit(path, reason.to_owned()).with_log(copy_log(store, &mut log)?));
+            return Err(Fault::Unfit(path, reason.to_owned()).with_log(log));
         }
         Err(error) => return Err(error.into()),
     };
     let outputs = outputs.iter().map(|name| Ok((name.clone(), store.put_tree(&output_tree(&tree, name))?)));
-    Ok(Outcome { outputs: outputs.collect::<Result<_, StoreError>>()?, log: object_at(&tree, "log") })
-}
-
-fn keep_log(store: &LocalStore, scratch: &Path) -> Result<Digest, StoreError> {
-    let tree = store.ingest_paths(scratch, vec![scratch.join("log")], Ingest::Move)?;
-    Ok(object_at(&tree, "log"))
-}
-
-fn open_log(scratch: &Path) -> Result<File, StoreError> {
-    let path = scratch.join("log");
-    File::open(&path).map_err(StoreError::io("open", path))
-}
-
-fn copy_log(store: &LocalStore, log: &mut File) -> Result<Digest, StoreError> {
-    let mut object = store.writer()?;
-    io::copy(log, &mut object).map_err(StoreError::io("copy", "the log"))?;
-    object.finish()
-}
-
-fn object_at(tree: &Tree, path: &str) -> Digest {
-    match tree.get(path) {
-        Some(Entry { kind: Kind::File { object, .. }, .. }) => *object,
-        _ => unreachable!("the log is a regular file that the runner wrote"),
-    }
+    Ok(Outcome { outputs: outputs.collect::<Result<_, StoreError>>()?, log })
 }
 
 fn output_tree(all: &Tree, name: &str) -> Tree {
@@ -114,23 +85,23 @@ impl Found {
     fn add(&mut self, scratch: &Path, name: &str) -> Result<(), Fault> {
         let unfit = |error: std::io::Error| Fault::Unfit(name.to_owned(), error.to_string());
         let path = join_plain(scratch, &format!("{OUT}/{name}")).map_err(unfit)?;
-        if fs::symlink_metadata(&path).is_err() {
-            return Err(Fault::Missing(name.to_owned()));
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) => self.walk(path, metadata).map_err(unfit),
+            Err(_) => Err(Fault::Missing(name.to_owned())),
         }
-        self.walk(path).map_err(unfit)
     }
 
-    fn walk(&mut self, path: PathBuf) -> std::io::Result<()> {
+    fn walk(&mut self, path: PathBuf, metadata: Metadata) -> std::io::Result<()> {
         let may_read_all = rustix::process::geteuid().is_root();
-        let mut ahead = vec![path];
-        while let Some(path) = ahead.pop() {
-            let kind = fs::symlink_metadata(&path)?.file_type();
-            if !may_read_all && (kind.is_dir() || kind.is_file()) {
-                self.open_up(&path, kind.is_dir())?;
+        let mut ahead = vec![(path, metadata)];
+        while let Some((path, metadata)) = ahead.pop() {
+            if !may_read_all && (metadata.is_dir() || metadata.is_file()) {
+                self.open_up(&path, &metadata)?;
             }
-            if kind.is_dir() {
+            if metadata.is_dir() {
                 for entry in fs::read_dir(&path)? {
-                    ahead.push(entry?.path());
+                    let entry = entry?;
+                    ahead.push((entry.path(), entry.metadata()?));
                 }
             }
             self.paths.push(path);
@@ -139,9 +110,9 @@ impl Found {
     }
 
     /// Lets an owner who is not root read a file, and empty a directory.
-    fn open_up(&mut self, path: &Path, is_dir: bool) -> std::io::Result<()> {
-        let mode = fs::symlink_metadata(path)?.permissions().mode() & 0o7777;
-        let needed = if is_dir { 0o700 } else { 0o400 };
+    fn open_up(&mut self, path: &Path, metadata: &Metadata) -> std::io::Result<()> {
+        let mode = metadata.permissions().mode() & 0o7777;
+        let needed = if metadata.is_dir() { 0o700 } else { 0o400 };
         if mode & needed != needed {
             fs::set_permissions(path, Permissions::from_mode(mode | needed))?;
             self.modes.insert(path.to_owned(), mode);
@@ -149,9 +120,8 @@ impl Found {
         Ok(())
     }
 
-    /// The log and the outputs in one batch, so that the filesystem is flushed once.
-    fn ingest(mut self, store: &LocalStore, scratch: &Path) -> Result<Tree, StoreError> {
-        self.paths.push(scratch.join("log"));
+    /// All in one batch, so that the filesystem is flushed once.
+    fn ingest(self, store: &LocalStore, scratch: &Path) -> Result<Tree, StoreError> {
         let tree = store.ingest_paths(scratch, self.paths, Ingest::Move)?;
         if self.modes.is_empty() {
             return Ok(tree);
@@ -175,8 +145,11 @@ mod tests {
         let store = LocalStore::open(dir.path().join("cache")).unwrap();
         let scratch = dir.path().join("scratch");
         fs::create_dir_all(scratch.join(OUT)).unwrap();
-        fs::write(scratch.join("log"), "log").unwrap();
         (dir, store, scratch)
+    }
+
+    fn log(store: &LocalStore) -> Digest {
+        store.put(b"log").unwrap()
     }
 
     #[test]
@@ -188,7 +161,7 @@ mod tests {
         fs::create_dir_all(scratch.join("forge/out/pkg")).unwrap();
         fs::write(scratch.join("forge/out/pkg/x.deb"), "x").unwrap();
         let names = ["root".to_owned(), "pkg/x.deb".to_owned()];
-        let outcome = collect(&store, &scratch, &names, None).unwrap();
+        let outcome = collect(&store, &scratch, &names, None, log(&store)).unwrap();
         let paths = |name: &str| -> Vec<String> {
             let tree = store.tree(outcome.outputs[name]).unwrap();
             tree.entries().iter().map(|entry| entry.path.clone()).collect()
@@ -203,7 +176,7 @@ mod tests {
         let (_dir, store, scratch) = scratch();
         fs::remove_dir(scratch.join(OUT)).unwrap();
         symlink("/etc", scratch.join(OUT)).unwrap();
-        let error = collect(&store, &scratch, &["passwd".into()], None).unwrap_err();
+        let error = collect(&store, &scratch, &["passwd".into()], None, log(&store)).unwrap_err();
         assert!(matches!(error, RunError::UnfitOutput { .. }), "{error}");
     }
 
@@ -216,7 +189,7 @@ mod tests {
                 fs::write(scratch.join(format!("forge/out/root/{name}")), name.to_string()).unwrap();
             }
             let _socket = std::os::unix::net::UnixListener::bind(scratch.join("forge/out/root/s")).unwrap();
-            let error = collect(&store, &scratch, &["root".into()], None).unwrap_err();
+            let error = collect(&store, &scratch, &["root".into()], None, log(&store)).unwrap_err();
             let RunError::UnfitOutput { log, .. } = error else { panic!("{error}") };
             assert_eq!(store.get(log).unwrap(), b"log");
         }
@@ -225,7 +198,8 @@ mod tests {
     #[test]
     fn the_log_of_a_failure_is_kept() {
         let (_dir, store, scratch) = scratch();
-        let error = collect(&store, &scratch, &["root".into()], Some(Exit::Code(3))).unwrap_err();
+        let error =
+            collect(&store, &scratch, &["root".into()], Some(Exit::Code(3)), log(&store)).unwrap_err();
         let RunError::Failed { exit: Exit::Code(3), log } = error else { panic!("{error}") };
         assert_eq!(store.get(log).unwrap(), b"log");
     }

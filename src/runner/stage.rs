@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
@@ -11,14 +12,21 @@ use tokio::sync::watch;
 use super::collect::{Outcome, collect};
 use super::paths::join_plain;
 use super::{Command, Exit, RunError};
-use crate::store::{LocalStore, Scratch, Spares, StoreError, is_plain};
+use crate::digest::Digest;
+use crate::store::{Ingest, LocalStore, Moment, Scratch, Sighting, Spares, StoreError, is_plain};
 
 /// The modes of what a command is given.
 const DIR_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
+/// What an action sees as `/forge`.
+const FORGE: &str = "forge";
+
 /// The directories that belong to an action.
 const OWN_DIRS: [&str; 3] = ["forge/work", "forge/out", "forge/home"];
+
+/// Where what a command writes goes.
+pub(super) const LOG: &str = "log";
 
 /// The script of a closed command.
 pub(super) const SCRIPT: &str = "forge/script";
@@ -41,6 +49,8 @@ pub(super) struct Stage {
     mounts: Vec<(PathBuf, String)>,
     /// What earlier actions left here.
     spares: Spares,
+    /// How directories looked that are as they were made: as long as they do, nobody touched them.
+    as_made: HashMap<&'static str, Sighting>,
 }
 
 impl Stage {
@@ -53,8 +63,9 @@ impl Stage {
     }
 
     fn laid_out(store: Arc<LocalStore>, scratch: Scratch) -> Result<Self, StoreError> {
-        let stage = Self { store, scratch, mounts: Vec::new(), spares: Spares::default() };
-        ["forge"].iter().chain(&OWN_DIRS).chain(&["etc"]).try_for_each(|dir| stage.make_dir(dir))?;
+        let (mounts, spares, as_made) = Default::default();
+        let stage = Self { store, scratch, mounts, spares, as_made };
+        [FORGE].iter().chain(&OWN_DIRS).chain(&["etc"]).try_for_each(|dir| stage.make_dir(dir))?;
         stage.write("etc/hosts", b"127.0.0.1\tlocalhost forge\n::1\tlocalhost\n")?;
         stage.write("etc/hostname", b"forge\n")?;
         Ok(stage)
@@ -79,35 +90,60 @@ impl Stage {
     /// Empties the directories for the next action. One that an action changed, or put something in the place of, is an error.
     fn empty(&mut self) -> io::Result<()> {
         self.mounts.clear();
-        for dir in ["forge"].iter().chain(&OWN_DIRS) {
-            if !is_as_made(&self.path(dir), true)? {
-                return Err(io::ErrorKind::NotADirectory.into());
-            }
-        }
+        // Then what is in these is theirs.
+        self.empty_dir(FORGE, |stage, forge| stage.empty_forge(forge))?;
         for dir in OWN_DIRS {
-            self.spares.take_from(&self.path(dir))?;
+            self.empty_dir(dir, |stage, path| stage.spares.take_from(path))?;
         }
-        // Beside these is the script, and whatever an action put there.
-        for entry in fs::read_dir(self.path("forge"))? {
-            let name = Path::new("forge").join(entry?.file_name());
-            let path = self.path(&name);
-            let is_kept = match name == Path::new(SCRIPT) {
-                true => is_as_made(&path, false)?,
-                false => OWN_DIRS.iter().any(|own| name == Path::new(own)),
-            };
-            if !is_kept {
-                remove(&path)?;
-            }
+        let script = self.path(SCRIPT);
+        match is_as_made(&script, false) {
+            Ok(true) => {}
+            Ok(false) => remove(&script)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
         for dir in OVERLAY_DIRS.map(|dir| self.path(dir)) {
             if dir.exists() {
                 remove(&dir)?;
             }
         }
-        match File::options().write(true).open(self.path("log")) {
-            Ok(log) if log.metadata()?.len() > 0 => log.set_len(0),
+        // What it holds would take room until the next command.
+        let log = self.path(LOG);
+        match fs::symlink_metadata(&log) {
+            Ok(metadata) if metadata.len() > 0 => File::options().write(true).open(log)?.set_len(0),
             _ => Ok(()),
         }
+    }
+
+    /// Empties a directory, unless it looks as it did when nothing was in it.
+    fn empty_dir(
+        &mut self,
+        dir: &'static str,
+        empty: impl FnOnce(&Self, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (path, now) = (self.path(dir), Moment::now());
+        let seen = Sighting::at(&path);
+        if seen.is_some() && seen.as_ref() == self.as_made.get(dir) {
+            return Ok(());
+        }
+        if !is_as_made(&path, true)? {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        empty(self, &path)?;
+        // If it was not empty, it looks otherwise now.
+        self.as_made.extend(seen.filter(|seen| seen.is_before(now)).map(|seen| (dir, seen)));
+        Ok(())
+    }
+
+    /// Removes what an action put beside its directories and the script.
+    fn empty_forge(&self, forge: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(forge)? {
+            let name = Path::new(FORGE).join(entry?.file_name());
+            if name != Path::new(SCRIPT) && OWN_DIRS.iter().all(|own| name != Path::new(own)) {
+                remove(&self.path(&name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Copies into the working directory what belongs there. Blocks.
@@ -168,7 +204,21 @@ impl Stage {
 
     /// The same, for whoever may block and keeps the stage.
     pub(super) fn collect(&self, command: &Command, failed: Option<Exit>) -> Result<Outcome, RunError> {
-        collect(&self.store, self.scratch.path(), &command.outputs, failed)
+        let log = self.path(LOG);
+        let tree = self.store.ingest_paths(self.scratch.path(), vec![log], Ingest::Move)?;
+        let log = tree.files().map(|(object, _)| object).next();
+        let log = log.ok_or_else(|| RunError::Setup("the log of the command is not a file".to_owned()))?;
+        self.collect_with(command, failed, log)
+    }
+
+    /// The same where the log is stored already.
+    pub(super) fn collect_with(
+        &self,
+        command: &Command,
+        failed: Option<Exit>,
+        log: Digest,
+    ) -> Result<Outcome, RunError> {
+        collect(&self.store, self.scratch.path(), &command.outputs, failed, log)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
 use super::{ActionResult, Ingest, LocalStore, Moment};
@@ -31,4 +32,38 @@ pub fn put_result(store: &LocalStore, root: &Path) -> (Digest, Digest) {
     let key = Digest::of(b"key");
     store.put_result(key, &result(outputs)).unwrap();
     (key, Digest::of(b"bytes"))
+}
+
+impl LocalStore {
+    /// Takes an object away, wherever it is.
+    pub fn lose(&self, object: Digest) {
+        match self.object_path(object) {
+            path if path.exists() => fs::remove_file(path).unwrap(),
+            _ => self.retain_small(object.as_bytes()[0], |digest| digest != object).unwrap(),
+        }
+    }
+
+    /// Takes all objects away, as on another machine.
+    pub fn lose_all(&self) {
+        fs::remove_dir_all(self.root().join("objects")).unwrap();
+        self.forget_small();
+    }
+
+    /// Changes the last byte of an object, wherever it is.
+    pub fn damage(&self, object: Digest) {
+        let path = self.object_path(object);
+        if path.exists() {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            let file = fs::File::options().read(true).write(true).open(&path).unwrap();
+            return flip(&file, file.metadata().unwrap().len() - 1);
+        }
+        let (file, last) = self.place_of_small(object).unwrap();
+        flip(&file, last);
+    }
+}
+
+fn flip(file: &fs::File, at: u64) {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }

@@ -139,8 +139,6 @@ fn is_of_this_boot(marker: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::digest::Digest;
     use crate::store::fixture::put_result;
@@ -159,12 +157,6 @@ mod tests {
         (key, object)
     }
 
-    fn tear(store: &LocalStore, object: Digest) {
-        let path = store.object_path(object);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
-    }
-
     fn markers(store: &LocalStore) -> usize {
         fs::read_dir(store.root().join("unflushed")).unwrap().count()
     }
@@ -174,7 +166,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (key, object) = cut_off(dir.path(), Some("another-boot"));
         let store = LocalStore::open_unsettled(dir.path().join("cache")).unwrap();
-        tear(&store, object);
+        LocalStore::open_unsettled(dir.path().join("cache")).unwrap().damage(object);
         store.settle().unwrap();
         assert!(!store.contains(object) && store.result(key).is_none());
         assert_eq!(markers(&store), 0);

@@ -97,6 +97,18 @@ impl Histories {
         Ok(())
     }
 
+    /// Writes an entry by one call: what others add at the same time stands before it or behind it.
+    fn append(&mut self, node: Digest, entry: HistoryEntry) -> std::io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.write_all(&entry.written(node))?;
+        // Else others added something before it, which is still to be read.
+        if file.stream_position()? == self.length + HistoryEntry::LENGTH as u64 {
+            self.length += HistoryEntry::LENGTH as u64;
+            self.add(node, entry);
+        }
+        Ok(())
+    }
+
     fn add(&mut self, node: Digest, entry: HistoryEntry) {
         let before = self.latest.insert(node, self.entries.len());
         self.entries.push((entry, before));
@@ -144,11 +156,10 @@ impl LocalStore {
 
     /// Remembers that a result of `node` was stored now.
     pub(super) fn add_to_history(&self, node: &str, key: Digest, duration_ms: u64) -> Result<(), StoreError> {
-        let entry = HistoryEntry { key, duration_ms, at: now() }.written(Digest::of(node.as_bytes()));
+        let entry = HistoryEntry { key, duration_ms, at: now() };
+        let node = Digest::of(node.as_bytes());
         let mut histories = self.histories()?;
-        // One write: what others add at the same time stands before it or behind it.
-        let written = histories.file.as_mut().map_or(Ok(()), |file| file.write_all(&entry));
-        written.map_err(StoreError::io("write", self.history_path()))
+        histories.append(node, entry).map_err(StoreError::io("write", self.history_path()))
     }
 
     /// Drops what is as old as `age`, and all but the latest. Nobody else has the file open.

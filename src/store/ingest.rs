@@ -1,13 +1,13 @@
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, BufReader};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
 use super::local::FEW;
-use super::staging::Staging;
+use super::staging::{Staging, seal};
 use super::{Entry, Kind, LocalStore, StoreError, Tree};
 use crate::digest::{Digest, Hasher};
 
@@ -84,14 +84,12 @@ impl Batch<'_> {
             return self.staging.put(&fs::read(path).map_err(StoreError::io("read", path))?);
         }
         let digest = hash_file(path)?;
-        // Who stages a content that comes twice is settled; the work is done outside any lock.
-        if let Some(staged) = self.staging.place(digest) {
-            match is_moved {
-                true => fs::rename(path, &staged).map_err(StoreError::io("move", path))?,
-                false => copy_checked(path, &staged, digest)?,
-            }
-            fs::set_permissions(&staged, Permissions::from_mode(0o444))
-                .map_err(StoreError::io("write", &staged))?;
+        if is_moved {
+            self.staging.take(digest, path)?;
+        } else if let Some(staged) = self.staging.place(digest) {
+            // Who stages a content that comes twice is settled; the work is done outside any lock.
+            copy_checked(path, &staged, digest)?;
+            seal(&staged)?;
         }
         Ok(digest)
     }
@@ -126,6 +124,9 @@ fn copy_checked(from: &Path, to: &Path, digest: Digest) -> Result<(), StoreError
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

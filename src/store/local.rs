@@ -1,5 +1,5 @@
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::history::Histories;
+use super::small::{LONGEST, SmallObjects};
 use super::{StoreError, Tree};
 use crate::digest::{Digest, Hasher};
 
@@ -45,6 +46,7 @@ pub struct LocalStore {
     /// Where objects wait to be put in their places; made for the first of them.
     staging: OnceLock<Scratch>,
     pub(super) histories: Mutex<Histories>,
+    pub(super) small: SmallObjects,
 }
 
 /// This process alone uses the store, until this is dropped.
@@ -79,8 +81,8 @@ impl LocalStore {
         }
         let lease = open_lock(&root.join("locks/store"))?;
         lease.lock_shared().map_err(StoreError::io("lock", root.join("locks/store")))?;
-        let (unflushed, staging, histories) = Default::default();
-        Ok(Self { root, lease, unflushed, staging, histories })
+        let (unflushed, staging, histories, small) = Default::default();
+        Ok(Self { root, lease, unflushed, staging, histories, small })
     }
 
     /// Makes the shared lease exclusive; `None` while another process holds one.
@@ -102,7 +104,7 @@ impl LocalStore {
         &self.root
     }
 
-    /// Where the object `digest` is, or would be.
+    /// Where the object `digest` is, or would be, if it has a file of its own.
     pub fn object_path(&self, digest: Digest) -> PathBuf {
         self.sharded("objects", digest)
     }
@@ -114,14 +116,16 @@ impl LocalStore {
 
     /// Whether the object is here.
     pub fn contains(&self, digest: Digest) -> bool {
-        self.object_path(digest).exists()
+        self.knows_small(digest) || self.object_path(digest).exists() || self.has_small(digest)
     }
 
     /// Stores `bytes` as an object.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        if !self.contains(digest) {
-            self.write_atomically(&self.object_path(digest), bytes, 0o444)?;
+        match bytes.len() <= LONGEST {
+            true => self.put_small(digest, bytes, self.is_flushed())?,
+            false if self.contains(digest) => {}
+            false => self.write_atomically(&self.object_path(digest), bytes, 0o444)?,
         }
         Ok(digest)
     }
@@ -137,12 +141,30 @@ impl LocalStore {
     }
 
     /// Opens an object for reading.
-    pub fn open_object(&self, digest: Digest) -> Result<File, StoreError> {
+    pub fn open_object(&self, digest: Digest) -> Result<Object, StoreError> {
+        let small = || self.small(digest).map(|bytes| bytes.map(|bytes| Object::Small(Cursor::new(bytes))));
+        if self.knows_small(digest)
+            && let Some(small) = small()?
+        {
+            return Ok(small);
+        }
         let path = self.object_path(digest);
-        File::open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => StoreError::Missing(digest),
-            _ => StoreError::io("open", path)(error),
-        })
+        match File::open(&path) {
+            Ok(file) => Ok(Object::File(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                small()?.ok_or(StoreError::Missing(digest))
+            }
+            Err(error) => Err(StoreError::io("open", path)(error)),
+        }
+    }
+
+    /// The file of an object, for whoever cannot do without: one that is small gets one now.
+    pub fn object_file(&self, digest: Digest) -> Result<PathBuf, StoreError> {
+        let path = self.object_path(digest);
+        if !path.exists() && self.has_small(digest) {
+            self.write_atomically(&path, &self.get(digest)?, 0o444)?;
+        }
+        Ok(path)
     }
 
     /// An object's bytes, checked against its digest.
@@ -494,6 +516,43 @@ impl<W: Write> Write for Hashed<W> {
     }
 }
 
+/// The bytes of an object, to be read.
+#[derive(Debug)]
+pub enum Object {
+    /// Those of a file.
+    File(File),
+    /// Those of a small one.
+    Small(Cursor<Vec<u8>>),
+}
+
+impl Object {
+    /// How many there are.
+    pub fn size(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::Small(bytes) => Ok(bytes.get_ref().len() as u64),
+        }
+    }
+}
+
+impl Read for Object {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Small(bytes) => bytes.read(buffer),
+        }
+    }
+}
+
+impl Seek for Object {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.seek(to),
+            Self::Small(bytes) => bytes.seek(to),
+        }
+    }
+}
+
 /// Hashes what is written to it and stores it under its digest.
 pub struct ObjectWriter<'a> {
     store: &'a LocalStore,
@@ -543,8 +602,8 @@ mod tests {
     #[test]
     fn what_was_put_comes_back_and_is_read_only() {
         let (_dir, store) = store();
-        let digest = store.put(b"bytes").unwrap();
-        assert_eq!(store.get(digest).unwrap(), b"bytes");
+        let digest = store.put(&[7; 5000]).unwrap();
+        assert_eq!(store.get(digest).unwrap(), [7; 5000]);
         let mode = fs::metadata(store.object_path(digest)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o444);
     }
@@ -559,13 +618,27 @@ mod tests {
     }
 
     #[test]
+    fn a_small_object_gets_a_file_for_whoever_needs_one() {
+        let (dir, store) = store();
+        let digest = store.put(b"bytes").unwrap();
+        assert!(!store.object_path(digest).exists());
+        let other = LocalStore::open(dir.path().join("cache")).unwrap();
+        assert_eq!(fs::read(other.object_file(digest).unwrap()).unwrap(), b"bytes");
+        assert_eq!(store.get(digest).unwrap(), b"bytes");
+        let mut read = Vec::new();
+        let mut object = other.open_object(digest).unwrap();
+        assert_eq!((object.size().unwrap(), object.read_to_end(&mut read).unwrap()), (5, 5));
+        assert!(matches!(other.open_object(Digest::of(b"none")), Err(StoreError::Missing(_))));
+    }
+
+    #[test]
     fn a_flipped_bit_is_noticed() {
         let (_dir, store) = store();
-        let digest = store.put(b"bytes").unwrap();
-        let path = store.object_path(digest);
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, b"bytez").unwrap();
-        assert!(matches!(store.get(digest), Err(StoreError::Damaged(_))));
+        for bytes in [vec![7; 5], vec![7; 5000]] {
+            let digest = store.put(&bytes).unwrap();
+            store.damage(digest);
+            assert!(matches!(store.get(digest), Err(StoreError::Damaged(_))));
+        }
     }
 
     #[test]

@@ -1,13 +1,13 @@
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
 use super::local::FEW;
-use super::{Entry, Kind, LocalStore, Spares, StoreError, Tree};
+use super::{Entry, Kind, LocalStore, Object, Spares, StoreError, Tree};
 use crate::digest::Digest;
 
 /// The time of every file in a shared checkout, in seconds since 1970. Any fixed time does;
@@ -73,13 +73,22 @@ impl LocalStore {
                 std::os::unix::fs::symlink(target, &path).map_err(StoreError::io("link", &path))
             }
             Kind::File { object, .. } => {
-                let mut from = self.open_object(*object)?;
+                let from = self.open_object(*object)?;
                 spares
                     .file(&path)
                     .and_then(|mut file| {
-                        let length = io::copy(&mut from, &mut file)?;
-                        file.set_len(length)?;
-                        file.set_permissions(Permissions::from_mode(entry.mode))?;
+                        let length = match from {
+                            // The kernel copies, or shares what is copied.
+                            Object::File(mut from) => io::copy(&mut from, &mut file)?,
+                            Object::Small(mut from) => io::copy(&mut from, &mut file)?,
+                        };
+                        let metadata = file.metadata()?;
+                        if metadata.len() != length {
+                            file.set_len(length)?;
+                        }
+                        if metadata.mode() & 0o7777 != entry.mode {
+                            file.set_permissions(Permissions::from_mode(entry.mode))?;
+                        }
                         file.set_times(times)
                     })
                     .map_err(StoreError::io("write", &path))

@@ -7,6 +7,7 @@
 //! | path | content |
 //! | --- | --- |
 //! | `objects/ab/<rest>` | bytes by BLAKE3 digest, read-only, never changed |
+//! | `objects/ab/small` | objects that fit into a block of a disk, each behind its digest and its length; it is only added to |
 //! | `results/ab/<rest>` | the result of an action by its key, JSON |
 //! | `failures/ab/<rest>` | the last failure of an action by its key, JSON |
 //! | `histories` | the latest keys of each node, by the digest of its name; it is only added to |
@@ -36,6 +37,7 @@ mod record;
 mod remote;
 mod result_index;
 mod sighting;
+mod small;
 mod spares;
 mod staging;
 mod stat_cache;
@@ -46,7 +48,7 @@ pub use error::StoreError;
 pub use flush::Unflushed;
 pub use gc::{GcReport, StoreStats, VerifyReport};
 pub use ingest::{Ingest, hash_file};
-pub use local::{CACHEDIR_SIGNATURE, LocalStore, ObjectWriter, Scratch};
+pub use local::{CACHEDIR_SIGNATURE, LocalStore, Object, ObjectWriter, Scratch};
 pub use outputs::Outputs;
 pub use record::{ActionResult, Earlier, Failure};
 pub use remote::{

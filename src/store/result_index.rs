@@ -550,7 +550,7 @@ mod tests {
         assert!(!is_whole(false), "nobody looked");
         assert!(is_whole(true));
         assert!(is_whole(false), "it is believed");
-        fs::remove_file(store.object_path(object)).unwrap();
+        store.lose(object);
         wait_for_tick();
         assert!(!is_whole(false));
         assert!(!is_whole(true));

@@ -207,7 +207,7 @@ fn download_one(
     let urls = mirrors.urls(package.mirror, &package.path);
     let (name, version) = (package.name.clone(), package.version.clone());
     match fetch(store, &urls, &expected, None, &mut |_, _| {}) {
-        Ok(fetched) => Ok(store.object_path(fetched.object)),
+        Ok(fetched) => Ok(store.object_file(fetched.object)?),
         Err(FetchError::NotFound { .. }) => {
             Err(BootstrapError::Gone { name, version, path: package.path.clone() })
         }

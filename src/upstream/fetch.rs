@@ -374,8 +374,8 @@ impl Fetcher<'_> {
 fn known(store: &LocalStore, sha256: Sha256) -> Option<(Digest, u64)> {
     let text = fs::read_to_string(record_path(store, sha256)).ok()?;
     let object = text.trim().parse().ok()?;
-    let metadata = fs::metadata(store.object_path(object)).ok()?;
-    Some((object, metadata.len()))
+    let size = store.open_object(object).ok()?.size().ok()?;
+    Some((object, size))
 }
 
 pub(super) fn remember(store: &LocalStore, sha256: Sha256, object: Digest) -> Result<(), StoreError> {

@@ -168,7 +168,7 @@ fn a_file_is_fetched_once_and_then_known() {
     assert_eq!(bench.fetch(&[&peer.url], &file).unwrap().origin, Origin::Store);
     assert_eq!(peer.requests().len(), 1);
     // Without the object, the record is not believed.
-    fs::remove_file(bench.store.object_path(fetched.object)).unwrap();
+    bench.store.lose(fetched.object);
     assert_eq!(bench.fetch(&[&peer.url], &file).unwrap().origin, Origin::Url(peer.url.clone()));
 }
 

@@ -212,7 +212,7 @@ mod tests {
             }
         });
         let (found, fetched) = fetched.unwrap_or_else(|| panic!("the mirror has none of {missing:?}"));
-        let path = store.object_path(fetched.object);
+        let path = store.object_file(fetched.object).unwrap();
         let tree = unpack(&store, &path, &found.name, 1).unwrap();
         assert!(tree.get("src/hello.c").is_some() && tree.get("configure").is_some_and(|e| e.mode == 0o755));
         let year_2010 = 1_262_304_000;

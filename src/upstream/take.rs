@@ -75,7 +75,7 @@ impl Taking<'_> {
             downloaded => downloaded?,
         };
         let Downloaded { fetched, sha256, mut checks, notes } = downloaded;
-        let path = self.updater.store.object_path(fetched.object);
+        let path = self.updater.store.object_file(fetched.object)?;
         if let Some(signature) = &self.upstream.signature {
             let keys = self.updater.dir.join(&signature.key_file);
             check_signature(&self.filled(&signature.url), &keys, &path, &place_of(&fetched, &urls))?;
@@ -115,7 +115,7 @@ impl Taking<'_> {
             let expected = source.expected();
             match fetch(store, &source.urls(mirrors), &expected, distdir, &mut |_, _| {}) {
                 Ok(fetched) => {
-                    let date = newest_mtime(&store.object_path(fetched.object))?;
+                    let date = newest_mtime(&store.object_file(fetched.object)?)?;
                     let archive = LockedArchive {
                         sha256: expected.sha256,
                         size: fetched.size,

@@ -1,6 +1,7 @@
 use super::git::GitError;
 use super::published::PublishedError;
 use super::{AptError, ArchiveError, FetchError, LockError};
+use crate::store::StoreError;
 
 /// Why an update was not made. The lock stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -117,4 +118,7 @@ pub enum VersionError {
     /// Its archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Its archive cannot be had out of the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

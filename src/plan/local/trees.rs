@@ -270,6 +270,14 @@ impl LocalTree {
         tree_of(&self.entries)
     }
 
+    /// Whether it is stored in less time than it takes to hand it to another thread, or to find out whether it is stored.
+    pub fn is_little(&self) -> bool {
+        const FILES: usize = 4;
+        const BYTES: u64 = 64 << 10;
+        let bytes = || self.entries.iter().map(|((_, seen), _)| seen.size()).sum::<u64>();
+        self.entries.len() <= FILES && bytes() <= BYTES
+    }
+
     /// Puts the files into the store. What an action sees is this copy, so an edit while it
     /// runs cannot reach it; an edit since the plan is noticed here.
     pub fn store(&self, store: &LocalStore) -> Result<Digest, StoreError> {

@@ -138,7 +138,7 @@ impl Start<'_, '_> {
         for file in draft.with_role(Role::Package) {
             if pool.get(file.path.as_str()) != Some(&file.object) {
                 let elsewhere = places.get(&file.object).copied();
-                missing.push(self.upload(file, &file.path, elsewhere, Naming::Package));
+                missing.push(self.upload(file, &file.path, elsewhere, Naming::Package)?);
             }
         }
         let kind = draft.generation.kind;
@@ -160,12 +160,18 @@ impl Start<'_, '_> {
                 Some(_) => Naming::Content,
                 None => Naming::Generation,
             };
-            missing.push(self.upload(file, named, None, naming));
+            missing.push(self.upload(file, named, None, naming)?);
         }
         Ok(missing)
     }
 
-    fn upload(&self, file: &File, named: &str, elsewhere: Option<&str>, naming: Naming) -> Upload {
+    fn upload(
+        &self,
+        file: &File,
+        named: &str,
+        elsewhere: Option<&str>,
+        naming: Naming,
+    ) -> Result<Upload, StoreError> {
         let File { path, object, size, .. } = file;
         let store = self.edition.store;
         let source = match (&file.body, elsewhere) {
@@ -173,10 +179,10 @@ impl Start<'_, '_> {
             (Body::Object, Some(elsewhere)) if !store.contains(*object) => {
                 Source::Elsewhere(elsewhere.to_owned())
             }
-            (Body::Object, _) if store.contains(*object) => Source::Object(store.object_path(*object)),
+            (Body::Object, _) if store.contains(*object) => Source::Object(store.object_file(*object)?),
             (Body::Object, _) => Source::There,
         };
-        Upload {
+        Ok(Upload {
             name: path.clone(),
             naming,
             object: *object,
@@ -184,7 +190,7 @@ impl Start<'_, '_> {
             source,
             content_type: content_type(named),
             cache_control: IMMUTABLE,
-        }
+        })
     }
 }
 

@@ -405,11 +405,7 @@ fn a_damaged_object_never_reaches_the_pool() {
     let world = World::new();
     let debs = [world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one")];
     let repository = world.repository("", &index(vec![suite("x")]), &debs);
-    let object = world.fixture.store.object_path(debs[0].object);
-    let mut bytes = fs::read(&object).unwrap();
-    bytes[100] ^= 1;
-    fs::remove_file(&object).unwrap();
-    fs::write(&object, bytes).unwrap();
+    world.fixture.store.damage(debs[0].object);
     let error = world.publish(&repository, NOW).unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
     assert!(!world.site().join("pool").exists());
@@ -433,7 +429,7 @@ fn a_package_that_stays_need_not_be_in_the_store() {
     let settings = index(vec![suite("x")]);
     let old = world.fixture.deb("hello-forge", "1.0", "amd64", "x", "one");
     world.publish(&world.repository("", &settings, std::slice::from_ref(&old)), NOW).unwrap();
-    fs::remove_file(world.fixture.store.object_path(old.object)).unwrap();
+    world.fixture.store.lose(old.object);
     let both = [world.fixture.deb("hello-forge", "2.0", "amd64", "x", "two"), old];
     world.publish(&world.repository("", &settings, &both), NOW + 1).unwrap();
     check_whole(&world.site(), &world.site().join("key.gpg"));

@@ -47,7 +47,7 @@ fn what_was_published_before_stays_installable() {
     let world = World::new();
     history(&world, &["27.3.4-1"]);
     // Another machine: its store has nothing of the earlier release.
-    fs::remove_dir_all(world.fixture.store.root().join("objects")).unwrap();
+    world.fixture.store.lose_all();
     let new = [world.fixture.deb("hello-forge", "27.3.4.1-1", "amd64", "x", "new")];
     let effect = committed(world.publish(&world.repository("", &settings(), &new), NOW + DAY));
     assert_eq!(effect.counts(), [0, 1, 0, 2]);
@@ -175,7 +175,7 @@ fn other_bytes_under_a_published_name_are_refused_before_anything_is_written() {
 fn another_component_takes_what_was_published_along() {
     let world = World::new();
     history(&world, &["1"]);
-    fs::remove_dir_all(world.fixture.store.root().join("objects")).unwrap();
+    world.fixture.store.lose_all();
     let debs = [world.fixture.deb("hello-forge", "2", "amd64", "x", "two")];
     let of = |codename| {
         let holds = Holds::Packages { component: "extra".into(), architectures: Vec::new() };
@@ -194,9 +194,8 @@ fn a_damaged_record_is_told_and_what_is_live_stays() {
     history(&world, &["1"]);
     let state = world.target.state("").unwrap().unwrap();
     // As on another machine, which has to read what is published.
-    for room in ["objects", "pieces"] {
-        fs::remove_dir_all(world.fixture.store.root().join(room)).unwrap();
-    }
+    world.fixture.store.lose_all();
+    fs::remove_dir_all(world.fixture.store.root().join("pieces")).unwrap();
     let records = world.site().join(".generations").join(&state.id).join("records");
     let path = fs::read_dir(records).unwrap().next().unwrap().unwrap().path();
     let mut bytes = fs::read(&path).unwrap();

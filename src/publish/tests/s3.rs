@@ -246,7 +246,7 @@ fn a_publish_makes_as_many_requests_whatever_is_there_already() {
         let before = cloud.bucket.traffic();
         // Another machine: nothing of what is there is in its store.
         for object in debs.iter().map(|deb| deb.object) {
-            fs::remove_file(cloud.world.fixture.store.object_path(object)).unwrap();
+            cloud.world.fixture.store.lose(object);
         }
         cloud.world.publish(&repository, NOW + 1).unwrap();
         let published = cloud.bucket.traffic();
@@ -412,7 +412,7 @@ fn what_is_damaged_is_found_and_an_earlier_generation_comes_back() {
     let error = target.earlier(second.clone(), "never", store).unwrap_err();
     assert!(error.to_string().contains(&first.id), "{error}");
     // Another machine: its store has nothing of the earlier release.
-    fs::remove_dir_all(store.root().join("objects")).unwrap();
+    store.lose_all();
     let earlier = target.earlier(second, &first.id, store).unwrap();
     let outcome = cloud.world.publish(&earlier, NOW + 20).unwrap();
     let Outcome::Committed { generation, effect } = outcome else { panic!("{outcome:?}") };

@@ -251,7 +251,7 @@ fn arrange(local: &LocalStore, result: &ActionResult) -> Result<Arranged, StoreE
     }
     // A log may have been removed; the result is as good without it.
     if let Some(log) = result.log
-        && let Ok(size) = local.object_path(log).metadata().map(|metadata| metadata.len())
+        && let Ok(Ok(size)) = local.open_object(log).map(|log| log.size())
         && !alone.contains_key(&log)
     {
         alone.insert(log, standing_alone(local, log, size)?);
@@ -276,7 +276,7 @@ fn standing_alone(local: &LocalStore, object: Digest, size: u64) -> Result<Alone
 
 /// The file to send, hashed while it is read: damage that happened here must not spread.
 fn readied(local: &LocalStore, alone: Alone) -> Result<(std::path::PathBuf, Option<Scratch>), StoreError> {
-    let path = local.object_path(alone.object);
+    let path = local.object_file(alone.object)?;
     let object = local.open_object(alone.object)?;
     let (digest, readied) = match alone.encoding {
         Encoding::Plain => (pack::digest_of(object).map_err(StoreError::io("read", &path))?, (path, None)),

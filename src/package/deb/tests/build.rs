@@ -280,12 +280,13 @@ fn faults_of_the_description_are_told() {
 #[test]
 fn an_object_that_is_absent_or_damaged_stops_the_package() {
     let bench = Bench::new();
-    let entry = bench.file("a", 0o644, b"four");
-    let object = bench.store.object_path(Digest::of(b"four"));
-    for damage in ["fore", "for"] {
+    let right = [b'4'; 5000];
+    let entry = bench.file("a", 0o644, &right);
+    let object = bench.store.object_path(Digest::of(&right));
+    for damage in [&[b'5'; 5000], &right[1..]] {
         fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&object, damage).unwrap();
-        assert!(bench.fault(&deb(), vec![entry.clone()]).contains("is damaged"), "{damage}");
+        assert!(bench.fault(&deb(), vec![entry.clone()]).contains("is damaged"), "{}", damage.len());
     }
     fs::remove_file(&object).unwrap();
     assert!(bench.fault(&deb(), vec![entry]).contains("is not in the store"));

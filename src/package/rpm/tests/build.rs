@@ -429,14 +429,14 @@ fn what_no_package_may_hold_is_refused_before_anything_is_written() {
 #[test]
 fn a_damaged_object_makes_no_package() {
     let bench = Bench::new();
-    let entry = bench.file("usr/lib/sample/file", 0o644, b"the right bytes\n");
+    let entry = bench.file("usr/lib/sample/file", 0o644, &[b'1'; 5000]);
     let crate::store::Kind::File { object, .. } = entry.kind else { panic!() };
     let path = bench.store.object_path(object);
     let mut permissions = fs::metadata(&path).unwrap().permissions();
     #[allow(clippy::permissions_set_readonly_false)]
     permissions.set_readonly(false);
     fs::set_permissions(&path, permissions).unwrap();
-    for bad in [&b"the wrong bytes\n"[..], b"short\n"] {
+    for bad in [&[b'2'; 5000][..], b"short\n"] {
         fs::write(&path, bad).unwrap();
         let told = fault(&bench, &package(), vec![entry.clone()]);
         assert!(told.contains(&object.to_string()[..8]), "{told}");

@@ -49,7 +49,7 @@ fn small_objects_come_with_the_record_by_one_request() {
     a.send(both).unwrap();
     assert!(b.finds(both) && b.local.is_elsewhere(both));
     // It may be gone again when it is needed.
-    std::fs::remove_file(b.local.object_path(crate::digest::Digest::of(b"y"))).unwrap();
+    b.local.lose(crate::digest::Digest::of(b"y"));
     b.bring(both).unwrap();
     b.assert_sound();
 

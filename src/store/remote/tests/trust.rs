@@ -124,13 +124,11 @@ fn damage_that_happened_here_does_not_go_up() {
     let whole = machine(&s3_server().place());
     let key = whole.build("node", &files());
     let tree = whole.local.tree(whole.outputs(key)["o"]).unwrap();
-    for (object, _) in tree.files() {
+    // In an empty one is nothing that could be damaged.
+    for (object, _) in tree.files().filter(|(_, size)| *size > 0) {
         let a = machine(&s3_server().place());
         a.build("node", &files());
-        let path = a.local.object_path(object);
-        let sound = std::fs::read(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, [sound.as_slice(), b"x"].concat()).unwrap();
+        a.local.damage(object);
         assert!(matches!(a.send(key), Err(SendError::Here(_))), "{object}");
         assert!(!a.names().contains(&Name::Result(key)));
     }

@@ -1,0 +1,367 @@
+//! Small objects, one behind the other in a file for each directory of objects, which is only ever added to. A file for each of
+//! them takes an inode, a block and half a dozen calls of the system: with small actions, that is most of what there is to do.
+//!
+//! An object is written by one call, behind its digest and its length. What a full disk or a power cut tore is not what its
+//! digest says, and is passed over.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
+
+use super::local::make_parent;
+use super::{LocalStore, StoreError};
+use crate::digest::Digest;
+
+/// Bytes of the longest object that is small: a file with more takes more than one block.
+pub(super) const LONGEST: usize = 4 << 10;
+
+/// What stands before an object: its digest, and its length in four bytes.
+const HEAD: usize = Digest::LENGTH + 4;
+
+/// Where the small objects of a store are, as far as anybody asked: by the first byte of their digests.
+#[derive(Debug)]
+pub(super) struct SmallObjects(Box<[Mutex<Shard>]>);
+
+impl Default for SmallObjects {
+    fn default() -> Self {
+        Self((0..=u8::MAX).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl SmallObjects {
+    fn shard(&self, first: u8) -> MutexGuard<'_, Shard> {
+        self.0[usize::from(first)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was read of one file.
+#[derive(Debug, Default)]
+struct Shard {
+    /// How much of it.
+    length: u64,
+    places: HashMap<Digest, Place, RandomState>,
+}
+
+/// Where the bytes of an object are.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u64,
+    length: usize,
+}
+
+impl Shard {
+    /// Takes what was added since.
+    fn catch_up(&mut self, mut file: &File) -> io::Result<()> {
+        let length = file.metadata()?.len();
+        if length <= self.length {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity((length - self.length) as usize);
+        file.seek(SeekFrom::Start(self.length))?;
+        file.read_to_end(&mut bytes)?;
+        let mut records = Records::of(&bytes);
+        for (digest, range) in records.by_ref().flatten() {
+            let place = Place { start: self.length + range.start as u64, length: range.len() };
+            self.places.insert(digest, place);
+        }
+        self.length += records.at as u64;
+        Ok(())
+    }
+}
+
+/// Objects as they are written: each with the place of its bytes, or what should be the digest of one that was torn.
+struct Records<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Records<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// The object at a place, if there is a whole one.
+    fn read(&self, at: usize) -> Option<(Digest, Range<usize>)> {
+        let (digest, length) = self.head(at)?;
+        let range = at + HEAD..at + HEAD + length;
+        (Digest::of(self.bytes.get(range.clone())?) == digest).then_some((digest, range))
+    }
+
+    fn head(&self, at: usize) -> Option<(Digest, usize)> {
+        let (digest, rest) = self.bytes.get(at..)?.split_first_chunk()?;
+        Some((Digest::from_bytes(*digest), u32::from_le_bytes(*rest.first_chunk()?) as usize))
+    }
+
+    /// Whether what begins at a place may be an object of which the end is still to be written.
+    fn is_unfinished(&self, at: usize) -> bool {
+        self.head(at).is_none_or(|(_, length)| length <= LONGEST && at + HEAD + length > self.bytes.len())
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<(Digest, Range<usize>), Digest>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some((digest, range)) = self.read(self.at) {
+            self.at = range.end;
+            return Some(Ok((digest, range)));
+        }
+        if self.is_unfinished(self.at) {
+            return None;
+        }
+        // The next one begins somewhere behind it.
+        let (torn, _) = self.head(self.at)?;
+        let behind = self.at + 1..self.bytes.len();
+        self.at = behind.clone().find(|at| self.read(*at).is_some()).unwrap_or(behind.end);
+        Some(Err(torn))
+    }
+}
+
+impl LocalStore {
+    fn small_path(&self, first: u8) -> PathBuf {
+        self.root().join(format!("objects/{first:02x}/small"))
+    }
+
+    /// Whether the small object is known to be here, without a look at the disk.
+    pub(super) fn knows_small(&self, digest: Digest) -> bool {
+        self.small.shard(first(digest)).places.contains_key(&digest)
+    }
+
+    /// Whether it is here.
+    pub(super) fn has_small(&self, digest: Digest) -> bool {
+        self.find_small(digest).is_ok_and(|found| found.is_some())
+    }
+
+    /// Its bytes, if it is here.
+    pub(super) fn small(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.small_path(first(digest));
+        let read = || {
+            let Some((place, file)) = self.find_small(digest)? else { return Ok(None) };
+            let Some(file) = file.map_or_else(|| open(&path), |file| Ok(Some(file)))? else {
+                return Ok(None);
+            };
+            let mut bytes = vec![0; place.length];
+            file.read_exact_at(&mut bytes, place.start)?;
+            Ok(Some(bytes))
+        };
+        read().map_err(StoreError::io("read", &path))
+    }
+
+    /// Where it is, and its file if that was opened for this.
+    fn find_small(&self, digest: Digest) -> io::Result<Option<(Place, Option<File>)>> {
+        let mut shard = self.small.shard(first(digest));
+        if let Some(place) = shard.places.get(&digest) {
+            return Ok(Some((*place, None)));
+        }
+        let Some(file) = open(&self.small_path(first(digest)))? else { return Ok(None) };
+        shard.catch_up(&file)?;
+        Ok(shard.places.get(&digest).map(|place| (*place, Some(file))))
+    }
+
+    /// Adds an object of no more than [`LONGEST`] bytes, whose digest this is, if it is not here.
+    pub(super) fn put_small(&self, digest: Digest, bytes: &[u8], is_flushed: bool) -> Result<(), StoreError> {
+        if self.knows_small(digest) || self.object_path(digest).exists() {
+            return Ok(());
+        }
+        let path = self.small_path(first(digest));
+        let mut shard = self.small.shard(first(digest));
+        let file = open_to_add(&path)?;
+        let mut add = || {
+            shard.catch_up(&file)?;
+            if shard.places.contains_key(&digest) {
+                return Ok(());
+            }
+            let length = bytes.len();
+            let record = [digest.as_bytes(), (length as u32).to_le_bytes().as_slice(), bytes].concat();
+            (&file).write_all(&record)?;
+            let end = (&file).stream_position()?;
+            shard.places.insert(digest, Place { start: end - length as u64, length });
+            // Else others added something before it, which is still to be read.
+            if shard.length + record.len() as u64 == end {
+                shard.length = end;
+            }
+            if is_flushed { file.sync_data() } else { Ok(()) }
+        };
+        add().map_err(StoreError::io("write", &path))
+    }
+
+    /// The file that a small object is in, and the place of its last byte.
+    #[cfg(test)]
+    pub(super) fn place_of_small(&self, digest: Digest) -> Option<(File, u64)> {
+        let (place, _) = self.find_small(digest).ok()??;
+        let file = File::options().read(true).write(true).open(self.small_path(first(digest))).ok()?;
+        Some((file, place.start + place.length as u64 - 1))
+    }
+
+    /// What was read so far may be damaged now.
+    pub(super) fn forget_small(&self) {
+        (0..=u8::MAX).for_each(|first| *self.small.shard(first) = Shard::default());
+    }
+
+    /// All small objects with their lengths in bytes, and what should be the digests of torn ones, by the first bytes of
+    /// their digests.
+    pub(super) fn small_objects(&self) -> impl Iterator<Item = (u8, Written)> {
+        (0..=u8::MAX).map(|first| {
+            let bytes = std::fs::read(self.small_path(first)).unwrap_or_default();
+            let mut written = Written::default();
+            for record in Records::of(&bytes) {
+                match record {
+                    Ok((digest, range)) => written.whole.push((digest, range.len() as u64)),
+                    Err(digest) => written.torn.push(digest),
+                }
+            }
+            (first, written)
+        })
+    }
+
+    /// Keeps some of the small objects whose digests begin with a byte, and nothing that is torn. Nobody else has the store open.
+    pub(super) fn retain_small(&self, first: u8, is_kept: impl Fn(Digest) -> bool) -> Result<(), StoreError> {
+        let path = self.small_path(first);
+        let mut shard = self.small.shard(first);
+        let bytes = std::fs::read(&path).map_err(StoreError::io("read", &path))?;
+        let kept = Records::of(&bytes).flatten().filter(|(digest, _)| is_kept(*digest));
+        let kept: Vec<u8> =
+            kept.flat_map(|(_, range)| &bytes[range.start - HEAD..range.end]).copied().collect();
+        match kept.is_empty() {
+            true => std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?,
+            false => self.write_atomically(&path, &kept, 0o644)?,
+        }
+        *shard = Shard::default();
+        Ok(())
+    }
+}
+
+/// What is written of small objects.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Each with its length in bytes.
+    pub whole: Vec<(Digest, u64)>,
+    /// What should be the digests of those that are not what these say.
+    pub torn: Vec<Digest>,
+}
+
+fn first(digest: Digest) -> u8 {
+    digest.as_bytes()[0]
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+fn open_to_add(path: &Path) -> Result<File, StoreError> {
+    let open = || OpenOptions::new().create(true).append(true).read(true).mode(0o644).open(path);
+    match open() {
+        // Its directory is there nearly always.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make_parent(path)?;
+            open().map_err(StoreError::io("open", path))
+        }
+        opened => opened.map_err(StoreError::io("open", path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(dir: &tempfile::TempDir) -> LocalStore {
+        LocalStore::open(dir.path().join("cache")).unwrap()
+    }
+
+    /// So many different objects whose digests begin alike.
+    fn alike(count: usize) -> Vec<(Digest, Vec<u8>)> {
+        let all = (0..).map(|at: u32| at.to_string().into_bytes());
+        let all = all.map(|bytes| (Digest::of(&bytes), bytes)).filter(|(digest, _)| first(*digest) == 7);
+        all.take(count).collect()
+    }
+
+    fn add(store: &LocalStore, objects: &[(Digest, Vec<u8>)]) {
+        objects.iter().for_each(|(digest, bytes)| store.put_small(*digest, bytes, true).unwrap());
+    }
+
+    #[test]
+    fn what_one_process_adds_the_other_finds() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (store(&dir), store(&dir));
+        let objects = alike(3);
+        for (at, (digest, bytes)) in objects.iter().enumerate() {
+            let (adding, asking) = if at % 2 == 0 { (&one, &other) } else { (&other, &one) };
+            assert!(!asking.has_small(*digest));
+            add(adding, &objects[at..=at]);
+            // Once more changes nothing.
+            add(asking, &objects[at..=at]);
+            assert_eq!(asking.small(*digest).unwrap().as_ref(), Some(bytes));
+        }
+        assert_eq!(one.small_objects().map(|(_, written)| written.whole.len()).sum::<usize>(), 3);
+    }
+
+    #[test]
+    fn what_was_torn_hides_only_itself() {
+        let objects = alike(4);
+        for cut in [1, 20, Digest::LENGTH + 2, HEAD] {
+            let dir = tempfile::tempdir().unwrap();
+            let old = store(&dir);
+            add(&old, &objects[..2]);
+            let path = old.small_path(7);
+            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            file.set_len(file.metadata().unwrap().len() - cut.min(objects[1].1.len() + HEAD - 1) as u64)
+                .unwrap();
+            let new = store(&dir);
+            let is_here = |at: usize| new.has_small(objects[at].0);
+            assert!(is_here(0) && !is_here(1), "{cut}");
+            add(&new, &objects[2..]);
+            add(&new, &objects[1..2]);
+            assert!((0..4).all(is_here), "{cut}");
+            let again = store(&dir);
+            assert!(
+                objects.iter().all(|(digest, bytes)| again.small(*digest).unwrap().as_ref() == Some(bytes))
+            );
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_makes_an_object_absent_and_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = alike(3);
+        let path = {
+            let store = store(&dir);
+            add(&store, &objects);
+            store.small_path(7)
+        };
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[HEAD + objects[0].1.len() + HEAD] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let store = store(&dir);
+        let is_here: Vec<bool> = objects.iter().map(|(digest, _)| store.has_small(*digest)).collect();
+        assert_eq!(is_here, [true, false, true]);
+        let torn: Vec<Digest> = store.small_objects().flat_map(|(_, written)| written.torn).collect();
+        assert_eq!(torn, [objects[1].0]);
+        store.retain_small(7, |_| true).unwrap();
+        assert!(store.small_objects().all(|(_, written)| written.torn.is_empty()));
+        assert!(store.has_small(objects[0].0) && store.has_small(objects[2].0));
+    }
+
+    #[test]
+    fn those_that_are_not_kept_are_gone_and_can_come_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir);
+        let objects = alike(3);
+        add(&store, &objects);
+        store.retain_small(7, |digest| digest == objects[1].0).unwrap();
+        let is_here = |at: usize| store.has_small(objects[at].0);
+        assert!(!is_here(0) && is_here(1) && !is_here(2));
+        add(&store, &objects);
+        assert!(is_here(0) && is_here(1) && is_here(2));
+        store.retain_small(7, |_| false).unwrap();
+        assert!(!store.small_path(7).exists() && !is_here(1));
+    }
+}
