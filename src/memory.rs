@@ -1,65 +1,96 @@
 //! How the memory of the process is had from the system.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-
-/// Blocks from this size on are the system's own, and go back to it when they are freed.
-const LARGE: usize = 4 << 20;
-
-/// By itself glibc raises the threshold with every large block that is freed, and what is freed later stays with the process: up to a
-/// tenth of what a large graph takes.
-#[cfg(target_env = "gnu")]
-pub fn fix_threshold() {
-    // SAFETY: it takes two numbers, and there is one thread. Where it is refused, memory is as it was.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE as libc::c_int) };
-}
-
-#[cfg(not(target_env = "gnu"))]
-pub fn fix_threshold() {}
+use std::ptr;
 
 #[global_allocator]
 static ALLOCATOR: LargePages = LargePages;
 
-/// The system's allocator, with large blocks in large pages: those of a large graph are some tens of MiB, and each small page of
-/// them would be asked for, and looked up, by itself.
+/// The system's allocator, but for large blocks, which are mapped each by itself, in large pages: those of a large graph are some
+/// tens of MiB, and each small page of them would be asked for, cleared and looked up by itself. They go back when they are freed.
 struct LargePages;
 
-// SAFETY: every call is handed on to `System`, which keeps the contract, and what it gave is given back. The advice changes
-// neither where a block is nor what is in it.
+/// Blocks from this size on are large.
+const LARGE: usize = 1 << 20;
+
+/// The bytes of a large page, on most systems. Linux (since 6.7) has memory begin where one does that is mapped in whole ones.
+const PAGE: usize = 2 << 20;
+
+// SAFETY: a block is of `System` or mapped, by its layout alone, which is the same for all calls about a block. `System` keeps the
+// contract. What is mapped is as long as was asked for, or longer, begins at a page of the system and is nobody else's.
 unsafe impl GlobalAlloc for LargePages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise is the same.
-        advised(unsafe { System.alloc(layout) }, layout.size())
+        match is_large(layout) {
+            true => map(layout.size()),
+            // SAFETY: the caller's promise is the same.
+            false => unsafe { System.alloc(layout) },
+        }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise is the same.
-        advised(unsafe { System.alloc_zeroed(layout) }, layout.size())
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's promise is the same.
-        advised(unsafe { System.realloc(block, layout, size) }, size)
+        match is_large(layout) {
+            // The system gives zeros.
+            true => map(layout.size()),
+            // SAFETY: the caller's promise is the same.
+            false => unsafe { System.alloc_zeroed(layout) },
+        }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.dealloc(block, layout) }
+        match is_large(layout) {
+            // SAFETY: these pages were mapped for this block.
+            true => drop(unsafe { libc::munmap(block.cast(), whole(layout.size())) }),
+            // SAFETY: it is of `System`.
+            false => unsafe { System.dealloc(block, layout) },
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: by the caller's promise it is the size of a layout, of this alignment.
+        let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        match (is_large(layout), is_large(new)) {
+            // SAFETY: it is of `System`.
+            (false, false) => unsafe { System.realloc(block, layout, size) },
+            // SAFETY: these pages were mapped for this block, and nobody uses it where it was.
+            (true, true) => mapped(unsafe {
+                libc::mremap(block.cast(), whole(layout.size()), whole(size), libc::MREMAP_MAYMOVE)
+            }),
+            // SAFETY: both are at least as long as what is copied, the new one is nobody else's, and the old one is not used again.
+            _ => unsafe {
+                let moved = self.alloc(new);
+                if !moved.is_null() {
+                    ptr::copy_nonoverlapping(block, moved, size.min(layout.size()));
+                    self.dealloc(block, layout);
+                }
+                moved
+            },
+        }
     }
 }
 
-/// The block. Where it is large, the system is advised of it, which may have no large pages, or not for everybody.
-fn advised(block: *mut u8, size: usize) -> *mut u8 {
-    /// No system has larger ones of the ordinary kind.
-    const PAGE: usize = 64 << 10;
-    if size < LARGE || block.is_null() {
-        return block;
-    }
-    let skipped = block.align_offset(PAGE);
-    if skipped < size {
-        // SAFETY: these pages are inside of the block, and none is touched by this.
-        unsafe {
-            libc::madvise(block.add(skipped).cast(), (size - skipped) / PAGE * PAGE, libc::MADV_HUGEPAGE)
-        };
+fn is_large(layout: Layout) -> bool {
+    /// Every system's pages are a multiple of this.
+    const ALIGNED: usize = 4 << 10;
+    layout.size() >= LARGE && layout.align() <= ALIGNED
+}
+
+/// A size in whole pages. No layout is so large that this would not be a number.
+fn whole(size: usize) -> usize {
+    size.next_multiple_of(PAGE)
+}
+
+/// New pages, or null if there are none. The system is advised of them before one is touched; it may have no large ones.
+fn map(size: usize) -> *mut u8 {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: nothing is mapped there yet, as the system chooses the place.
+    let block = mapped(unsafe { libc::mmap(ptr::null_mut(), whole(size), access, kind, -1, 0) });
+    if !block.is_null() {
+        // SAFETY: it is advice about pages that nobody has seen.
+        unsafe { libc::madvise(block.cast(), whole(size), libc::MADV_HUGEPAGE) };
     }
     block
+}
+
+fn mapped(block: *mut libc::c_void) -> *mut u8 {
+    if block == libc::MAP_FAILED { ptr::null_mut() } else { block.cast() }
 }

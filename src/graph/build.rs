@@ -154,7 +154,8 @@ impl<'a> Builder<'a> {
         for input in &command.inputs {
             let Some(found) = self.input(&input.from, target, &cell, joins) else { continue };
             dates.add(&input.from, self.date_of_input(&found));
-            placements.push(placement(&input.place, inputs.len(), |path| Text::Declared(path.clone())));
+            placements
+                .push(placement(&input.place, inputs.len(), |path| Text::declared(path.clone(), &cell)));
             inputs.push(found);
         }
         for gather in &command.gathers {
@@ -172,7 +173,7 @@ impl<'a> Builder<'a> {
             }
         }
         let platform = self.platform(inputs.first().filter(|_| matches!(root, Root::Input(_))));
-        let script = self.script(target, command, root, placements, (dates.date(), platform));
+        let script = self.script(target, command, &cell, root, placements, (dates.date(), platform));
         let requires = self.gathered(&command.requires, &cell, joins);
         let node = Node::new(self.declared(target), cell, Work::Script(script));
         self.add(Node { inputs, requires, ..node });
@@ -183,6 +184,7 @@ impl<'a> Builder<'a> {
         &mut self,
         target: &Target,
         command: &Command,
+        cell: &Cell,
         root: Root,
         placements: Vec<Placement>,
         (date, platform): (u64, Arc<str>),
@@ -194,9 +196,10 @@ impl<'a> Builder<'a> {
         {
             return last.clone();
         }
-        let env = command.env.iter().map(|(name, value)| (name.clone(), Text::Declared(value.clone())));
+        let declared = |template: &Arc<Template>| Text::declared(template.clone(), cell);
+        let env = command.env.iter().map(|(name, value)| (name.clone(), declared(value)));
         let script = Arc::new(Script {
-            text: Text::Declared(command.script.clone()),
+            text: declared(&command.script),
             root,
             env: env.collect(),
             placements,

@@ -1,5 +1,7 @@
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::buildfile::{Dimension, Predicate};
@@ -7,10 +9,14 @@ use crate::buildfile::{Dimension, Predicate};
 use super::Axes;
 
 /// One value on each of some dimensions, in the declared order of their axes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone)]
 pub struct Cell {
-    /// Cells beside each other share them.
-    coordinates: Arc<[Arc<Coordinate>]>,
+    /// The coordinates of all cells that were made together: there may be many.
+    all: Arc<Vec<Arc<Coordinate>>>,
+    /// The first of its own.
+    start: u32,
+    /// How many it has.
+    length: u32,
 }
 
 /// A value on one dimension.
@@ -31,22 +37,35 @@ pub struct Coordinate {
     pub prefix: Arc<str>,
 }
 
+/// Where a cell says something of an axis or an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Among its coordinates.
+    coordinate: usize,
+    /// Whether it is the value there, or an attribute of it.
+    is_value: bool,
+}
+
 impl Cell {
-    /// A cell of the given coordinates, in the declared order of their axes.
-    pub fn new(coordinates: impl IntoIterator<Item = Arc<Coordinate>>) -> Self {
-        Self { coordinates: coordinates.into_iter().collect() }
+    /// So many cells, whose coordinates stand one behind the other, those of each in the declared order of their axes.
+    pub(super) fn all(coordinates: Vec<Arc<Coordinate>>, count: usize) -> Vec<Self> {
+        let length = coordinates.len() / count.max(1);
+        let all = Arc::new(coordinates);
+        let cell = |at| Self { all: all.clone(), start: (at * length) as u32, length: length as u32 };
+        (0..count).map(cell).collect()
     }
 
     /// The coordinates.
     pub fn coordinates(&self) -> &[Arc<Coordinate>] {
-        &self.coordinates
+        let start = self.start as usize;
+        &self.all[start..start + self.length as usize]
     }
 
     /// The same cell with another value at one place of its coordinates.
     pub fn with_value(&self, place: usize, value: &str) -> Self {
-        let mut coordinates = self.coordinates.to_vec();
+        let mut coordinates = self.coordinates().to_vec();
         Arc::make_mut(&mut coordinates[place]).value = value.into();
-        Self::new(coordinates)
+        Self { start: 0, length: self.length, all: Arc::new(coordinates) }
     }
 
     /// Whether it meets all conditions, where they are of axes that it has. A group of values
@@ -61,7 +80,7 @@ impl Cell {
             }
         };
         predicates.iter().all(|predicate| {
-            let mut on_axis = self.coordinates.iter().filter(|c| c.dimension.axis == predicate.axis);
+            let mut on_axis = self.coordinates().iter().filter(|c| c.dimension.axis == predicate.axis);
             on_axis.all(|coordinate| meets(coordinate, predicate))
         })
     }
@@ -69,7 +88,7 @@ impl Cell {
     /// The words that its text is made of.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         let comma = |at| if at == 0 { "" } else { "," };
-        self.coordinates
+        self.coordinates()
             .iter()
             .enumerate()
             .flat_map(move |(at, coordinate)| [comma(at), &*coordinate.prefix, &*coordinate.value])
@@ -77,12 +96,62 @@ impl Cell {
 
     /// What is known here of an axis or an attribute.
     pub fn get(&self, axis: &str, attribute: Option<&str>) -> Option<&str> {
-        let mut on_axis = self.coordinates.iter().filter(|coordinate| coordinate.dimension.axis == axis);
-        on_axis.find_map(|coordinate| match (attribute, &coordinate.attributes) {
-            (Some(attribute), Some(known)) => known.get(attribute).map(String::as_str),
-            (asked, _) if asked == coordinate.dimension.attribute.as_deref() => Some(&*coordinate.value),
-            _ => None,
-        })
+        self.at(self.place(axis, attribute)?, attribute)
+    }
+
+    /// Where cells of these dimensions say something of an axis or an attribute. Its own dimension says what a value on the
+    /// whole axis may lack.
+    pub fn place(&self, axis: &str, attribute: Option<&str>) -> Option<Place> {
+        let on_axis = || {
+            let all = self.coordinates().iter().enumerate();
+            all.filter(|(_, coordinate)| coordinate.dimension.axis == axis)
+        };
+        let is_own = |(_, one): &(usize, &Arc<Coordinate>)| one.dimension.attribute.as_deref() == attribute;
+        let is_whole = |(_, one): &(usize, &Arc<Coordinate>)| one.attributes.is_some();
+        let own = || on_axis().find(is_own).map(|(coordinate, _)| Place { coordinate, is_value: true });
+        own()
+            .or_else(|| on_axis().find(is_whole).map(|(coordinate, _)| Place { coordinate, is_value: false }))
+    }
+
+    /// What is known at such a place of a cell of the same dimensions.
+    pub fn at(&self, place: Place, attribute: Option<&str>) -> Option<&str> {
+        let coordinate = self.coordinates().get(place.coordinate)?;
+        match place.is_value {
+            true => Some(&*coordinate.value),
+            false => coordinate.attributes.as_ref()?.get(attribute?).map(String::as_str),
+        }
+    }
+}
+
+impl PartialEq for Cell {
+    fn eq(&self, other: &Self) -> bool {
+        self.coordinates() == other.coordinates()
+    }
+}
+
+impl Eq for Cell {}
+
+impl Hash for Cell {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.coordinates().hash(state);
+    }
+}
+
+impl PartialOrd for Cell {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Cell {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.coordinates().cmp(other.coordinates())
+    }
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{self}]")
     }
 }
 

@@ -77,14 +77,18 @@ impl<'a> Expander<'a> {
         let place_of = |axis: usize| axes.iter().position(|own| *own == axis);
         let on_axes: Vec<usize> = dimensions.iter().filter_map(|one| place_of(one.axis)).collect();
         let spanned: Vec<(&Spanned, usize)> = dimensions.iter().zip(on_axes).collect();
-        let mut cells = Vec::new();
+        let turns: usize = places.iter().map(Vec::len).product();
+        let mut coordinates = Vec::with_capacity((turns * spanned.len()).min(RESERVED));
+        let mut count = 0;
         each_turn(&places, |points| {
             let point_on = |axis: usize| place_of(axis).map(|at| points[at]);
             let met = |tests: &[Test]| tests.iter().all(|t| point_on(t.axis).is_some_and(|p| t.meets[p]));
             if met(&filter) && self.is_included(&rules, met) {
-                cells.push(Cell::new(spanned.iter().map(|(one, at)| one.coordinate(points[*at]))));
+                coordinates.extend(spanned.iter().map(|(one, at)| one.coordinate(points[*at])));
+                count += 1;
             }
         });
+        let mut cells = Cell::all(coordinates, count);
         // Values on whole axes come in their order, and once.
         if dimensions.iter().any(|one| one.dimension.attribute.is_some()) {
             cells.sort_unstable();
@@ -151,6 +155,9 @@ impl<'a> Expander<'a> {
         (0..self.rules.len()).filter(is_met).collect()
     }
 }
+
+/// Memory is asked for at once for no more coordinates than this: rules may leave few cells of many.
+const RESERVED: usize = 1 << 20;
 
 /// A dimension with the coordinate of each point of its axis, made once for all cells.
 struct Spanned {

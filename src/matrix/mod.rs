@@ -7,7 +7,7 @@ mod expand;
 mod join;
 
 pub use axes::{Axes, Point, ResolvedAxis, selection_on};
-pub use cell::{Cell, Coordinate};
+pub use cell::{Cell, Coordinate, Place};
 pub use expand::Expander;
 pub use join::{Join, best};
 

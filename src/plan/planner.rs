@@ -36,15 +36,19 @@ struct Steps {
 }
 
 impl Steps {
-    /// None yet, of these nodes of a graph of so many.
-    fn of(layers: &[Vec<NodeId>], nodes: usize) -> Self {
-        Self { all: Vec::with_capacity(layers.iter().map(Vec::len).sum()), places: vec![0; nodes] }
+    /// None yet, of a graph of so many nodes.
+    fn of(nodes: usize) -> Self {
+        Self { all: Vec::new(), places: vec![0; nodes] }
     }
 
-    fn append(&mut self, mut steps: Vec<Step>) {
+    /// Adds the steps of these nodes, in their order.
+    fn append(&mut self, nodes: &[NodeId], mut steps: Vec<Step>) {
         let behind = self.all.len() as u32 + 1;
-        (behind..).zip(&steps).for_each(|(place, step)| self.places[step.node.index()] = place);
-        self.all.append(&mut steps);
+        (behind..).zip(nodes).for_each(|(place, node)| self.places[node.index()] = place);
+        match self.all.is_empty() {
+            true => self.all = steps,
+            false => self.all.append(&mut steps),
+        }
     }
 
     fn at(&self, node: NodeId) -> Option<usize> {
@@ -70,8 +74,8 @@ impl Steps {
     }
 }
 
-/// So many nodes are looked at before what was found of them is noted: it does not pile up beside the steps.
-const PART: usize = 16 << 10;
+/// So many nodes are looked at while what was found of those before them is noted: it does not pile up beside the steps.
+const PART: usize = 4 << 10;
 
 /// So many results are looked up at once.
 const BATCH: usize = 64;
@@ -98,6 +102,30 @@ impl Beside {
     fn of(known: Option<&KnownResult>) -> Self {
         let is = |of: fn(&KnownResult) -> bool| known.is_some_and(of);
         Self { is_whole: is(|known| known.is_whole), is_old: is(|known| known.is_old), stands: false }
+    }
+}
+
+/// What was found of the nodes of a layer, in their order.
+struct Layer<'r> {
+    steps: Vec<Step>,
+    /// Those that are not as they were.
+    fallen: Vec<NodeId>,
+    remembered: &'r mut Remembered,
+}
+
+impl<'r> Layer<'r> {
+    fn of(nodes: usize, remembered: &'r mut Remembered) -> Self {
+        Self { steps: Vec::with_capacity(nodes), fallen: Vec::new(), remembered }
+    }
+
+    fn note(&mut self, found: Vec<Found>) {
+        for mut found in found {
+            for (step, beside) in found.steps.iter().zip(found.beside) {
+                self.fallen.extend((!beside.stands).then_some(step.node));
+                self.remembered.add(step, beside);
+            }
+            self.steps.append(&mut found.steps);
+        }
     }
 }
 
@@ -176,7 +204,7 @@ impl Planner<'_> {
     pub fn plan_from(&self, goals: &[NodeId], baseline: Option<&Baseline>) -> Result<Plan, PlanError> {
         let mut standing = Standing::new(baseline.filter(|_| self.remote.is_none()), self.graph, self.files);
         let layers = self.graph.layers(goals);
-        let mut steps = Steps::of(&layers, self.graph.len());
+        let mut steps = Steps::of(self.graph.len());
         // Whether to publish may be asked of a network: not where files are read.
         let publication = |node: &NodeId| self.graph.node(*node).work.publish();
         let publishing: Vec<NodeId> =
@@ -193,22 +221,19 @@ impl Planner<'_> {
             // Nothing in a layer needs another of it.
             let (asked, of_files): (Vec<_>, Vec<_>) = layer.into_iter().partition(is_asked);
             asked.iter().for_each(|node| self.bring_catalogs(*node, &mut steps));
-            for part in of_files.chunks(PART).chain([&asked[..]]) {
-                let look = |nodes: &[NodeId]| self.look(nodes, &standing, &steps, &results);
-                let found: Vec<Found> = match part.first().is_some_and(is_asked) {
-                    true => vec![look(part)?],
-                    false => part.par_chunks(BATCH).map(look).collect::<Result<_, _>>()?,
-                };
-                for found in found {
-                    for (step, beside) in found.steps.iter().zip(found.beside) {
-                        if !beside.stands {
-                            standing.fall(step.node, self.graph);
-                        }
-                        remembered.add(step, beside);
-                    }
-                    steps.append(found.steps);
-                }
+            let mut own = Layer::of(of_files.len() + asked.len(), &mut remembered);
+            let look = |nodes: &[NodeId]| self.look(nodes, &standing, &steps, &results);
+            let mut last = Vec::new();
+            for part in of_files.chunks(PART) {
+                let look = || part.par_chunks(BATCH).map(look).collect::<Result<Vec<Found>, _>>();
+                let (found, ()) = rayon::join(look, || own.note(std::mem::take(&mut last)));
+                last = found?;
             }
+            own.note(last);
+            own.note(vec![look(&asked)?]);
+            let Layer { steps: own, fallen, .. } = own;
+            standing.fall(&fallen, self.graph);
+            steps.append(&[of_files, asked].concat(), own);
         }
         let mut steps = steps.sorted();
         remembered.look_for_objects(goals, &steps, &mut results, self.store);

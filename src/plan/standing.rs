@@ -46,11 +46,14 @@ impl<'a> Standing<'a> {
         Some((Step { node, outline: key, verdict: Verdict::Hit, outputs, place }, result))
     }
 
-    /// A node that was found to be something else, or was looked at anew: what its users are depends on it.
-    pub fn fall(&mut self, node: NodeId, graph: &Graph) {
-        if self.baseline.is_some() {
+    /// Nodes that were found to be something else, or were looked at anew: what their users are depends on them.
+    pub fn fall(&mut self, fallen: &[NodeId], graph: &Graph) {
+        if self.baseline.is_none() {
+            return;
+        }
+        for node in fallen {
             self.nodes[node.index()] = None;
-            graph.users(node).for_each(|user| self.nodes[user.index()] = None);
+            graph.users(*node).for_each(|user| self.nodes[user.index()] = None);
         }
     }
 }
