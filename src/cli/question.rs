@@ -61,23 +61,16 @@ impl Question {
         let mut decided = self.baseline().map(Baseline::decided).unwrap_or_default();
         if look_again(&mut decided, workspace, files) {
             let answer = Answer { asked: self.asked, idle, rooms: &self.rooms, decided };
-            if let Err(error) = workspace.store.put_answer(self.digest, answer, known_nodes(workspace, plan))
-            {
+            let known = |at| {
+                let step = plan.step(NodeId::new(at))?;
+                Some(KnownNode::new(step.known_key()?, step.outputs.as_ref()?))
+            };
+            let nodes = workspace.graph.len();
+            if let Err(error) = workspace.store.put_answer(self.digest, answer, nodes, known) {
                 eprintln!("the next plan looks at every node again: {error}");
             }
         }
     }
-}
-
-/// What is known of each node of the graph.
-fn known_nodes<'p>(
-    workspace: &Workspace,
-    plan: &'p Plan,
-) -> impl ExactSizeIterator<Item = Option<KnownNode<'p>>> {
-    (0..workspace.graph.len()).map(|at| {
-        let step = plan.step(NodeId::new(at))?;
-        Some(KnownNode::new(step.known_key()?, step.outputs.as_ref()?))
-    })
 }
 
 /// Adds what was looked at now; false if that is something else already.

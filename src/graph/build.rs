@@ -176,7 +176,7 @@ impl<'a> Builder<'a> {
         let script = self.script(target, command, &cell, root, placements, (dates.date(), platform));
         let requires = self.gathered(&command.requires, &cell, joins);
         let node = Node::new(self.declared(target), cell, Work::Script(script));
-        self.add(Node { inputs, requires, ..node });
+        self.add(Node { inputs: inputs.into(), requires: requires.into(), ..node });
     }
 
     /// The script of a command: that of the cell before, if it is the same.

@@ -157,7 +157,7 @@ impl Builder<'_> {
         let work = Work::Script(Arc::new(script));
         let declared = Declared::step(step.into(), "target", target.span.clone());
         let node = Node::new(declared.into(), cell.clone(), work);
-        self.add(Node { inputs: taken, ..node })
+        self.add(Node { inputs: taken.into(), ..node })
     }
 
     /// A bootstrap image must have libraries of the package's architecture: what they are called

@@ -26,11 +26,11 @@ pub struct Node {
     /// What is done.
     pub work: Work,
     /// What it takes, in the order that the work refers to.
-    pub inputs: Vec<Input>,
+    pub inputs: Box<[Input]>,
     /// Tests that must have succeeded before it starts.
-    pub requires: Vec<NodeId>,
+    pub requires: Box<[NodeId]>,
     /// Nodes among the inputs that it does without if they fail.
-    pub may_lack: Vec<NodeId>,
+    pub may_lack: Box<[NodeId]>,
     /// Why it cannot be planned: something that the lock should say is not there.
     pub fault: Option<Box<Diagnostic>>,
 }
@@ -84,7 +84,9 @@ impl Node {
         let is_kept = |input: &Input| !input.node().is_some_and(&lost);
         let kept: Vec<bool> = self.inputs.iter().map(is_kept).collect();
         let mut node = self.clone();
-        retain(&mut node.inputs, &kept);
+        let mut inputs = node.inputs.into_vec();
+        retain(&mut inputs, &kept);
+        node.inputs = inputs.into();
         match &mut node.work {
             Work::Index(index) => match &mut **index {
                 IndexWork::Apt(apt) => retain(&mut apt.suites, &kept),
@@ -214,9 +216,13 @@ pub struct Graph {
 impl Graph {
     /// `goals` and everything they need, in layers: what a node needs is in a layer before its own.
     pub fn layers(&self, goals: &[NodeId]) -> Vec<Vec<NodeId>> {
+        let wanted = self.closure(goals);
+        if self.edges.edge_count() == 0 {
+            return vec![wanted];
+        }
         let mut depths = vec![0; self.len()];
         let mut layers: Vec<Vec<NodeId>> = Vec::new();
-        for node in self.closure(goals) {
+        for node in wanted {
             let depth = self.needs(node).map(|need| depths[need.index()] + 1).max().unwrap_or(0);
             depths[node.index()] = depth;
             if layers.len() <= depth {

@@ -66,7 +66,12 @@ impl<'a> Builder<'a> {
         let work = PackageWork { package: written, contents, generated, copyright, signer };
         let work = Work::Package(Box::new(work));
         let node = Node::new(self.declared(target), cell, work);
-        self.add(Node { inputs, requires, fault: fault.map(Box::new), ..node });
+        self.add(Node {
+            inputs: inputs.into(),
+            requires: requires.into(),
+            fault: fault.map(Box::new),
+            ..node
+        });
     }
 
     /// The key's fingerprint, which stands in the action. A key that cannot sign is a fault of the

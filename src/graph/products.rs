@@ -40,7 +40,12 @@ impl<'a> Builder<'a> {
         }));
         let may_lack = self.optional(&inputs);
         let node = Node::new(self.declared(target), cell, work);
-        self.add(Node { inputs, requires, may_lack, ..node });
+        self.add(Node {
+            inputs: inputs.into(),
+            requires: requires.into(),
+            may_lack: may_lack.into(),
+            ..node
+        });
     }
 }
 

@@ -82,7 +82,7 @@ impl<'a> Builder<'a> {
         };
         let declared = Declared::step(target.into(), "source", upstream.span.clone());
         let node = Node::new(declared.into(), cell, work);
-        self.add(Node { inputs, fault: fault.map(Box::new), ..node });
+        self.add(Node { inputs: inputs.into(), fault: fault.map(Box::new), ..node });
     }
 
     fn of_version(&self, upstream: &Upstream, version: &str) -> Source {

@@ -42,7 +42,7 @@ impl Steps {
     }
 
     /// Adds the steps of these nodes, in their order.
-    fn append(&mut self, nodes: &[NodeId], mut steps: Vec<Step>) {
+    fn append<'n>(&mut self, nodes: impl Iterator<Item = &'n NodeId>, mut steps: Vec<Step>) {
         let behind = self.all.len() as u32 + 1;
         (behind..).zip(nodes).for_each(|(place, node)| self.places[node.index()] = place);
         match self.all.is_empty() {
@@ -219,7 +219,10 @@ impl Planner<'_> {
         for layer in layers {
             self.ask(&layer, &steps)?;
             // Nothing in a layer needs another of it.
-            let (asked, of_files): (Vec<_>, Vec<_>) = layer.into_iter().partition(is_asked);
+            let (of_files, asked) = match publishing.is_empty() {
+                true => (layer, Vec::new()),
+                false => layer.into_iter().partition(|node| !is_asked(node)),
+            };
             asked.iter().for_each(|node| self.bring_catalogs(*node, &mut steps));
             let mut own = Layer::of(of_files.len() + asked.len(), &mut remembered);
             let look = |nodes: &[NodeId]| self.look(nodes, &standing, &steps, &results);
@@ -233,7 +236,7 @@ impl Planner<'_> {
             own.note(vec![look(&asked)?]);
             let Layer { steps: own, fallen, .. } = own;
             standing.fall(&fallen, self.graph);
-            steps.append(&[of_files, asked].concat(), own);
+            steps.append(of_files.iter().chain(&asked), own);
         }
         let mut steps = steps.sorted();
         remembered.look_for_objects(goals, &steps, &mut results, self.store);

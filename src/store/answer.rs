@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::local::{PIECE, is_whole};
+use super::local::is_whole;
 use super::result_index::USE;
 use super::sighting::{Place, Reader, length_of, parts, path_of, write_text};
 use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
@@ -222,7 +222,8 @@ impl LocalStore {
         let rooms = WATCHED.iter().map(|room| self.root().join(room));
         let shards = rooms.clone().flat_map(|room| fs::read_dir(room).into_iter().flatten().flatten());
         let paths = rooms.chain(shards.map(|shard| shard.path()));
-        paths.filter_map(|path| Some((path.clone(), Sighting::at(&path)?))).collect()
+        let paths: Vec<PathBuf> = paths.collect();
+        paths.into_par_iter().filter_map(|path| Some((path.clone(), Sighting::at(&path)?))).collect()
     }
 
     fn answer_path(&self, question: Digest) -> PathBuf {
@@ -256,14 +257,15 @@ impl LocalStore {
         Some(Baseline { idle, changed, doubted, is_old: !is_young, said })
     }
 
-    /// Remembers an answer, with what is known of each node of the graph, in their order. Not if anything that decides which nodes
+    /// Remembers an answer, with what is known of each of so many nodes of the graph, by its place. Not if anything that decides which nodes
     /// there are is as young as the question: another change of it might not show. Of other paths it is remembered that they have to
     /// be looked at.
     pub fn put_answer<'n>(
         &self,
         question: Digest,
         answer: Answer<'_>,
-        nodes: impl ExactSizeIterator<Item = Option<KnownNode<'n>>>,
+        nodes: usize,
+        known: impl Fn(usize) -> Option<KnownNode<'n>> + Sync,
     ) -> Result<(), StoreError> {
         let Answer { asked, idle, rooms, decided: Decided { fixed, absent, mut files, dirs } } = answer;
         if !fixed.values().all(|sighting| sighting.is_before(asked)) {
@@ -284,22 +286,38 @@ impl LocalStore {
                 out.add(std::mem::take(&mut head))?;
                 out.add(bytes)?;
             }
-            let mut piece = Vec::with_capacity(PIECE);
-            piece.extend_from_slice(&(nodes.len() as u64).to_le_bytes());
-            for node in nodes {
-                let length = node.map_or(0, |node| Digest::LENGTH + node.outputs.len()) as u32;
-                let length = length.to_le_bytes();
-                let (key, outputs) =
-                    node.as_ref().map_or((&[][..], &[][..]), |node| (node.key.as_bytes(), node.outputs));
-                let row = [&length[..], key, outputs];
-                if piece.len() + row.iter().map(|part| part.len()).sum::<usize>() > PIECE {
-                    out.add(std::mem::replace(&mut piece, Vec::with_capacity(PIECE)))?;
-                }
-                row.iter().for_each(|part| piece.extend_from_slice(part));
+            out.add((nodes as u64).to_le_bytes().to_vec())?;
+            let piece = |from: usize| {
+                let mut bytes = Vec::with_capacity(PIECE_OF_NODES * 80);
+                (from..nodes.min(from + PIECE_OF_NODES)).for_each(|at| write_node(known(at), &mut bytes));
+                bytes
+            };
+            // The next pieces are made while the last ones are hashed.
+            let mut last = Vec::new();
+            for group in (0..nodes).step_by(PIECE_OF_NODES).collect::<Vec<_>>().chunks(GROUP) {
+                let make = || group.par_iter().map(|from| piece(*from)).collect::<Vec<_>>();
+                let add = || std::mem::take(&mut last).into_iter().try_for_each(|piece| out.add(piece));
+                let (made, added) = rayon::join(make, add);
+                added?;
+                last = made;
             }
-            out.add(piece)
+            last.into_iter().try_for_each(|piece| out.add(piece))
         })
     }
+}
+
+/// What is known of so many nodes is made at once, by one thread.
+const PIECE_OF_NODES: usize = 2048;
+
+/// So many of these pieces are made while as many are hashed and written.
+const GROUP: usize = 4;
+
+/// A node, after the length of what is known of it: none if nothing is.
+fn write_node(node: Option<KnownNode<'_>>, bytes: &mut Vec<u8>) {
+    let Some(KnownNode { key, outputs }) = node else { return write_text(&[], bytes) };
+    bytes.extend_from_slice(&((Digest::LENGTH + outputs.len()) as u32).to_le_bytes());
+    bytes.extend_from_slice(key.as_bytes());
+    bytes.extend_from_slice(outputs);
 }
 
 /// Which digests are in the directory `path`, if it is one of `room`: those that begin with this byte.

@@ -358,7 +358,7 @@ pub(super) struct SealedPieces {
 }
 
 impl SealedPieces {
-    /// The next piece: best of about [`PIECE`] bytes.
+    /// The next piece: best of some hundred KiB.
     pub fn add(&mut self, piece: Vec<u8>) -> io::Result<()> {
         self.hasher.update(&piece);
         self.pieces.send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
@@ -494,9 +494,6 @@ impl Drop for Scratch {
         let _ = remove_tree(self.dir.path());
     }
 }
-
-/// So many bytes are hashed and written at once.
-pub(super) const PIECE: usize = 256 << 10;
 
 /// Hashes what is written through it.
 struct Hashed<W> {

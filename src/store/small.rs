@@ -40,19 +40,33 @@ impl SmallObjects {
     }
 }
 
-/// What was read of one file.
+/// What was read of one file. There may be millions of objects in all, and each is told by few bytes.
 #[derive(Debug, Default)]
 struct Shard {
     /// How much of it.
     length: u64,
-    places: HashMap<Digest, Place, RandomState>,
+    places: HashMap<Name, Place, RandomState>,
+}
+
+/// What tells an object from all others by chance: half of its digest. Whoever reads its bytes compares all of it.
+type Name = [u8; Digest::LENGTH / 2];
+
+fn name(digest: Digest) -> Name {
+    std::array::from_fn(|at| digest.as_bytes()[at])
 }
 
 /// Where the bytes of an object are.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    start: u64,
-    length: usize,
+    start: u32,
+    length: u16,
+}
+
+impl Place {
+    /// None behind the first 4 GiB of a file: of what is there, nothing is known.
+    fn of(start: u64, length: usize) -> Option<Self> {
+        Some(Self { start: start.try_into().ok()?, length: length.try_into().ok()? })
+    }
 }
 
 impl Shard {
@@ -67,8 +81,8 @@ impl Shard {
         file.read_to_end(&mut bytes)?;
         let mut records = Records::of(&bytes);
         for (digest, range) in records.by_ref().flatten() {
-            let place = Place { start: self.length + range.start as u64, length: range.len() };
-            self.places.insert(digest, place);
+            let place = Place::of(self.length + range.start as u64, range.len());
+            self.places.extend(place.map(|place| (name(digest), place)));
         }
         self.length += records.at as u64;
         Ok(())
@@ -130,7 +144,7 @@ impl LocalStore {
 
     /// Whether the small object is known to be here, without a look at the disk.
     pub(super) fn knows_small(&self, digest: Digest) -> bool {
-        self.small.shard(first(digest)).places.contains_key(&digest)
+        self.small.shard(first(digest)).places.contains_key(&name(digest))
     }
 
     /// Whether it is here.
@@ -146,8 +160,8 @@ impl LocalStore {
             let Some(file) = file.map_or_else(|| open(&path), |file| Ok(Some(file)))? else {
                 return Ok(None);
             };
-            let mut bytes = vec![0; place.length];
-            file.read_exact_at(&mut bytes, place.start)?;
+            let mut bytes = vec![0; place.length.into()];
+            file.read_exact_at(&mut bytes, place.start.into())?;
             Ok(Some(bytes))
         };
         read().map_err(StoreError::io("read", &path))
@@ -156,12 +170,12 @@ impl LocalStore {
     /// Where it is, and its file if that was opened for this.
     fn find_small(&self, digest: Digest) -> io::Result<Option<(Place, Option<File>)>> {
         let mut shard = self.small.shard(first(digest));
-        if let Some(place) = shard.places.get(&digest) {
+        if let Some(place) = shard.places.get(&name(digest)) {
             return Ok(Some((*place, None)));
         }
         let Some(file) = open(&self.small_path(first(digest)))? else { return Ok(None) };
         shard.catch_up(&file)?;
-        Ok(shard.places.get(&digest).map(|place| (*place, Some(file))))
+        Ok(shard.places.get(&name(digest)).map(|place| (*place, Some(file))))
     }
 
     /// Adds an object of no more than [`LONGEST`] bytes, whose digest this is, if it is not here.
@@ -174,14 +188,15 @@ impl LocalStore {
         let file = open_to_add(&path)?;
         let mut add = || {
             shard.catch_up(&file)?;
-            if shard.places.contains_key(&digest) {
+            if shard.places.contains_key(&name(digest)) {
                 return Ok(());
             }
             let length = bytes.len();
             let record = [digest.as_bytes(), (length as u32).to_le_bytes().as_slice(), bytes].concat();
             (&file).write_all(&record)?;
             let end = (&file).stream_position()?;
-            shard.places.insert(digest, Place { start: end - length as u64, length });
+            let place = Place::of(end - length as u64, length).ok_or(ErrorKind::FileTooLarge)?;
+            shard.places.insert(name(digest), place);
             // Else others added something before it, which is still to be read.
             if shard.length + record.len() as u64 == end {
                 shard.length = end;
@@ -196,7 +211,7 @@ impl LocalStore {
     pub(super) fn place_of_small(&self, digest: Digest) -> Option<(File, u64)> {
         let (place, _) = self.find_small(digest).ok()??;
         let file = File::options().read(true).write(true).open(self.small_path(first(digest))).ok()?;
-        Some((file, place.start + place.length as u64 - 1))
+        Some((file, u64::from(place.start) + u64::from(place.length) - 1))
     }
 
     /// What was read so far may be damaged now.
