@@ -221,11 +221,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether objects of a known result are needed here, and are not here.
+    /// Whether objects of a known result are needed here, and are not here. Without a remote store the plan made sure of them.
     fn has_to_come(&self, node: NodeId) -> bool {
         let is_here = |tree| self.executor.store.holds_tree(tree);
         let outputs = self.known[node.index()].as_ref();
-        self.needed.contains(&node) && !outputs.is_none_or(|outputs| outputs.trees().all(is_here))
+        let is_needed = self.executor.remote.is_some() && self.needed.contains(&node);
+        is_needed && !outputs.is_none_or(|outputs| outputs.trees().all(is_here))
     }
 
     /// The next node whose objects are to come.
