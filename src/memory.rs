@@ -10,11 +10,14 @@ static ALLOCATOR: LargePages = LargePages;
 /// tens of MiB, and each small page of them would be asked for, cleared and looked up by itself. They go back when they are freed.
 struct LargePages;
 
-/// Blocks from this size on are large.
-const LARGE: usize = 1 << 20;
+/// Blocks from this size on are large. Smaller ones come and go often, and are sooner used again than had anew.
+const LARGE: usize = 4 << 20;
 
-/// The bytes of a large page, on most systems. Linux (since 6.7) has memory begin where one does that is mapped in whole ones.
+/// The bytes of a large page, on most systems.
 const PAGE: usize = 2 << 20;
+
+/// A multiple of the bytes of every system's small pages.
+const SMALL_PAGE: usize = 64 << 10;
 
 // SAFETY: a block is of `System` or mapped, by its layout alone, which is the same for all calls about a block. `System` keeps the
 // contract. What is mapped is as long as was asked for, or longer, begins at a page of the system and is nobody else's.
@@ -74,19 +77,32 @@ fn is_large(layout: Layout) -> bool {
     layout.size() >= LARGE && layout.align() <= ALIGNED
 }
 
-/// A size in whole pages. No layout is so large that this would not be a number.
+/// A size in whole small pages: at its end, a large one would be taken for little. No layout is so large that this would not be a
+/// number.
 fn whole(size: usize) -> usize {
-    size.next_multiple_of(PAGE)
+    size.next_multiple_of(SMALL_PAGE)
 }
 
-/// New pages, or null if there are none. The system is advised of them before one is touched; it may have no large ones.
+/// New pages from where a large one may begin, or null if there are none. The system is advised of them before one is touched; it
+/// may have no large ones.
 fn map(size: usize) -> *mut u8 {
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: nothing is mapped there yet, as the system chooses the place.
-    let block = mapped(unsafe { libc::mmap(ptr::null_mut(), whole(size), access, kind, -1, 0) });
-    if !block.is_null() {
-        // SAFETY: it is advice about pages that nobody has seen.
-        unsafe { libc::madvise(block.cast(), whole(size), libc::MADV_HUGEPAGE) };
+    let first = mapped(unsafe { libc::mmap(ptr::null_mut(), whole(size) + PAGE, access, kind, -1, 0) });
+    if first.is_null() {
+        return first;
+    }
+    let before = first.align_offset(PAGE);
+    let block = first.wrapping_add(before);
+    // SAFETY: before the block and behind it are pages that were mapped now, and that nobody has seen; of its own it is advice.
+    unsafe {
+        if before > 0 {
+            libc::munmap(first.cast(), before);
+        }
+        if before < PAGE {
+            libc::munmap(block.wrapping_add(whole(size)).cast(), PAGE - before);
+        }
+        libc::madvise(block.cast(), whole(size), libc::MADV_HUGEPAGE);
     }
     block
 }
