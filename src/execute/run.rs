@@ -156,6 +156,8 @@ struct Run<'a> {
     to_fetch: Vec<NodeId>,
     /// Nodes whose objects are needed here; of all others, the result is enough.
     needed: HashSet<NodeId>,
+    /// Whether a node was started.
+    has_begun: bool,
     /// How many faults of the infrastructure each node had that is to be started again.
     faults: HashMap<NodeId, u32>,
     events: mpsc::UnboundedSender<Event>,
@@ -186,6 +188,7 @@ impl<'a> Run<'a> {
             keys: vec![None; graph.len()],
             to_fetch: Vec::new(),
             needed: needed(plan),
+            has_begun: false,
             faults: HashMap::new(),
             events,
             over,
@@ -221,12 +224,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether objects of a known result are needed here, and are not here. Without a remote store the plan made sure of them.
+    /// Whether objects of a known result are needed here, and are not here. Without a remote store the plan made sure of them, and
+    /// before anything ran that was a moment ago.
     fn has_to_come(&self, node: NodeId) -> bool {
         let is_here = |tree| self.executor.store.holds_tree(tree);
         let outputs = self.known[node.index()].as_ref();
-        let is_needed = self.executor.remote.is_some() && self.needed.contains(&node);
-        is_needed && !outputs.is_none_or(|outputs| outputs.trees().all(is_here))
+        let is_sure = self.executor.remote.is_none() && !self.has_begun;
+        !is_sure && self.needed.contains(&node) && !outputs.is_none_or(|outputs| outputs.trees().all(is_here))
     }
 
     /// The next node whose objects are to come.
@@ -326,6 +330,7 @@ impl<'a> Run<'a> {
             return None;
         }
         let node = self.schedule.take(self.graph)?;
+        self.has_begun = true;
         self.states.start(node);
         Some(node)
     }

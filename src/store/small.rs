@@ -126,13 +126,14 @@ impl Iterator for Records<'_> {
             self.at = range.end;
             return Some(Ok((digest, range)));
         }
-        if self.is_unfinished(self.at) {
-            return None;
-        }
-        // The next one begins somewhere behind it.
         let (torn, _) = self.head(self.at)?;
         let behind = self.at + 1..self.bytes.len();
-        self.at = behind.clone().find(|at| self.read(*at).is_some()).unwrap_or(behind.end);
+        // Where one was torn, others may begin before the end that it should have.
+        match behind.clone().find(|at| self.read(*at).is_some()) {
+            Some(next) => self.at = next,
+            None if self.is_unfinished(self.at) => return None,
+            None => self.at = behind.end,
+        }
         Some(Err(torn))
     }
 }
@@ -341,6 +342,21 @@ mod tests {
                 objects.iter().all(|(digest, bytes)| again.small(*digest).unwrap().as_ref() == Some(bytes))
             );
         }
+    }
+
+    #[test]
+    fn what_should_have_been_long_hides_none_that_came_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = alike(2);
+        let long = (0..).map(|at: u16| [&at.to_le_bytes()[..], &[0; 4000]].concat());
+        let long = long.map(|bytes| (Digest::of(&bytes), bytes)).find(|(digest, _)| first(*digest) == 7);
+        let old = store(&dir);
+        add(&old, &[long.unwrap()]);
+        OpenOptions::new().write(true).open(old.small_path(7)).unwrap().set_len(100).unwrap();
+        add(&store(&dir), &objects);
+        let again = store(&dir);
+        assert!(objects.iter().all(|(digest, _)| again.has_small(*digest)));
+        assert_eq!(again.small_objects().map(|(_, written)| written.torn.len()).sum::<usize>(), 1);
     }
 
     #[test]
