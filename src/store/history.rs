@@ -2,14 +2,14 @@
 //! a result is remembered by one write.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
+use super::local::{add_to, added_since, open_to_add};
 use super::record::now;
 use super::{LocalStore, StoreError};
 use crate::digest::Digest;
@@ -72,13 +72,8 @@ pub(super) struct Histories {
 impl Histories {
     /// Takes what was added since.
     fn catch_up(&mut self) -> std::io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
-        if file.metadata()?.len() <= self.length {
-            return Ok(());
-        }
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(self.length))?;
-        file.read_to_end(&mut bytes)?;
+        let Some(file) = &self.file else { return Ok(()) };
+        let bytes = added_since(file, self.length)?;
         self.latest.reserve(bytes.len() / HistoryEntry::LENGTH);
         self.entries.reserve(bytes.len() / HistoryEntry::LENGTH);
         let mut rest = bytes.as_slice();
@@ -97,12 +92,12 @@ impl Histories {
         Ok(())
     }
 
-    /// Writes an entry by one call: what others add at the same time stands before it or behind it.
+    /// Writes an entry.
     fn append(&mut self, node: Digest, entry: HistoryEntry) -> std::io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
-        file.write_all(&entry.written(node))?;
+        let Some(file) = &self.file else { return Ok(()) };
+        let end = add_to(file, &entry.written(node))?;
         // Else others added something before it, which is still to be read.
-        if file.stream_position()? == self.length + HistoryEntry::LENGTH as u64 {
+        if end == self.length + HistoryEntry::LENGTH as u64 {
             self.length += HistoryEntry::LENGTH as u64;
             self.add(node, entry);
         }
@@ -141,8 +136,7 @@ impl LocalStore {
         let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.history_path();
         if histories.file.is_none() {
-            let open = OpenOptions::new().create(true).append(true).read(true).open(&path);
-            histories.file = Some(open.map_err(StoreError::io("open", &path))?);
+            histories.file = Some(open_to_add(&path)?);
         }
         histories.catch_up().map_err(StoreError::io("read", path))?;
         Ok(histories)
@@ -211,9 +205,9 @@ mod tests {
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
         let first = store(&dir);
         first.add_to_history("node", a, 1).unwrap();
-        let mut file = OpenOptions::new().append(true).open(first.history_path()).unwrap();
+        let file = File::options().append(true).open(first.history_path()).unwrap();
         for torn in [&[7; 5][..], &[0; HistoryEntry::LENGTH + 3]] {
-            file.write_all(torn).unwrap();
+            add_to(&file, torn).unwrap();
             first.add_to_history("node", b, 2).unwrap();
             assert_eq!(keys(&first, "node"), [a, b]);
             assert_eq!(keys(&store(&dir), "node"), [a, b]);

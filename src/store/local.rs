@@ -428,13 +428,42 @@ fn put_in_place(temp: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreE
 
 /// Moves a file to its place, the same way.
 pub(super) fn move_in_place(from: &Path, path: &Path) -> Result<(), StoreError> {
-    match fs::rename(from, path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make_parent(path)?;
-            fs::rename(from, path).map_err(StoreError::io("store", path))
+    in_its_directory(path, || fs::rename(from, path)).map_err(StoreError::io("store", path))
+}
+
+/// Does what needs the directory that `path` is in, which is there nearly always.
+fn in_its_directory<T>(path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match (act(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent)?;
+            act()
         }
-        done => done.map_err(StoreError::io("store", path)),
+        (done, _) => done,
     }
+}
+
+/// Opens a file that is only added to, making it where it is absent.
+pub(super) fn open_to_add(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).read(true).mode(0o644);
+    in_its_directory(path, || options.open(path)).map_err(StoreError::io("open", path))
+}
+
+/// What was added to a file behind its first `length` bytes.
+pub(super) fn added_since(mut file: &File, length: u64) -> io::Result<Vec<u8>> {
+    let now = file.metadata()?.len();
+    let mut added = Vec::with_capacity(now.saturating_sub(length) as usize);
+    if now > length {
+        file.seek(SeekFrom::Start(length))?;
+        file.read_to_end(&mut added)?;
+    }
+    Ok(added)
+}
+
+/// Adds to a file by one call: what others add at the same time stands before it or behind it. Gives where it ends.
+pub(super) fn add_to(mut file: &File, bytes: &[u8]) -> io::Result<u64> {
+    file.write_all(bytes)?;
+    file.stream_position()
 }
 
 pub(super) fn make_parent(path: &Path) -> Result<(), StoreError> {

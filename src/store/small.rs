@@ -5,16 +5,16 @@
 //! digest says, and is passed over.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use super::local::make_parent;
+use super::local::{add_to, added_since, open_to_add};
 use super::{LocalStore, StoreError};
 use crate::digest::Digest;
 
@@ -71,14 +71,8 @@ impl Place {
 
 impl Shard {
     /// Takes what was added since.
-    fn catch_up(&mut self, mut file: &File) -> io::Result<()> {
-        let length = file.metadata()?.len();
-        if length <= self.length {
-            return Ok(());
-        }
-        let mut bytes = Vec::with_capacity((length - self.length) as usize);
-        file.seek(SeekFrom::Start(self.length))?;
-        file.read_to_end(&mut bytes)?;
+    fn catch_up(&mut self, file: &File) -> io::Result<()> {
+        let bytes = added_since(file, self.length)?;
         let mut records = Records::of(&bytes);
         for (digest, range) in records.by_ref().flatten() {
             let place = Place::of(self.length + range.start as u64, range.len());
@@ -194,8 +188,7 @@ impl LocalStore {
             }
             let length = bytes.len();
             let record = [digest.as_bytes(), (length as u32).to_le_bytes().as_slice(), bytes].concat();
-            (&file).write_all(&record)?;
-            let end = (&file).stream_position()?;
+            let end = add_to(&file, &record)?;
             let place = Place::of(end - length as u64, length).ok_or(ErrorKind::FileTooLarge)?;
             shard.places.insert(name(digest), place);
             // Else others added something before it, which is still to be read.
@@ -273,18 +266,6 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn open_to_add(path: &Path) -> Result<File, StoreError> {
-    let open = || OpenOptions::new().create(true).append(true).read(true).mode(0o644).open(path);
-    match open() {
-        // Its directory is there nearly always.
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            make_parent(path)?;
-            open().map_err(StoreError::io("open", path))
-        }
-        opened => opened.map_err(StoreError::io("open", path)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,7 +309,7 @@ mod tests {
             let old = store(&dir);
             add(&old, &objects[..2]);
             let path = old.small_path(7);
-            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
             file.set_len(file.metadata().unwrap().len() - cut.min(objects[1].1.len() + HEAD - 1) as u64)
                 .unwrap();
             let new = store(&dir);
@@ -352,7 +333,7 @@ mod tests {
         let long = long.map(|bytes| (Digest::of(&bytes), bytes)).find(|(digest, _)| first(*digest) == 7);
         let old = store(&dir);
         add(&old, &[long.unwrap()]);
-        OpenOptions::new().write(true).open(old.small_path(7)).unwrap().set_len(100).unwrap();
+        File::options().write(true).open(old.small_path(7)).unwrap().set_len(100).unwrap();
         add(&store(&dir), &objects);
         let again = store(&dir);
         assert!(objects.iter().all(|(digest, _)| again.has_small(*digest)));
