@@ -88,12 +88,35 @@ impl IndexCompression {
         }
     }
 
-    /// The file made of compressed pieces, of which there is at least one.
-    pub(super) fn join<'a>(self, pieces: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<u8>> {
+    /// Begins the file made of compressed pieces, of which there is at least one.
+    pub(super) fn join(self, out: &mut dyn Write) -> Join<'_> {
         match self {
-            Self::Xz => xz::join(pieces),
-            // Members and frames may follow each other (RFC 1952, RFC 8878).
-            Self::Gz | Self::Zst => Ok(pieces.collect::<Vec<_>>().concat()),
+            Self::Xz => Join::Xz(xz::Joined::new(out)),
+            Self::Gz | Self::Zst => Join::Plain(out),
+        }
+    }
+}
+
+/// A file that grows by compressed pieces.
+pub(super) enum Join<'a> {
+    /// Into one stream.
+    Xz(xz::Joined<&'a mut dyn Write>),
+    /// Members and frames may follow each other (RFC 1952, RFC 8878).
+    Plain(&'a mut dyn Write),
+}
+
+impl Join<'_> {
+    pub fn add(&mut self, piece: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Xz(stream) => stream.add(piece),
+            Self::Plain(out) => out.write_all(piece),
+        }
+    }
+
+    pub fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Xz(stream) => stream.finish().map(drop),
+            Self::Plain(_) => Ok(()),
         }
     }
 }

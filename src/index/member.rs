@@ -25,9 +25,11 @@ impl Member<'_> {
         }
         hasher.update(record.as_bytes());
     }
+}
 
+impl CatalogEntry {
     /// Digits of its content, which are as good as drawn by lot.
-    pub(super) fn lot(&self) -> u32 {
-        self.entry.sha256.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0)
+    pub(crate) fn lot(&self) -> u32 {
+        self.sha256.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(0)
     }
 }

@@ -15,6 +15,7 @@ mod pieces;
 mod read;
 pub mod rpm;
 mod settings;
+mod shelf;
 
 pub use apt::{AptIndex, Holds, IndexedPackage, PoolLayout, Suite};
 pub use bundle::{Bundle, Bundles};
@@ -22,6 +23,8 @@ pub use catalog::{CatalogEntry, Indexed, Label, bundles_of, catalog, read_catalo
 pub use compress::IndexCompression;
 pub use error::IndexError;
 pub use member::Member;
+pub(crate) use pieces::cut;
 pub use read::{PackageFile, read_packages};
 pub use rpm::{IndexedRpm, RpmIndex};
-pub use settings::{Records, RepositoryKind, Settings, VersionOrder};
+pub use settings::{Making, Records, RepositoryKind, Settings, VersionOrder};
+pub use shelf::{Shelf, ShelfFile};

@@ -5,7 +5,10 @@
 //! remembered: what did not change is neither written nor compressed again. The file is made of the pieces, and is the
 //! same whatever is remembered.
 
+use std::borrow::Cow;
+use std::io::Write;
 use std::ops::Range;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
@@ -19,12 +22,12 @@ const LINES: usize = 1024;
 /// Members in order, cut where a piece ends: after each that has the lowest lot of all that are at most `reach` before or after
 /// it. So a piece has about twice as many members, hardly ever many more, and what is further away cannot change where it ends.
 pub(super) fn runs<'m, 'a>(members: &'m [Member<'a>], reach: usize) -> Vec<&'m [Member<'a>]> {
-    let lots: Vec<u32> = members.iter().map(Member::lot).collect();
+    let lots: Vec<u32> = members.iter().map(|member| member.entry.lot()).collect();
     cut(&lots, reach).map(|range| &members[range]).collect()
 }
 
 /// Where pieces begin and end, by the lots of what they are made of.
-pub(super) fn cut(lots: &[u32], reach: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn cut(lots: &[u32], reach: usize) -> impl Iterator<Item = Range<usize>> {
     let is_lowest = move |at: usize| {
         let before = &lots[at.saturating_sub(reach)..at];
         let after = &lots[at + 1..lots.len().min(at + 1 + reach)];
@@ -100,84 +103,120 @@ pub(super) fn of_lines<'a, E>(text: &'a str) -> Vec<Piece<'a, E>> {
     pieces.collect()
 }
 
-/// A file in its forms.
-pub(super) struct Forms {
-    /// Its pieces.
-    pub plain: Vec<Vec<u8>>,
-    /// Whole, in the order that was asked for.
-    pub compressed: Vec<Vec<u8>>,
+/// A file that is made of pieces, in its forms.
+///
+/// What is remembered is read as it is written, piece by piece: where one piece is new, to hold all of them would take longer
+/// than anything else.
+pub(super) struct Forms<'p, 'a, E> {
+    pieces: Vec<Forming<'p, 'a, E>>,
+    compressions: &'p [IndexCompression],
+    memory: &'p LocalStore,
 }
 
-/// A piece in its forms.
-struct PieceForms {
-    plain: Vec<u8>,
-    compressed: Vec<Vec<u8>>,
+/// A piece whose forms are asked for.
+struct Forming<'p, 'a, E> {
+    piece: &'p Piece<'a, E>,
+    /// What its forms are remembered by.
+    key: Option<Digest>,
+    /// The text of a [`Piece::Made`], and who makes it.
+    made: OnceLock<String>,
+    making: Mutex<()>,
 }
 
-/// The file that is made of these pieces.
-pub(super) fn join<E: From<IndexError> + Send>(
-    pieces: &[Piece<'_, E>],
-    compressions: &[IndexCompression],
-    store: &LocalStore,
-) -> Result<Forms, E> {
-    // What is compressed has a form also where it is empty.
-    let empty = [Piece::Text(String::new())];
-    let pieces = if pieces.is_empty() { &empty } else { pieces };
-    let made =
-        pieces.par_iter().map(|piece| piece.forms(compressions, store)).collect::<Result<Vec<_>, E>>()?;
-    let compressed = compressions.par_iter().enumerate().map(|(at, compression)| {
-        let pieces = made.iter().map(|forms| forms.compressed[at].as_slice());
-        compression.join(pieces).map_err(|error| fault(compression, error))
-    });
-    let compressed = compressed.collect::<Result<Vec<_>, _>>()?;
-    Ok(Forms { plain: made.into_iter().map(|forms| forms.plain).collect(), compressed })
-}
-
-impl<E: From<IndexError> + Send> Piece<'_, E> {
-    fn forms(&self, compressions: &[IndexCompression], store: &LocalStore) -> Result<PieceForms, E> {
-        let key = match self {
-            Self::Text(_) => None,
-            Self::Lines(lines) => Some(Digest::of(lines.as_bytes())),
-            Self::Made { key, .. } => Some(*key),
+impl<'p, 'a, E: From<IndexError> + Send> Forms<'p, 'a, E> {
+    /// The file of these pieces, plain and in these compressions.
+    pub fn new(
+        pieces: &'p [Piece<'a, E>],
+        compressions: &'p [IndexCompression],
+        memory: &'p LocalStore,
+    ) -> Self {
+        let forming = |piece: &'p Piece<'a, E>| {
+            let key = match piece {
+                Piece::Text(_) => None,
+                Piece::Lines(lines) => Some(Digest::of(lines.as_bytes())),
+                Piece::Made { key, .. } => Some(*key),
+            };
+            Forming { piece, key, made: OnceLock::new(), making: Mutex::default() }
         };
-        let known = |compression: &IndexCompression| store.piece(compression.name(), key?);
-        let known: Vec<Option<Vec<u8>>> = compressions.iter().map(known).collect();
-        let plain = match self {
-            Self::Text(text) => text.clone().into_bytes(),
-            Self::Lines(lines) => lines.as_bytes().to_vec(),
-            Self::Made { make, .. } => match unpacked(compressions, &known) {
-                Some(plain) => plain,
-                None => make()?.into_bytes(),
-            },
+        Self { pieces: pieces.iter().map(forming).collect(), compressions, memory }
+    }
+
+    /// Writes it plain.
+    pub fn write_plain(&self, out: &mut dyn Write) -> Result<(), E> {
+        for piece in &self.pieces {
+            out.write_all(&self.text(piece)?).map_err(fault("write"))?;
+        }
+        Ok(())
+    }
+
+    /// Writes it in one of its compressions. What is new is compressed first, on all cores.
+    pub fn write(&self, compression: IndexCompression, out: &mut dyn Write) -> Result<(), E> {
+        let new = self.pieces.par_iter().map(|piece| match self.is_remembered(piece, compression) {
+            true => Ok(None),
+            false => self.compress(piece, compression).map(Some),
+        });
+        let new = new.collect::<Result<Vec<_>, E>>()?;
+        let mut joined = compression.join(out);
+        for (piece, new) in self.pieces.iter().zip(new) {
+            let bytes = new.map_or_else(|| self.compressed(piece, compression), Ok)?;
+            joined.add(&bytes).map_err(fault("write"))?;
+        }
+        // What is compressed has a form also where it is empty.
+        if self.pieces.is_empty() {
+            let bytes = compression.compress(b"").map_err(fault("compress"))?;
+            joined.add(&bytes).map_err(fault("write"))?;
+        }
+        Ok(joined.finish().map_err(fault("write"))?)
+    }
+
+    fn is_remembered(&self, piece: &Forming<'p, 'a, E>, compression: IndexCompression) -> bool {
+        piece.key.is_some_and(|key| self.memory.knows_piece(compression.name(), key))
+    }
+
+    /// A piece compressed, as it is remembered; compressed again where that is damaged.
+    fn compressed(&self, piece: &Forming<'p, 'a, E>, compression: IndexCompression) -> Result<Vec<u8>, E> {
+        let known = piece.key.and_then(|key| self.memory.piece(compression.name(), key));
+        known.map_or_else(|| self.compress(piece, compression), Ok)
+    }
+
+    fn compress(&self, piece: &Forming<'p, 'a, E>, compression: IndexCompression) -> Result<Vec<u8>, E> {
+        let made = compression.compress(&self.text(piece)?).map_err(fault("compress"))?;
+        if let Some(key) = piece.key {
+            self.memory.put_piece(compression.name(), key, &made).map_err(IndexError::from)?;
+        }
+        Ok(made)
+    }
+
+    /// The text of a piece. It is made by one for all, so nothing that rayon does may make it.
+    fn text<'t>(&self, piece: &'t Forming<'p, 'a, E>) -> Result<Cow<'t, [u8]>, E> {
+        let make = match piece.piece {
+            Piece::Text(text) => return Ok(text.as_bytes().into()),
+            Piece::Lines(lines) => return Ok(lines.as_bytes().into()),
+            Piece::Made { make, .. } => make,
         };
-        let form = |(compression, known): (&IndexCompression, Option<Vec<u8>>)| {
-            if let Some(known) = known {
-                return Ok(known);
+        let is_making = piece.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if piece.made.get().is_none() {
+            if let Some(unpacked) = self.unpacked(piece) {
+                return Ok(unpacked.into());
             }
-            let made = compression.compress(&plain).map_err(|error| fault(compression, error))?;
-            if let Some(key) = key {
-                store.put_piece(compression.name(), key, &made)?;
-            }
-            Ok(made)
-        };
-        let compressed = compressions.par_iter().zip(known).map(form);
-        let compressed = compressed.collect::<Result<Vec<_>, IndexError>>()?;
-        Ok(PieceForms { plain, compressed })
+            let text = make()?;
+            piece.made.get_or_init(|| text);
+        }
+        drop(is_making);
+        Ok(piece.made.get().map(|text| text.as_bytes().into()).unwrap_or_default())
+    }
+
+    /// The text of what is remembered of its forms: it is not kept as it is, since to write all of it takes longer than to unpack it.
+    fn unpacked(&self, piece: &Forming<'p, 'a, E>) -> Option<Vec<u8>> {
+        let known = self.compressions.iter().filter(|one| self.is_remembered(piece, **one));
+        let compression = known.max_by_key(|one| one.quickness())?;
+        let bytes = self.memory.piece(compression.name(), piece.key?)?;
+        compression.decompress(&bytes).ok()
     }
 }
 
-/// The text of what is known of its forms: it is not kept as it is, since to write all of it takes longer than to unpack it.
-fn unpacked(compressions: &[IndexCompression], known: &[Option<Vec<u8>>]) -> Option<Vec<u8>> {
-    let known = compressions
-        .iter()
-        .zip(known)
-        .filter_map(|(compression, known)| Some((compression, known.as_ref()?)));
-    let (compression, quickest) = known.max_by_key(|(compression, _)| compression.quickness())?;
-    compression.decompress(quickest).ok()
-}
-
-fn fault(compression: &IndexCompression, error: std::io::Error) -> IndexError {
-    StoreError::io("compress", format!("a piece of an index to {}", compression.extension()))(error).into()
+fn fault(doing: &'static str) -> impl FnOnce(std::io::Error) -> IndexError {
+    move |error| StoreError::io(doing, "an index")(error).into()
 }
 
 #[cfg(test)]
@@ -205,8 +244,34 @@ mod tests {
         entries.iter().map(|entry| Member { entry, origin: None }).collect()
     }
 
+    /// A file plain and in the compressions that were asked for.
+    #[derive(PartialEq, Eq)]
+    struct Written {
+        plain: Vec<u8>,
+        compressed: Vec<Vec<u8>>,
+    }
+
+    fn written(
+        pieces: &[Piece<'_, IndexError>],
+        compressions: &[IndexCompression],
+        store: &LocalStore,
+    ) -> Written {
+        let forms = Forms::new(pieces, compressions, store);
+        let bytes = |write: &dyn Fn(&mut dyn Write) -> Result<(), IndexError>| {
+            let mut bytes = Vec::new();
+            write(&mut bytes).unwrap();
+            bytes
+        };
+        let compressed = |one: &IndexCompression| bytes(&|out| forms.write(*one, out));
+        let (compressed, plain) = rayon::join(
+            || compressions.par_iter().map(compressed).collect(),
+            || bytes(&|out| forms.write_plain(out)),
+        );
+        Written { plain, compressed }
+    }
+
     /// The index of these packages, and how many pieces had to be made for it.
-    fn index(entries: &[CatalogEntry], store: &LocalStore) -> (Forms, usize) {
+    fn index(entries: &[CatalogEntry], store: &LocalStore) -> (Written, usize) {
         const REACH: usize = 30;
         let (members, made) = (members(entries), AtomicUsize::new(0));
         let piece = |run: &[Member<'_>]| {
@@ -218,9 +283,9 @@ mod tests {
             })
         };
         let pieces: Vec<_> = runs(&members, REACH).into_iter().map(piece).collect();
-        let forms = join(&pieces, &ALL, store).unwrap();
+        let written = written(&pieces, &ALL, store);
         drop(pieces);
-        (forms, made.into_inner())
+        (written, made.into_inner())
     }
 
     #[test]
@@ -236,7 +301,7 @@ mod tests {
             assert!((1..=3).contains(&index(&fewer, &fixture.store).1), "without number {at}");
         }
         let (again, made) = index(&all, &fixture.store);
-        assert_eq!((again.plain, again.compressed, made), (whole.plain, whole.compressed, 0));
+        assert!(again == whole && made == 0);
     }
 
     #[test]
@@ -248,7 +313,7 @@ mod tests {
         let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         for _ in 0..2 {
             let (found, _) = alone.install(|| index(&all, &other.store));
-            assert!(found.plain == expected.plain && found.compressed == expected.compressed);
+            assert!(found == expected);
             for (at, entry) in
                 walkdir::WalkDir::new(other.store.root().join("pieces")).into_iter().enumerate()
             {
@@ -272,7 +337,7 @@ mod tests {
         let text: String = (0..20_000).map(|at| format!("usr/share/{at}\tmisc/a\n")).collect();
         let pieces = of_lines::<IndexError>(&text);
         assert!((7..14).contains(&pieces.len()), "{}", pieces.len());
-        assert!(join(&pieces, &ALL, &fixture.store).unwrap().plain.concat() == text.as_bytes());
+        assert!(written(&pieces, &ALL, &fixture.store).plain == text.as_bytes());
         assert!(of_lines::<IndexError>("").is_empty());
     }
 
@@ -286,12 +351,12 @@ mod tests {
             };
             let key = Digest::of(b"text");
             let index = |compressions: &[IndexCompression]| {
-                join(&[Piece::Made { key, make: Box::new(make) }], compressions, &fixture.store).unwrap()
+                written(&[Piece::Made { key, make: Box::new(make) }], compressions, &fixture.store)
             };
             let alone = index(&[compression]);
             let all = index(&ALL);
             assert_eq!(made.load(Ordering::Relaxed), 1, "{compression:?}");
-            assert_eq!(alone.plain.concat(), "text\n".repeat(10_000).as_bytes());
+            assert_eq!(alone.plain, "text\n".repeat(10_000).as_bytes());
             assert_eq!(all.plain, alone.plain);
             assert!(all.compressed.contains(&alone.compressed[0]));
         }
@@ -300,7 +365,7 @@ mod tests {
     #[test]
     fn an_empty_index_has_every_form() {
         let fixture = Fixture::new();
-        let forms = join::<IndexError>(&[], &ALL, &fixture.store).unwrap();
-        assert!(forms.plain.concat().is_empty() && forms.compressed.iter().all(|form| !form.is_empty()));
+        let forms = written(&[], &ALL, &fixture.store);
+        assert!(forms.plain.is_empty() && forms.compressed.iter().all(|form| !form.is_empty()));
     }
 }

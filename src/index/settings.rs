@@ -2,9 +2,9 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AptIndex, IndexError, Label, Member, RpmIndex, apt, rpm};
+use super::{AptIndex, IndexError, Label, Member, RpmIndex, Shelf, apt, rpm};
 use crate::digest::{Describe, Digest, Visitor};
-use crate::store::{LocalStore, Tree};
+use crate::store::{Entry, LocalStore, Tree};
 
 /// The settings of a repository, by which clients it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +53,8 @@ impl Settings {
         }
     }
 
-    /// The whole unsigned repository. `record` gives the record of a package, and is asked for those about which the store
-    /// remembers nothing. `updateinfo` is for rpm alone; `date` is in seconds since 1970.
+    /// The whole unsigned repository, with its metadata in `store`. `record` gives the record of a package, and is asked for those
+    /// about which the store remembers nothing. `updateinfo` is for rpm alone; `date` is in seconds since 1970.
     ///
     /// Same packages and settings, in whatever order and whatever is remembered, give the same bytes.
     pub fn build<E: From<IndexError> + Send>(
@@ -65,11 +65,37 @@ impl Settings {
         store: &LocalStore,
         record: &Records<'_, E>,
     ) -> Result<Tree, E> {
+        let making = Making { date, memory: store, shelf: store, records: record };
         match self {
-            Self::Apt(index) => apt::build(index, packages, date, store, record),
-            Self::Rpm(index) => rpm::build(index, packages, updateinfo, date, store, record),
+            Self::Apt(index) => apt::build(index, packages, &making),
+            Self::Rpm(index) => rpm::build(index, packages, updateinfo, &making),
         }
     }
+
+    /// All of it but for the packages' own files.
+    pub(crate) fn metadata<E: From<IndexError> + Send>(
+        &self,
+        packages: &[Member<'_>],
+        updateinfo: Option<&[u8]>,
+        making: &Making<'_, E>,
+    ) -> Result<Vec<Entry>, E> {
+        match self {
+            Self::Apt(index) => apt::metadata(index, packages, making),
+            Self::Rpm(index) => rpm::metadata(index, packages, updateinfo, making),
+        }
+    }
+}
+
+/// With what an index is made.
+pub struct Making<'a, E> {
+    /// Its date, in seconds since 1970.
+    pub date: u64,
+    /// What was made of packages before.
+    pub memory: &'a LocalStore,
+    /// Where its files go.
+    pub shelf: &'a dyn Shelf,
+    /// Asked for packages about which nothing is remembered.
+    pub records: &'a Records<'a, E>,
 }
 
 impl RepositoryKind {

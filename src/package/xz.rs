@@ -142,16 +142,9 @@ impl<W: Write> Write for XzWriter<W> {
     }
 }
 
-/// One stream with the blocks of all these streams, each of which is whole and nothing but one stream. They must have
-/// the same check. Not simply one after the other: apt reads no further than the first stream.
-pub(crate) fn join<'a>(mut streams: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<u8>> {
-    let mut joined = Joined::new(Vec::new());
-    streams.try_for_each(|stream| joined.add(stream))?;
-    joined.finish()
-}
-
-/// A stream that grows by the blocks of others.
-struct Joined<W> {
+/// One stream with the blocks of others, each of which is whole and nothing but one stream. They must have the same check. Not
+/// simply one after the other: apt reads no further than the first stream.
+pub(crate) struct Joined<W> {
     out: W,
     /// What the first stream says of all: its check.
     flags: Option<[u8; 2]>,
@@ -159,11 +152,12 @@ struct Joined<W> {
 }
 
 impl<W: Write> Joined<W> {
-    fn new(out: W) -> Self {
+    pub fn new(out: W) -> Self {
         Self { out, flags: None, records: Vec::new() }
     }
 
-    fn add(&mut self, stream: &[u8]) -> io::Result<()> {
+    /// The blocks of the next one.
+    pub fn add(&mut self, stream: &[u8]) -> io::Result<()> {
         let parts = Parts::of(stream).ok_or_else(|| io::Error::other("a piece is no stream of xz"))?;
         if self.flags.is_none() {
             self.flags = Some([parts.header[6], parts.header[7]]);
@@ -174,7 +168,8 @@ impl<W: Write> Joined<W> {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<W> {
+    /// Ends the stream.
+    pub fn finish(mut self) -> io::Result<W> {
         let flags = self.flags.ok_or_else(|| io::Error::other("there is no piece"))?;
         let index = index(&self.records);
         self.out.write_all(&index)?;
@@ -271,6 +266,12 @@ mod tests {
 
     fn compressed(text: &str) -> Vec<u8> {
         Blocks::of_level(6).compress(text.as_bytes()).unwrap()
+    }
+
+    fn join<'a>(mut streams: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<u8>> {
+        let mut joined = Joined::new(Vec::new());
+        streams.try_for_each(|stream| joined.add(stream))?;
+        joined.finish()
     }
 
     #[test]

@@ -1,11 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use super::draft::Seal;
 use super::keep::dropped;
 use super::{Effect, Generation, PublishError, PublishedPackage, Repository};
 use crate::digest::{Describe, Digest, Visitor, key_of};
-use crate::index::{AptIndex, CatalogEntry, Holds, Label, RepositoryKind, Settings, Suite};
+use crate::index::{AptIndex, CatalogEntry, Holds, IndexError, Label, RepositoryKind, Settings, Suite};
 use crate::keys::SigningKeys;
 
 /// What a repository is to hold: the packages of an index, and what stays of those that are live.
@@ -22,6 +22,8 @@ pub(super) struct Content {
     pub bundles: Vec<Digest>,
     /// What this changes for clients.
     pub effect: Effect,
+    /// Its key, once that is asked for.
+    pub digest: OnceLock<Digest>,
 }
 
 impl Content {
@@ -55,12 +57,31 @@ impl Content {
             });
         }
         let (url, updateinfo) = (repository.url.clone(), repository.updateinfo);
-        Ok(Self { index, url, updateinfo, packages, bundles: repository.bundles.clone(), effect })
+        let (bundles, digest) = (repository.bundles.clone(), OnceLock::new());
+        Ok(Self { index, url, updateinfo, packages, bundles, effect, digest })
     }
 
     /// The key of the content: where it agrees, there is nothing to publish.
     pub fn digest(&self) -> Digest {
-        key_of(self)
+        *self.digest.get_or_init(|| key_of(self))
+    }
+
+    /// The packages by their files, each of which is there once. Errors: [`IndexError::PoolConflict`] where suites have other
+    /// bytes at the same place.
+    pub fn pool(&self) -> Result<Vec<&PublishedPackage>, PublishError> {
+        let mut places: HashMap<&str, &PublishedPackage> = HashMap::with_capacity(self.packages.len());
+        let mut pool = Vec::with_capacity(self.packages.len());
+        for new in &self.packages {
+            match places.insert(&new.path, new) {
+                Some(old) if old.entry.sha256 != new.entry.sha256 => {
+                    let (first, second) = (old.label().to_string(), new.label().to_string());
+                    return Err(IndexError::PoolConflict { path: new.path.clone(), first, second }.into());
+                }
+                Some(_) => {}
+                None => pool.push(&**new),
+            }
+        }
+        Ok(pool)
     }
 }
 

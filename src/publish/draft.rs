@@ -5,11 +5,11 @@ use super::layout::Role;
 use super::subscription::subscriptions;
 use super::{Edition, Generation, PublishError};
 use crate::digest::Digest;
-use crate::index::{Member, RepositoryKind};
+use crate::index::{Making, Member, RepositoryKind, Shelf};
 use crate::keys::SigningKeys;
-use crate::store::{Kind, Tree};
+use crate::store::{Entry, Kind};
 
-/// A generation before anybody sees it: every file that clients will find, signed. It is the same
+/// A generation before anybody sees it: every file that clients will find beside the packages, signed. It is the same
 /// wherever it is published; targets differ in how they write it and make it live.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
@@ -29,7 +29,8 @@ pub(super) struct File {
     pub body: Body,
 }
 
-/// A file of a generation, without its bytes.
+/// A file of a generation, without its bytes. What is kept of a generation lists those that are no packages: the others are in
+/// its [`Generation`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Listed {
     pub path: String,
@@ -48,20 +49,22 @@ impl From<&File> for Listed {
 /// Where the bytes of a file are.
 #[derive(Clone, Debug)]
 pub(super) enum Body {
-    /// In the store.
+    /// On the shelf.
     Object,
     /// Here: they were made by signing.
     Bytes(Vec<u8>),
 }
 
-/// What a draft is made from, beside its content.
+/// What a draft is made from and with, beside its content.
 pub(super) struct Basis<'a> {
     /// The generation that it follows.
     pub live: Option<&'a Generation>,
     /// Where the repository is below the target's root.
     pub prefix: &'a str,
-    /// Who signs, when, and where the bytes are.
+    /// Who signs, when, and what is remembered.
     pub edition: &'a Edition<'a>,
+    /// Where the files of the indices go.
+    pub shelf: &'a dyn Shelf,
     /// The date of the generation, later than that of the one it follows.
     pub date: u64,
     /// For how many seconds what was live stays readable.
@@ -74,17 +77,17 @@ pub(super) type Records<'a> = crate::index::Records<'a, PublishError>;
 impl Draft {
     /// The index of all packages, made anew from their records, and everything beside it.
     pub fn new(content: &Content, basis: &Basis<'_>, records: &Records<'_>) -> Result<Self, PublishError> {
-        let tree = indices(content, basis, records)?;
+        let indices = indices(content, basis, records)?;
         let kind = content.index.kind();
-        let own = tree.entries().iter().filter_map(|entry| kind.named_by_digest(&entry.path));
+        let own = indices.iter().filter_map(|entry| kind.named_by_digest(&entry.path));
         let own = own.map(str::to_owned);
         let Basis { live, edition, date, retention, .. } = *basis;
         let mut generation = Generation::after(live, content, own, (edition.now, date), retention);
         Seal { fingerprints: generation.fingerprints, keyring: generation.keyring } = Seal::of(edition.keys)?;
 
         let mut files = Files { kind, files: Vec::new() };
-        files.add_tree(&tree, &generation.id);
-        files.add_signatures(&tree, &generation.id, basis)?;
+        files.add_indices(&indices, &generation.id);
+        files.add_signatures(&indices, &generation.id, basis)?;
         generation.subscriptions = files.add_subscriptions(content, basis)?;
         files.add_mirrorlist(content, &generation.id, basis)?;
         let mut files = files.files;
@@ -103,11 +106,12 @@ impl Draft {
     }
 }
 
-fn indices(content: &Content, basis: &Basis<'_>, records: &Records<'_>) -> Result<Tree, PublishError> {
+fn indices(content: &Content, basis: &Basis<'_>, records: &Records<'_>) -> Result<Vec<Entry>, PublishError> {
     let packages: Vec<Member<'_>> =
         content.packages.iter().map(|package| Member { entry: &package.entry, origin: None }).collect();
     let updateinfo = content.updateinfo.map(records).transpose()?;
-    content.index.build(&packages, updateinfo.as_deref(), basis.date, basis.edition.store, records)
+    let making = Making { date: basis.date, memory: basis.edition.store, shelf: basis.shelf, records };
+    content.index.metadata(&packages, updateinfo.as_deref(), &making)
 }
 
 /// Files as they come together.
@@ -117,8 +121,8 @@ struct Files {
 }
 
 impl Files {
-    fn add_tree(&mut self, tree: &Tree, id: &str) {
-        for entry in tree.entries() {
+    fn add_indices(&mut self, indices: &[Entry], id: &str) {
+        for entry in indices {
             let Kind::File { object, size } = entry.kind else { continue };
             let path = self.kind.client_path(&entry.path, id);
             self.files.push(File { role: self.kind.role(&path), path, object, size, body: Body::Object });
@@ -131,20 +135,20 @@ impl Files {
         self.files.push(File { path, role, object, size, body: Body::Bytes(bytes) });
     }
 
-    fn add_signatures(&mut self, tree: &Tree, id: &str, basis: &Basis<'_>) -> Result<(), PublishError> {
-        let Edition { keys: Some(keys), now, store, .. } = *basis.edition else { return Ok(()) };
-        for entry in tree.entries() {
+    fn add_signatures(&mut self, indices: &[Entry], id: &str, basis: &Basis<'_>) -> Result<(), PublishError> {
+        let Edition { keys: Some(keys), now, .. } = *basis.edition else { return Ok(()) };
+        for entry in indices {
             let Kind::File { object, .. } = entry.kind else { continue };
             let path = self.kind.client_path(&entry.path, id);
             match path.rsplit_once('/') {
                 Some((dir, "Release")) if self.kind == RepositoryKind::Apt => {
-                    let text = store.get(object)?;
+                    let text = basis.shelf.get(object)?;
                     let cleartext = keys.sign_cleartext(&String::from_utf8_lossy(&text), now)?;
                     self.add(format!("{dir}/InRelease"), cleartext);
                     self.add(format!("{dir}/Release.gpg"), keys.sign_detached(&text, now)?);
                 }
                 Some((_, "repomd.xml")) if self.kind == RepositoryKind::Rpm => {
-                    let signature = keys.sign_detached(&store.get(object)?, now)?;
+                    let signature = keys.sign_detached(&basis.shelf.get(object)?, now)?;
                     self.add(format!("{path}.asc"), signature);
                 }
                 _ => {}

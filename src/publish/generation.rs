@@ -1,10 +1,12 @@
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::content::{Content, aliases, seen};
+use super::draft::Listed;
+use super::layout::Role;
 use crate::digest::Digest;
 use crate::index::{CatalogEntry, Label, RepositoryKind, Settings};
 
@@ -117,7 +119,6 @@ impl Generation {
             earlier.retain(|_, until| lives_on(*until));
         }
         by_hash.extend(own_by_hash.map(|path| (path, None)));
-        let digest = content.digest();
         let (origin, label) = match &content.index {
             Settings::Apt(apt) => (apt.origin.clone(), apt.label.clone()),
             Settings::Rpm(_) => Default::default(),
@@ -125,8 +126,8 @@ impl Generation {
         Self {
             format: FORMAT,
             kind: content.index.kind(),
-            id: format!("{}-{}", compact(date), digest.short()),
-            content: digest,
+            id: Self::id_of(content, date),
+            content: content.digest(),
             date,
             fingerprints: Vec::new(),
             keyring: None,
@@ -139,6 +140,11 @@ impl Generation {
             subscriptions: Vec::new(),
             earlier,
         }
+    }
+
+    /// What the generation of this date with this content is called.
+    pub(super) fn id_of(content: &Content, date: u64) -> String {
+        format!("{}-{}", compact(date), content.digest().short())
     }
 
     /// The generation before this one was live until then, longer than was known when this one was made.
@@ -160,8 +166,25 @@ impl Generation {
     }
 
     /// Where each of its package files is, with its object.
-    pub(super) fn pool(&self) -> BTreeMap<&str, Digest> {
+    pub(super) fn pool(&self) -> HashMap<&str, Digest> {
         self.packages.iter().map(|package| (package.path.as_str(), package.entry.object)).collect()
+    }
+
+    /// All files that clients find: those of packages, each once, and `others`, which earlier forges listed packages among.
+    pub(super) fn files(&self, others: Vec<Listed>) -> Vec<Listed> {
+        let mut seen = HashSet::new();
+        let packages = self.packages.iter().filter(|package| seen.insert(package.path.as_str()));
+        let listed = |package: &Arc<PublishedPackage>| {
+            let CatalogEntry { object, size, .. } = package.entry;
+            Listed { path: package.path.clone(), role: Role::Package, object, size }
+        };
+        let others = others.into_iter().filter(|file| file.role != Role::Package);
+        packages.map(listed).chain(others).collect()
+    }
+
+    /// The same with these packages.
+    pub(super) fn with_packages(self, packages: Vec<Arc<PublishedPackage>>) -> Self {
+        Self { packages, ..self }
     }
 
     /// The version of the format that it was written in.
@@ -217,8 +240,8 @@ mod tests {
     fn next(live: Option<&Generation>, path: &str, now: u64) -> Generation {
         let index = AptIndex { description: path.to_owned(), ..fixture::index(Vec::new()) };
         let (index, effect) = (Settings::Apt(index), Effect::default());
-        let (packages, bundles) = Default::default();
-        let content = Content { index, url: None, updateinfo: None, packages, bundles, effect };
+        let (packages, bundles, digest) = Default::default();
+        let content = Content { index, url: None, updateinfo: None, packages, bundles, effect, digest };
         let date = Generation::next_date(live, now);
         Generation::after(live, &content, std::iter::once(path.to_owned()), (now, date), 100)
     }

@@ -12,7 +12,7 @@
 //! | `dists` | symbolic link to `.generations/<id>/dists`; replacing it is the commit |
 //! | `*.sources`, `*.repo` | what subscribes a machine to it, likewise |
 //! | `key.asc`, `key.gpg` | the public keys, through `dists`, so they change with it |
-//! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json`, `files.json`, and `records/`, bundles of what indices are made from |
+//! | `.generations/<id>/` | one generation: `dists/`, the keys, `state.json`, `packages/`, lists of them that generations share, `files.json`, which lists all else, and `records/`, bundles of what indices are made from |
 //! | `.generations/lock` | held by whoever publishes |
 //!
 //! An rpm repository has `packages/` for `pool/` and `repodata` for `dists`, which leads to
@@ -25,7 +25,7 @@
 //! | object | content |
 //! | --- | --- |
 //! | `.forge/state.json` | which generation is live; the one object by which publishers race |
-//! | `.forge/generations/<id>.json.zst` | one generation and all its files; never changed |
+//! | `.forge/generations/<id>.json.zst` | one generation, its packages and its other files; never changed |
 //! | `.forge/bundles/<digest>.tar.zst` | what indices are made from, and files that a generation signed; never changed |
 //! | `.forge/probe` | shows whether the service heeds conditions |
 

@@ -131,7 +131,15 @@ impl LocalStore {
     /// Bytes that were made of something before, such as a compressed part of an index. `kind` has to change whenever
     /// the same would give other bytes.
     pub fn piece(&self, kind: &str, of: Digest) -> Option<Vec<u8>> {
-        unsealed(&std::fs::read(self.piece_path(kind, of)).ok()?).map(<[u8]>::to_vec)
+        let mut bytes = std::fs::read(self.piece_path(kind, of)).ok()?;
+        let length = unsealed(&bytes)?.len();
+        bytes.drain(..bytes.len() - length);
+        Some(bytes)
+    }
+
+    /// Whether they are remembered, as far as can be told without a look at them.
+    pub fn knows_piece(&self, kind: &str, of: Digest) -> bool {
+        self.piece_path(kind, of).exists()
     }
 
     /// Remembers bytes that can be made again. They are not flushed.

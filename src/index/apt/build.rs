@@ -1,16 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
 
 use super::compare_versions;
 use super::contents::contents;
 use super::package::{Checked, Record, pool_path, told};
-use super::release::{Listed, release};
+use super::release::release;
 use crate::digest::{Describe, Visitor};
-use crate::index::pieces::{self, Piece, RunIdentity};
-use crate::index::{IndexCompression, IndexError, Label, Member, Records};
-use crate::store::{Entry, Kind, LocalStore, Tree};
+use crate::index::pieces::{self, Forms, Piece, RunIdentity};
+use crate::index::shelf::{Shelf, Summed, put};
+use crate::index::{IndexCompression, IndexError, Label, Making, Member, Records};
+use crate::store::{Entry, Kind, Tree};
 
 /// Half of how many packages a piece of `Packages` has, about: fewer, and xz finds less to refer to; more, and a publish of one
 /// has more to compress again.
@@ -105,44 +105,92 @@ fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Writes every file of the repository as a tree: `pool/` names the packages' own objects,
-/// `dists/` the indices made here, each also under `by-hash/SHA256/`. `date`, in seconds since
-/// 1970, stands in each Release. `records` is asked for packages about which the store remembers
-/// nothing.
+/// The whole repository: `pool/` names the packages' own objects, the rest is its [`metadata`], which goes into the store.
 ///
 /// Same packages and settings, in whatever order, give the same bytes.
 pub fn build<E: From<IndexError> + Send>(
     index: &AptIndex,
     packages: &[Member<'_>],
-    date: u64,
-    store: &LocalStore,
-    records: &Records<'_, E>,
+    making: &Making<'_, E>,
 ) -> Result<Tree, E> {
-    index.check()?;
-    let packages = packages.iter().map(|member| Checked::new(*member)).collect::<Result<Vec<_>, _>>()?;
-    index.check_suites_of(&packages)?;
-    let mut pool = Pool::default();
-    let mut dists = BTreeMap::new();
-    for suite in &index.suites {
-        if let Holds::Packages { component, architectures } = &suite.holds {
-            let area = index.area(suite, component);
-            let chosen = choose(suite, &packages)?;
-            pool.add(&area, &chosen)?;
-            let made = SuiteFiles::build(index, component, architectures, &area, &chosen, store, records)?;
-            dists.insert(suite.codename.as_str(), made);
-        }
-    }
-    let mut entries = pool.entries();
-    for suite in &index.suites {
-        let files = match &suite.holds {
-            Holds::Packages { .. } => dists.get(suite.codename.as_str()),
-            Holds::AliasOf(target) => dists.get(target.as_str()),
-        };
-        if let Some(files) = files {
-            entries.extend(files.entries(index, suite, date, store)?);
-        }
-    }
+    let chosen = Chosen::new(index, packages)?;
+    let (pool, metadata) = rayon::join(|| chosen.pool(), || chosen.metadata(making));
+    let mut entries = pool?;
+    entries.extend(metadata?);
     Ok(Tree::new(entries))
+}
+
+/// `dists/`: the indices, each also under `by-hash/SHA256/`, and a Release for each suite.
+pub fn metadata<E: From<IndexError> + Send>(
+    index: &AptIndex,
+    packages: &[Member<'_>],
+    making: &Making<'_, E>,
+) -> Result<Vec<Entry>, E> {
+    Chosen::new(index, packages)?.metadata(making)
+}
+
+/// Packages that are checked, by their suites.
+struct Chosen<'a> {
+    index: &'a AptIndex,
+    suites: Vec<Own<'a>>,
+}
+
+/// A suite with packages of its own, and those.
+struct Own<'a> {
+    codename: &'a str,
+    component: &'a str,
+    /// Those that are always listed.
+    architectures: &'a [String],
+    area: String,
+    packages: Vec<Checked<'a>>,
+}
+
+impl<'a> Chosen<'a> {
+    fn new(index: &'a AptIndex, packages: &[Member<'a>]) -> Result<Self, IndexError> {
+        index.check()?;
+        let packages = packages.par_iter().map(|member| Checked::new(*member));
+        let packages = packages.collect::<Result<Vec<_>, _>>()?;
+        index.check_suites_of(&packages)?;
+        let own = |suite: &'a Suite| match &suite.holds {
+            Holds::Packages { component, architectures } => {
+                Some(choose(suite, &packages).map(|packages| Own {
+                    codename: &suite.codename,
+                    component,
+                    architectures,
+                    area: index.area(suite, component),
+                    packages,
+                }))
+            }
+            Holds::AliasOf(_) => None,
+        };
+        let suites = index.suites.iter().filter_map(own).collect::<Result<_, _>>()?;
+        Ok(Self { index, suites })
+    }
+
+    fn pool(&self) -> Result<Vec<Entry>, IndexError> {
+        let mut pool = Pool::default();
+        self.suites.iter().try_for_each(|suite| pool.add(&suite.area, &suite.packages))?;
+        Ok(pool.entries())
+    }
+
+    fn metadata<E: From<IndexError> + Send>(&self, making: &Making<'_, E>) -> Result<Vec<Entry>, E> {
+        let made = self
+            .suites
+            .par_iter()
+            .map(|suite| Ok((suite.codename, SuiteFiles::build(self.index, suite, making)?)));
+        let made = made.collect::<Result<BTreeMap<_, _>, E>>()?;
+        let mut entries = Vec::new();
+        for suite in &self.index.suites {
+            let files = match &suite.holds {
+                Holds::Packages { .. } => made.get(suite.codename.as_str()),
+                Holds::AliasOf(target) => made.get(target.as_str()),
+            };
+            if let Some(files) = files {
+                entries.extend(files.entries(self.index, suite, making.date, making.shelf)?);
+            }
+        }
+        Ok(entries)
+    }
 }
 
 /// The packages of one suite, sorted by name, version and architecture; equal ones once.
@@ -203,21 +251,18 @@ impl<'a> Pool<'a> {
 struct SuiteFiles {
     component: String,
     architectures: Vec<String>,
-    listed: BTreeMap<String, Listed>,
+    listed: BTreeMap<String, Summed>,
     stored: BTreeMap<String, Kind>,
 }
 
 impl SuiteFiles {
     fn build<E: From<IndexError> + Send>(
         index: &AptIndex,
-        component: &str,
-        always: &[String],
-        area: &str,
-        packages: &[Checked<'_>],
-        store: &LocalStore,
-        records: &Records<'_, E>,
+        suite: &Own<'_>,
+        making: &Making<'_, E>,
     ) -> Result<Self, E> {
-        let architectures = architectures(always, packages);
+        let Own { component, area, packages, .. } = suite;
+        let architectures = architectures(suite.architectures, packages);
         let compressions = index.compressions();
         let of_architecture = |architecture: &String| {
             let fits = |of: &str| of == architecture || of == "all";
@@ -225,20 +270,25 @@ impl SuiteFiles {
             let members: Vec<Member<'_>> = fitting.map(Checked::member).collect();
             let pieces: Vec<_> = pieces::runs(&members, REACH)
                 .into_par_iter()
-                .map(|run| stanzas(run, area, records))
+                .map(|run| stanzas(run, area, making.records))
                 .collect();
             let path = format!("{component}/binary-{architecture}/Packages");
-            let mut files = variants(&path, &pieces, &compressions, store)?;
+            let mut files = variants(&path, &pieces, &compressions, making)?;
             if index.contents {
-                let text = contents(&members, store, records)?;
+                let text = contents(&members, making.memory, making.records)?;
                 let path = format!("{component}/Contents-{architecture}");
-                files.extend(variants(&path, &pieces::of_lines::<E>(&text), &[IndexCompression::Gz], store)?);
+                files.extend(variants(
+                    &path,
+                    &pieces::of_lines::<E>(&text),
+                    &[IndexCompression::Gz],
+                    making,
+                )?);
             }
             Ok(files)
         };
         let files = architectures.par_iter().map(of_architecture).collect::<Result<Vec<_>, E>>()?;
         let mut made = Self {
-            component: component.to_owned(),
+            component: (*component).to_owned(),
             architectures,
             listed: BTreeMap::new(),
             stored: BTreeMap::new(),
@@ -257,10 +307,10 @@ impl SuiteFiles {
         index: &AptIndex,
         suite: &Suite,
         date: u64,
-        store: &LocalStore,
+        shelf: &dyn Shelf,
     ) -> Result<Vec<Entry>, IndexError> {
         let text = release(index, suite, &self.component, &self.architectures, &self.listed, date);
-        let object = store.put(text.as_bytes())?;
+        let object = shelf.put(text.as_bytes())?;
         let release = Kind::File { object, size: text.len() as u64 };
         let release = std::iter::once(("Release", &release));
         let files = self.stored.iter().map(|(path, kind)| (path.as_str(), kind));
@@ -295,19 +345,21 @@ fn variants<E: From<IndexError> + Send>(
     path: &str,
     pieces: &[Piece<'_, E>],
     compressions: &[IndexCompression],
-    store: &LocalStore,
-) -> Result<Vec<(String, Listed, Kind)>, E> {
-    let forms = pieces::join(pieces, compressions, store)?;
-    let named = compressions.iter().map(|kind| format!("{path}.{}", kind.extension()));
-    let mut files = vec![(path.to_owned(), forms.plain.concat())];
-    files.extend(named.zip(forms.compressed));
-    let put = |(path, bytes): (String, Vec<u8>)| {
-        let size = bytes.len() as u64;
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let kind = Kind::File { object: store.put(&bytes)?, size };
-        Ok((path, Listed { size, sha256 }, kind))
+    making: &Making<'_, E>,
+) -> Result<Vec<(String, Summed, Kind)>, E> {
+    let forms = Forms::new(pieces, compressions, making.memory);
+    let compressed = |compression: &IndexCompression| {
+        let (summed, kind) = put(making.shelf, |out| forms.write(*compression, out))?;
+        Ok((format!("{path}.{}", compression.extension()), summed, kind))
     };
-    Ok(files.into_par_iter().map(put).collect::<Result<Vec<_>, IndexError>>()?)
+    // What takes longest begins first.
+    let (files, plain) = rayon::join(
+        || compressions.par_iter().map(compressed).collect::<Result<Vec<_>, E>>(),
+        || put(making.shelf, |out| forms.write_plain(out)),
+    );
+    let (mut files, (summed, kind)) = (files?, plain?);
+    files.push((path.to_owned(), summed, kind));
+    Ok(files)
 }
 
 /// Those always listed and those of the packages. `all` goes into each of them; a suite that

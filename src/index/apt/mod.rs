@@ -11,7 +11,7 @@ mod stanza;
 mod tests;
 mod version;
 
-pub use build::{AptIndex, Holds, PoolLayout, Suite, build};
+pub use build::{AptIndex, Holds, PoolLayout, Suite, build, metadata};
 pub use package::IndexedPackage;
 pub use stanza::{Stanza, StanzaError, stanzas};
 pub use version::compare_versions;

@@ -7,13 +7,7 @@ use time::macros::format_description;
 
 use super::stanza::push_field;
 use super::{AptIndex, Suite};
-
-/// A file that a Release lists.
-#[derive(Clone, Debug)]
-pub(super) struct Listed {
-    pub size: u64,
-    pub sha256: String,
-}
+use crate::index::shelf::Summed;
 
 /// The Release of one suite. Its fields stand in the order of `apt-ftparchive release`. Only
 /// SHA256 is listed: apt takes the strongest hash listed, and by-hash has each one.
@@ -22,7 +16,7 @@ pub(super) fn release(
     suite: &Suite,
     component: &str,
     architectures: &[String],
-    files: &BTreeMap<String, Listed>,
+    files: &BTreeMap<String, Summed>,
     date: u64,
 ) -> String {
     let (date, architectures) = (rfc1123(date), architectures.join(" "));
@@ -45,7 +39,7 @@ pub(super) fn release(
         }
     }
     text.push_str("SHA256:\n");
-    for (path, Listed { size, sha256 }) in files {
+    for (path, Summed { size, sha256 }) in files {
         writeln!(text, " {sha256} {size:>16} {path}").expect("a String takes every write");
     }
     text

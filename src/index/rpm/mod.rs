@@ -12,6 +12,6 @@ mod tests;
 mod version;
 mod xml;
 
-pub use build::{NEXT, RpmIndex, build};
+pub use build::{NEXT, RpmIndex, build, metadata};
 pub use package::{IndexedRpm, path};
 pub use version::compare_versions;

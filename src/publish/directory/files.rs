@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::digest::{Digest, Hasher};
 use crate::publish::PublishError;
@@ -15,14 +15,27 @@ pub(super) fn create_dirs(path: &Path) -> Result<(), PublishError> {
 }
 
 /// A new file, readable by all.
-pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    let file = File::create_new(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    Ok(file)
+}
+
+/// The same with these bytes and this time of modification.
+pub(super) fn write_file(path: &Path, bytes: &[u8], date: SystemTime) -> Result<(), PublishError> {
     make_parent(path)?;
     let write = || {
-        let mut file = File::create_new(path)?;
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.write_all(bytes)
+        let mut file = create(path)?;
+        file.write_all(bytes)?;
+        file.set_modified(date)
     };
     write().map_err(PublishError::io("write", path))
+}
+
+/// Moves a file to a name that nothing has.
+pub(super) fn move_file(from: &Path, to: &Path) -> Result<(), PublishError> {
+    make_parent(to)?;
+    fs::rename(from, to).map_err(PublishError::io("create", to))
 }
 
 /// Copies an object out of the store, and makes sure that it is the one.
@@ -30,8 +43,7 @@ pub(super) fn copy_object(store: &LocalStore, object: Digest, to: &Path) -> Resu
     make_parent(to)?;
     let mut from = store.open_object(object)?;
     let mut copy = || {
-        let mut to = File::create_new(to)?;
-        to.set_permissions(fs::Permissions::from_mode(0o644))?;
+        let mut to = create(to)?;
         let mut hasher = Hasher::default();
         let mut buffer = vec![0; 1 << 18];
         loop {
@@ -92,19 +104,6 @@ pub(super) fn holds(path: &Path, object: Digest) -> Result<bool, PublishError> {
 pub(super) fn replace_link(target: &Path, link: &Path, staging: &Path) -> Result<(), PublishError> {
     symlink(target, staging).map_err(PublishError::io("link", staging))?;
     fs::rename(staging, link).map_err(PublishError::io("replace", link))
-}
-
-/// Gives every file below `dir` this time of modification, in seconds since 1970.
-pub(super) fn date_files(dir: &Path, date: u64) -> Result<(), PublishError> {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(date);
-    for entry in walkdir::WalkDir::new(dir) {
-        let entry = entry.map_err(|error| PublishError::io("list", dir)(error.into()))?;
-        if entry.file_type().is_file() {
-            let dated = File::open(entry.path()).and_then(|file| file.set_modified(time));
-            dated.map_err(PublishError::io("date", entry.path()))?;
-        }
-    }
-    Ok(())
 }
 
 /// Waits until the file's bytes are on the disk.

@@ -1,19 +1,22 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
-use rayon::prelude::*;
-
-use super::files::{self, copy_object, link_or_copy, replace_link, write_file};
+use super::files::{self, copy_object, link_or_copy, move_file, replace_link, write_file};
+use super::incoming::Incoming;
+use super::pool::Pool;
+use super::state::{self, Stated, encode};
 use crate::digest::Digest;
 use crate::index::{Bundles, RepositoryKind, bundle};
 use crate::publish::content::Content;
 use crate::publish::draft::{Basis, Body, Draft, Listed};
 use crate::publish::layout::Role;
 use crate::publish::records::Bundled;
-use crate::publish::{Edition, Generation, Progress, PublishError, Repository, draft};
+use crate::publish::{Edition, Generation, Progress, PublishError, Repository};
 use crate::store::{LocalStore, Moment, Sighting};
 
 /// Where a generation keeps what its indices are made from, in bundles named by their digests.
@@ -42,7 +45,7 @@ impl Place {
         self.generations().join(id)
     }
 
-    /// Where files wait to be put in their place by one step.
+    /// Where files wait to be put in their places.
     fn incoming(&self) -> PathBuf {
         self.generations().join("incoming")
     }
@@ -74,24 +77,14 @@ impl Place {
 
     /// A generation; `None` if it is gone.
     pub fn read(&self, id: &str) -> Result<Option<Generation>, PublishError> {
-        let path = self.generation(id).join("state.json");
         let now = Moment::now();
-        let open = || {
-            let file = File::open(&path)?;
-            Ok::<_, io::Error>((Sighting::of(&file.metadata()?), file))
-        };
-        let (seen, mut file) = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(PublishError::io("read", &path))?,
-        };
+        let Some(stated) = Stated::open(&self.generation(id))? else { return Ok(None) };
+        let seen = stated.seen;
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = last_read.get(&self.dir).filter(|(known, _)| *known == seen) {
             return Ok(Some(known.clone()));
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(PublishError::io("read", &path))?;
-        let fault = |reason| PublishError::State { path: path.display().to_string(), reason };
-        let generation = Generation::from_json(&bytes).map_err(fault)?;
+        let generation = stated.read()?;
         if seen.is_before(now) {
             last_read.insert(self.dir.clone(), (seen, generation.clone()));
         }
@@ -142,7 +135,7 @@ impl Place {
                 (self.generation(&generation.id).join(below), file)
             }
         };
-        Ok(files.into_iter().map(place).collect())
+        Ok(generation.files(files).into_iter().map(place).collect())
     }
 }
 
@@ -187,38 +180,51 @@ impl Room {
     ) -> Result<Prepared, PublishError> {
         let live = self.live.as_ref();
         let (date, store) = (Generation::next_date(live, edition.now), edition.store);
-        let basis = Basis { live, prefix: &self.place.prefix, edition, date, retention };
+        let unseen = self.begin(&Generation::id_of(&content, date), date)?;
+        let basis =
+            Basis { live, prefix: &self.place.prefix, edition, shelf: &unseen.incoming, date, retention };
         let bundles = live.map_or(Ok(Vec::new()), |live| self.place.fetch_bundles(&live.id, store))?;
         let records = Bundles::new(store, content.bundles.iter().chain(&bundles).copied());
-        let draft = Draft::new(&content, &basis, &|record| Ok(records.record(record)?))?;
+
+        // What asks nothing of the indices is done while they are compressed.
+        let (draft, beside) = thread::scope(|scope| {
+            let beside = scope.spawn(|| {
+                let pool = Pool::look(&self.place.dir, &content, live)?;
+                let live = live.map(|live| self.place.generation(&live.id));
+                let lists =
+                    state::write_packages(&content.packages, &unseen.dir, live.as_deref(), unseen.date)?;
+                Ok::<_, PublishError>((pool, lists))
+            });
+            let draft = Draft::new(&content, &basis, &|record| Ok(records.record(record)?));
+            (draft, beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (draft, (pool, lists)) = (draft?, beside?);
+        pool.fill(&self.place.prefix, &unseen.incoming, store, progress)?;
+
         let live = live.map(|live| (live, bundles));
         let Bundled { bundles, .. } = Bundled::after(live, &draft.generation, &records, store)?;
-        self.remove_leftovers(&draft.generation)?;
-
-        let prepared = Prepared { draft, content, room: self, committed: false };
-        prepared.fill_pool(store, progress)?;
-        prepared.write_files(store)?;
+        let prepared = Prepared { draft, content, room: self, unseen };
+        prepared.write_files()?;
         prepared.keep_earlier()?;
         prepared.write_bundles(&bundles, store)?;
-        prepared.write_state()?;
-        // A web server tells by the time of a file, in whole seconds, whether a client has it already. Dates
-        // grow with each generation, also where two follow within a second or the clock was put back.
-        files::date_files(&prepared.dir(), date)?;
+        prepared.write_state(lists)?;
         files::flush_filesystem(&prepared.room.place.dir)?;
         Ok(prepared)
     }
 
-    /// A killed publisher left a generation that never was live, perhaps under the very same name.
-    fn remove_leftovers(&self, next: &Generation) -> Result<(), PublishError> {
+    /// Removes what a killed publisher left, perhaps under the very same name.
+    fn begin(&self, id: &str, date: u64) -> Result<Unseen, PublishError> {
         let live = self.live.as_ref();
         let known = |id: &str| live.is_some_and(|live| live.id == id || live.earlier.contains_key(id));
         for path in self.directories()? {
-            let id = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if !known(id) || id == next.id {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if !known(name) || name == id {
                 files::remove_dir(&path)?;
             }
         }
-        files::create_dirs(&self.place.incoming())
+        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(date);
+        let (dir, incoming) = (self.place.generation(id), Incoming::new(self.place.incoming(), date)?);
+        Ok(Unseen { dir, date, incoming, is_committed: false })
     }
 
     /// Removes what killed publishers left, and generations that were live before `since`. Gives what it removed.
@@ -239,41 +245,34 @@ impl Room {
     }
 }
 
-/// Packages that are flushed together: so many that a flush is not felt, so few that progress is.
-fn batches<'f>(files: &'f [&'f draft::File]) -> impl Iterator<Item = &'f [&'f draft::File]> {
-    const BYTES: u64 = 256 << 20;
-    let mut bytes = 0;
-    files.chunk_by(move |file, _| {
-        bytes += file.size;
-        let goes_on = bytes < BYTES;
-        bytes = if goes_on { bytes } else { 0 };
-        goes_on
-    })
+/// The directory of a generation that nobody sees yet; it is removed if nobody ever does.
+struct Unseen {
+    dir: PathBuf,
+    /// The time of modification of its files. A web server tells by that, in whole seconds, whether a client has one already:
+    /// dates grow with each generation, also where two follow within a second or the clock was put back.
+    date: SystemTime,
+    incoming: Incoming,
+    is_committed: bool,
 }
 
-/// A generation that waits to be committed; it is removed if it never is.
-pub(super) struct Prepared {
-    draft: Draft,
-    pub content: Content,
-    pub room: Room,
-    committed: bool,
-}
-
-impl Drop for Prepared {
+impl Drop for Unseen {
     fn drop(&mut self) {
-        if !self.committed {
+        if !self.is_committed {
             // What cannot be removed now is removed by the next publish.
-            let _ = files::remove_dir(&self.dir());
-            let _ = files::remove_dir(&self.room.place.incoming());
+            let _ = files::remove_dir(&self.dir);
         }
     }
 }
 
-impl Prepared {
-    fn dir(&self) -> PathBuf {
-        self.room.place.generation(&self.generation().id)
-    }
+/// A generation that waits to be committed.
+pub(super) struct Prepared {
+    draft: Draft,
+    pub content: Content,
+    pub room: Room,
+    unseen: Unseen,
+}
 
+impl Prepared {
     /// What is to be live.
     pub fn generation(&self) -> &Generation {
         &self.draft.generation
@@ -283,105 +282,17 @@ impl Prepared {
         self.generation().kind
     }
 
-    /// Puts the package files in their places. What the live generation names was compared when it came.
-    fn fill_pool(
-        &self,
-        store: &LocalStore,
-        progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), PublishError> {
-        let known = self.room.live.as_ref().map(Generation::pool).unwrap_or_default();
-        let places: HashMap<Digest, &str> = known.iter().map(|(path, object)| (*object, *path)).collect();
-        let files: Vec<_> = self.draft.with_role(Role::Package).collect();
-        let is_known = |file: &draft::File| known.get(file.path.as_str()) == Some(&file.object);
-        let mut done = 0;
-        for batch in batches(&files) {
-            let found: Vec<_> = batch.par_iter().map(|file| self.found(file)).collect();
-            let missing: Vec<_> = batch
-                .iter()
-                .zip(&found)
-                .filter(|(_, found)| found.is_none())
-                .map(|(file, _)| *file)
-                .collect();
-            missing.par_iter().try_for_each(|file| {
-                let elsewhere = places.get(&file.object).copied().filter(|_| !is_known(file));
-                self.bring(file, elsewhere, store)
-            })?;
-            // Once they have their names they stay for ever, so their bytes come first.
-            match missing[..] {
-                [] => {}
-                [file] => files::flush_file(&self.brought(file))?,
-                _ => files::flush_filesystem(&self.room.place.incoming())?,
-            }
-            let mut created = HashSet::new();
-            for file in missing {
-                if files::create_only(&self.brought(file), &self.room.place.dir.join(&file.path))? {
-                    created.insert(file.path.as_str());
-                }
-            }
-            for (file, found) in batch.iter().zip(found) {
-                if !created.contains(file.path.as_str()) {
-                    self.check(file, found, is_known(file))?;
-                }
-                done += 1;
-                let prefix = &self.room.place.prefix;
-                progress(Progress::Package { prefix, path: &file.path, done, total: files.len() });
-            }
-        }
-        Ok(())
-    }
-
-    /// What is at a package's place.
-    fn found(&self, file: &draft::File) -> Option<fs::Metadata> {
-        fs::symlink_metadata(self.room.place.dir.join(&file.path)).ok()
-    }
-
-    /// Where a package waits to be put in its place.
-    fn brought(&self, file: &draft::File) -> PathBuf {
-        self.room.place.incoming().join(Digest::of(file.path.as_bytes()).to_string())
-    }
-
-    /// Copies a package out of the store. Settings that lay the pool out anew find it `elsewhere` in it, and perhaps no more
-    /// in the store.
-    fn bring(
-        &self,
-        file: &draft::File,
-        elsewhere: Option<&str>,
-        store: &LocalStore,
-    ) -> Result<(), PublishError> {
-        match elsewhere {
-            Some(elsewhere) => link_or_copy(&self.room.place.dir.join(elsewhere), &self.brought(file)),
-            None => copy_object(store, file.object, &self.brought(file)),
-        }
-    }
-
-    /// Makes sure that a package file, as it was found, has the bytes that it should have. One that was not found came
-    /// meanwhile.
-    fn check(
-        &self,
-        file: &draft::File,
-        found: Option<fs::Metadata>,
-        is_known: bool,
-    ) -> Result<(), PublishError> {
-        let draft::File { path, object, size, .. } = file;
-        let place = self.room.place.dir.join(path);
-        let look = || fs::symlink_metadata(&place).map_err(PublishError::io("read", &place));
-        let metadata = found.map_or_else(look, Ok)?;
-        let same =
-            metadata.is_file() && metadata.len() == *size && (is_known || files::holds(&place, *object)?);
-        let conflict = || PublishError::pool_conflict(&self.room.place.dir.display().to_string(), path);
-        if same { Ok(()) } else { Err(conflict()) }
-    }
-
     /// Everything of the generation that is no package.
-    fn write_files(&self, store: &LocalStore) -> Result<(), PublishError> {
+    fn write_files(&self) -> Result<(), PublishError> {
+        let Unseen { dir, date, incoming, .. } = &self.unseen;
         let mut written: HashMap<Digest, PathBuf> = HashMap::new();
-        for file in self.draft.files.iter().filter(|file| file.role != Role::Package) {
-            let path = self.dir().join(self.kind().in_generation(&file.path, &self.generation().id));
+        for file in &self.draft.files {
+            let path = dir.join(self.kind().in_generation(&file.path, &self.generation().id));
             match (&file.body, written.get(&file.object)) {
-                (Body::Bytes(bytes), _) => write_file(&path, bytes)?,
+                (Body::Bytes(bytes), _) => write_file(&path, bytes, *date)?,
                 (Body::Object, Some(same)) => link_or_copy(same, &path)?,
                 (Body::Object, None) => {
-                    copy_object(store, file.object, &path)?;
+                    move_file(&incoming.object(file.object), &path)?;
                     written.insert(file.object, path);
                 }
             }
@@ -393,7 +304,7 @@ impl Prepared {
     fn keep_earlier(&self) -> Result<(), PublishError> {
         let Some(live) = &self.room.live else { return Ok(()) };
         let live = self.room.place.generation(&live.id).join(self.kind().linked());
-        let own = self.dir().join(self.kind().linked());
+        let own = self.unseen.dir.join(self.kind().linked());
         let mut earlier = self.generation().by_hash.iter().filter(|(_, until)| until.is_some());
         earlier.try_for_each(|(path, _)| link_or_copy(&live.join(path), &own.join(path)))
     }
@@ -411,21 +322,16 @@ impl Prepared {
         })
     }
 
-    fn write_state(&self) -> Result<(), PublishError> {
-        let path = self.dir().join("state.json");
-        let json = serde_json::to_vec(self.generation())
-            .map_err(|error| PublishError::io("encode", &path)(error.into()))?;
-        write_file(&path, &json)?;
-        let path = self.dir().join(FILES);
-        let json = serde_json::to_vec(&self.draft.listed())
-            .map_err(|error| PublishError::io("encode", &path)(error.into()))?;
-        write_file(&path, &json)
+    fn write_state(&self, packages: Vec<Digest>) -> Result<(), PublishError> {
+        let Unseen { dir, date, .. } = &self.unseen;
+        state::write_state(self.generation(), packages, dir, *date)?;
+        write_file(&dir.join(FILES), &encode(&self.draft.listed(), dir)?, *date)
     }
 
     /// One rename, and everyone sees the new generation.
     pub fn commit(mut self) -> Result<Self, PublishError> {
         let place = self.room.place.clone();
-        let staging = place.incoming().join("link");
+        let staging = self.unseen.incoming.free();
         let kind = self.kind();
         // Through the link, these names follow the commit; before the first one they dangle.
         let keys: &[&str] = if self.generation().keyring.is_some() { &["key.asc", "key.gpg"] } else { &[] };
@@ -441,7 +347,7 @@ impl Prepared {
         }
         let target = Path::new(".generations").join(&self.generation().id).join(kind.linked());
         replace_link(&target, &place.dir.join(kind.metadata()), &staging)?;
-        self.committed = true;
+        self.unseen.is_committed = true;
         files::flush_dir(&place.dir)?;
         Ok(self)
     }

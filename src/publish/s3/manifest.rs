@@ -51,7 +51,7 @@ pub(super) struct Known {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub generation: Generation,
-    /// All files that clients find, in the order of their roles and paths.
+    /// The files that clients find beside those of packages, in the order of their roles and paths.
     pub files: Vec<Listed>,
     /// The bundles with what its indices are made from; some of it may be of earlier generations alone.
     pub records: Vec<Digest>,

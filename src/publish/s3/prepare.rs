@@ -9,7 +9,7 @@ use super::manifest::{Manifest, bundle_name};
 use super::probe::Probe;
 use super::remote::Remote;
 use crate::digest::Digest;
-use crate::index::{Bundles, RepositoryKind, bundle};
+use crate::index::{Bundles, CatalogEntry, RepositoryKind, bundle};
 use crate::publish::content::Content;
 use crate::publish::draft::{Basis, Body, Draft, File, Listed};
 use crate::publish::layout::Role;
@@ -73,13 +73,13 @@ impl Start<'_, '_> {
     ) -> Result<Option<(Draft, Manifest)>, PublishError> {
         let Self { prefix, edition, retention, .. } = *self;
         let live = self.live.as_ref().map(Live::generation);
-        let basis = Basis { live, prefix, edition, date, retention };
+        let basis = Basis { live, prefix, edition, shelf: edition.store, date, retention };
         let bundles = self.live.iter().flat_map(|live| &live.manifest.records).chain(&content.bundles);
         let records = Bundles::new(edition.store, bundles.copied());
         let draft = Draft::new(content, &basis, &|record| Ok(records.record(record)?))?;
         let (manifest, own) = self.manifest(&draft, &records)?;
         // Until the decision nobody looks at any of it, so it goes beside each other.
-        let uploads: Vec<Upload> = own.into_iter().chain(self.missing(&draft)?).collect();
+        let uploads: Vec<Upload> = own.into_iter().chain(self.missing(content, &draft)?).collect();
         let total = (uploads.len(), uploads.iter().map(|upload| upload.size).sum::<u64>());
         let (mut done, mut is_taken) = ((0, 0), false);
         self.probe.require_fit()?;
@@ -129,16 +129,17 @@ impl Start<'_, '_> {
         Ok((manifest, uploads))
     }
 
-    /// What of the draft's immutable files is not in the bucket.
-    fn missing(&self, draft: &Draft) -> Result<Vec<Upload>, PublishError> {
+    /// What of the packages and of the draft's immutable files is not in the bucket.
+    fn missing(&self, content: &Content, draft: &Draft) -> Result<Vec<Upload>, PublishError> {
         let live = self.live.as_ref().map(Live::generation);
         let pool = live.map(Generation::pool).unwrap_or_default();
         let places: HashMap<Digest, &str> = pool.iter().map(|(path, object)| (*object, *path)).collect();
         let mut missing = Vec::new();
-        for file in draft.with_role(Role::Package) {
-            if pool.get(file.path.as_str()) != Some(&file.object) {
-                let elsewhere = places.get(&file.object).copied();
-                missing.push(self.upload(file, &file.path, elsewhere, Naming::Package)?);
+        for package in content.pool()? {
+            let CatalogEntry { object, size, .. } = package.entry;
+            if pool.get(package.path.as_str()) != Some(&object) {
+                let source = self.source(object, places.get(&object).copied())?;
+                missing.push(upload((&package.path, &package.path), (object, size), source, Naming::Package));
             }
         }
         let kind = draft.generation.kind;
@@ -160,38 +161,35 @@ impl Start<'_, '_> {
                 Some(_) => Naming::Content,
                 None => Naming::Generation,
             };
-            missing.push(self.upload(file, named, None, naming)?);
+            let source = match &file.body {
+                Body::Bytes(bytes) => Source::Bytes(bytes.clone()),
+                Body::Object => self.source(file.object, None)?,
+            };
+            missing.push(upload((&file.path, named), (file.object, file.size), source, naming));
         }
         Ok(missing)
     }
 
-    fn upload(
-        &self,
-        file: &File,
-        named: &str,
-        elsewhere: Option<&str>,
-        naming: Naming,
-    ) -> Result<Upload, StoreError> {
-        let File { path, object, size, .. } = file;
+    /// From where an object is taken, which is perhaps `elsewhere` in the bucket.
+    fn source(&self, object: Digest, elsewhere: Option<&str>) -> Result<Source, StoreError> {
         let store = self.edition.store;
-        let source = match (&file.body, elsewhere) {
-            (Body::Bytes(bytes), _) => Source::Bytes(bytes.clone()),
-            (Body::Object, Some(elsewhere)) if !store.contains(*object) => {
-                Source::Elsewhere(elsewhere.to_owned())
-            }
-            (Body::Object, _) if store.contains(*object) => Source::Object(store.object_file(*object)?),
-            (Body::Object, _) => Source::There,
-        };
-        Ok(Upload {
-            name: path.clone(),
-            naming,
-            object: *object,
-            size: *size,
-            source,
-            content_type: content_type(named),
-            cache_control: IMMUTABLE,
+        Ok(match elsewhere {
+            _ if store.contains(object) => Source::Object(store.object_file(object)?),
+            Some(elsewhere) => Source::Elsewhere(elsewhere.to_owned()),
+            None => Source::There,
         })
     }
+}
+
+/// Something that clients read: its name, another one that tells what it is, its digest and its size.
+fn upload(
+    (name, named): (&str, &str),
+    (object, size): (Digest, u64),
+    source: Source,
+    naming: Naming,
+) -> Upload {
+    let (content_type, cache_control) = (content_type(named), IMMUTABLE);
+    Upload { name: name.to_owned(), naming, object, size, source, content_type, cache_control }
 }
 
 /// The bytes of a file of a draft.

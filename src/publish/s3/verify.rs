@@ -7,7 +7,7 @@ pub(super) fn verify(remote: &Remote, live: &Live) -> Result<Checked, PublishErr
     let mut checked = Checked::default();
     let place = remote.place();
     remote.for_each(
-        live.manifest.files.clone(),
+        live.generation().files(live.manifest.files.clone()),
         |remote, file| async move { Ok::<_, PublishError>((remote.digest(&file.path).await?, file)) },
         |(found, file)| {
             checked.files += 1;

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use super::support::{Apt, NOW, World, check_whole, listing};
 use crate::buildfile::Retention;
-use crate::index::apt::fixture::{alias, build, index, suite};
+use crate::index::apt::fixture::{alias, build, crowd, index, suite};
 use crate::index::{AptIndex, Holds, IndexedPackage, Suite};
-use crate::publish::{Changed, Effect, Outcome, PublishError, Repository};
+use crate::publish::draft::Listed;
+use crate::publish::{Changed, DirectoryTarget, Effect, Outcome, PublishError, Repository, Target};
 use crate::store::Kind;
 
 const DAY: u64 = 86_400;
@@ -206,4 +209,69 @@ fn a_damaged_record_is_told_and_what_is_live_stays() {
     let error = world.publish(&world.repository("", &settings(), &debs), NOW + 1).unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
     assert_eq!(world.target.state("").unwrap().unwrap(), state);
+}
+
+/// The lists of packages of the live generation, each with the number of its file.
+fn lists(world: &World) -> BTreeSet<(String, u64)> {
+    let live = world.target.state("").unwrap().unwrap();
+    let dir = world.site().join(".generations").join(live.id).join("packages");
+    let listed = fs::read_dir(dir).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().ino())
+    });
+    listed.collect()
+}
+
+#[test]
+fn generations_share_the_lists_of_packages_that_did_not_change() {
+    let world = World::new();
+    let debs = crowd(&world.fixture.deb("hello-forge", "1", "amd64", "x", "one"), 1500);
+    world.publish(&world.repository("", &settings(), &debs[..1499]), NOW).unwrap();
+    let before = lists(&world);
+    assert!(before.len() > 4, "{} lists", before.len());
+    world.publish(&world.repository("", &settings(), &debs[1499..]), NOW + 1).unwrap();
+    let after = lists(&world);
+    assert!((1..=3).contains(&after.difference(&before).count()), "{before:?}\n{after:?}");
+    assert_eq!(live(&world).len(), 1500);
+    // By another forge, which remembers nothing of what it read.
+    let other = Target::Directory(DirectoryTarget::new(world.site()));
+    assert_eq!(other.state("").unwrap(), world.target.state("").unwrap());
+}
+
+#[test]
+fn a_damaged_list_of_packages_is_told_and_nothing_is_published() {
+    for damage in [|path: &Path| fs::write(path, "[]").unwrap(), |path: &Path| fs::remove_file(path).unwrap()]
+    {
+        let world = World::new();
+        history(&world, &["1"]);
+        let (list, _) = lists(&world).pop_first().unwrap();
+        let live = world.target.state("").unwrap().unwrap();
+        let repository = world.repository("", &settings(), &[]);
+        damage(&world.site().join(".generations").join(&live.id).join("packages").join(&list));
+        let world = World { target: Target::Directory(DirectoryTarget::new(world.site())), ..world };
+        let error = world.publish(&repository, NOW + 1).unwrap_err();
+        assert!(matches!(&error, PublishError::State { path, .. } if path.ends_with(&list)), "{error}");
+    }
+}
+
+#[test]
+fn what_an_earlier_forge_published_is_gone_on_with() {
+    let world = World::new();
+    history(&world, &["1", "2"]);
+    let live = world.target.state("").unwrap().unwrap();
+    // It wrote all in one file, and listed package files among the others.
+    let dir = world.site().join(".generations").join(&live.id);
+    fs::remove_dir_all(dir.join("packages")).unwrap();
+    fs::write(dir.join("state.json"), serde_json::to_vec(&live).unwrap()).unwrap();
+    let files: Vec<Listed> = serde_json::from_slice(&fs::read(dir.join("files.json")).unwrap()).unwrap();
+    fs::write(dir.join("files.json"), serde_json::to_vec(&live.files(files.clone())).unwrap()).unwrap();
+    let world = World { target: Target::Directory(DirectoryTarget::new(world.site())), ..world };
+    assert_eq!(world.target.state("").unwrap().unwrap(), live);
+    let checked = world.target.verify("").unwrap().unwrap();
+    assert_eq!((checked.files, checked.faults), (files.len() + live.packages.len(), Vec::new()));
+
+    let debs = [world.fixture.deb("hello-forge", "3", "amd64", "x", "three")];
+    world.publish(&world.repository("", &settings(), &debs), NOW + 9).unwrap();
+    assert_eq!(world.target.state("").unwrap().unwrap().packages.len(), live.packages.len() + 1);
+    check_whole(&world.site(), &world.site().join("key.gpg"));
 }

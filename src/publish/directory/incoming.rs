@@ -1,0 +1,106 @@
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use super::files;
+use crate::digest::{Digest, Hasher};
+use crate::index::{Shelf, ShelfFile};
+use crate::publish::PublishError;
+use crate::store::StoreError;
+
+/// Where files wait to be put in their places by one step each. It is removed with all that is left in it.
+pub(super) struct Incoming {
+    dir: PathBuf,
+    /// The time of modification of the files of an index.
+    date: SystemTime,
+    begun: AtomicUsize,
+}
+
+impl Incoming {
+    /// At `dir`, which is made, or emptied.
+    pub fn new(dir: PathBuf, date: SystemTime) -> Result<Self, PublishError> {
+        files::remove_dir(&dir)?;
+        files::create_dirs(&dir)?;
+        Ok(Self { dir, date, begun: AtomicUsize::new(0) })
+    }
+
+    /// Where a file of an index waits.
+    pub fn object(&self, object: Digest) -> PathBuf {
+        self.dir.join(object.to_string())
+    }
+
+    /// Where a package file waits that goes to `path`.
+    pub fn package(&self, path: &str) -> PathBuf {
+        self.dir.join(format!("{}.package", Digest::of(path.as_bytes())))
+    }
+
+    /// A name that nothing has.
+    pub fn free(&self) -> PathBuf {
+        self.dir.join(format!("{}.new", self.begun.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Waits until all that was written to its filesystem is on the disk.
+    pub fn flush(&self) -> Result<(), PublishError> {
+        files::flush_filesystem(&self.dir)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next publish.
+        let _ = files::remove_dir(&self.dir);
+    }
+}
+
+impl Shelf for Incoming {
+    fn place(&self) -> &Path {
+        &self.dir
+    }
+
+    fn create(&self) -> Result<Box<dyn ShelfFile + '_>, StoreError> {
+        let path = self.free();
+        let file = files::create(&path).map_err(StoreError::io("create", &path))?;
+        Ok(Box::new(Arriving { shelf: self, path, file, hasher: Hasher::default() }))
+    }
+
+    fn get(&self, object: Digest) -> Result<Vec<u8>, StoreError> {
+        let path = self.object(object);
+        fs::read(&path).map_err(StoreError::io("read", &path))
+    }
+}
+
+/// A file of an index on its way.
+struct Arriving<'a> {
+    shelf: &'a Incoming,
+    path: PathBuf,
+    file: File,
+    hasher: Hasher,
+}
+
+impl Write for Arriving<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl ShelfFile for Arriving<'_> {
+    fn finish(self: Box<Self>) -> Result<Digest, StoreError> {
+        let Self { shelf, path, file, hasher } = *self;
+        let object = hasher.digest();
+        let finish = || {
+            file.set_modified(shelf.date)?;
+            // Where the same is there already, one takes the place of the other.
+            fs::rename(&path, shelf.object(object))
+        };
+        finish().map_err(StoreError::io("write", &path))?;
+        Ok(object)
+    }
+}
