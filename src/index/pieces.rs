@@ -16,27 +16,43 @@ use super::{IndexCompression, IndexError, Member};
 use crate::digest::{Digest, Hasher};
 use crate::store::{LocalStore, StoreError};
 
-/// How far around itself a line has to have the lowest lot to end a piece.
-const LINES: usize = 1024;
+/// How many lines a piece has at least.
+const LINES: usize = 1536;
 
-/// Members in order, cut where a piece ends: after each that has the lowest lot of all that are at most `reach` before or after
-/// it. So a piece has about twice as many members, hardly ever many more, and what is further away cannot change where it ends.
+/// Members in order, [cut] into pieces by what they are.
 pub(super) fn runs<'m, 'a>(members: &'m [Member<'a>], reach: usize) -> Vec<&'m [Member<'a>]> {
     let lots: Vec<u32> = members.iter().map(|member| member.entry.lot()).collect();
-    cut(&lots, reach).map(|range| &members[range]).collect()
+    cut(&lots, reach).into_iter().map(|range| &members[range]).collect()
 }
 
-/// Where pieces begin and end, by the lots of what they are made of.
-pub(crate) fn cut(lots: &[u32], reach: usize) -> impl Iterator<Item = Range<usize>> {
-    let is_lowest = move |at: usize| {
+/// Where pieces begin and end, by the lots of what they are made of: after each that has the lowest lot of all that are at most
+/// `reach` before or after it, so that what is further away cannot change it. What is more than twice as long as the reach is cut
+/// again, since the longer a piece is, the more often something in it changes. All but the first and the last one are at least as
+/// long as the reach.
+pub(crate) fn cut(lots: &[u32], reach: usize) -> Vec<Range<usize>> {
+    let is_lowest = |at: usize| {
         let before = &lots[at.saturating_sub(reach)..at];
         let after = &lots[at + 1..lots.len().min(at + 1 + reach)];
         // The first one of equals.
         before.iter().all(|lot| *lot > lots[at]) && after.iter().all(|lot| *lot >= lots[at])
     };
-    let mut start = 0;
-    let ends = (1..=lots.len()).filter(move |end| *end == lots.len() || is_lowest(end - 1));
-    ends.map(move |end| std::mem::replace(&mut start, end)..end)
+    let (mut pieces, mut start) = (Vec::new(), 0);
+    for end in (1..=lots.len()).filter(|end| *end == lots.len() || is_lowest(end - 1)) {
+        cut_again(lots, start..end, reach, &mut pieces);
+        start = end;
+    }
+    pieces
+}
+
+/// Where the lowest lot is that leaves the reach on both sides.
+fn cut_again(lots: &[u32], mut rest: Range<usize>, reach: usize, pieces: &mut Vec<Range<usize>>) {
+    while rest.len() > 2 * reach
+        && let Some(lowest) = (rest.start + reach - 1..rest.end - reach).min_by_key(|at| lots[*at])
+    {
+        cut_again(lots, rest.start..lowest + 1, reach, pieces);
+        rest.start = lowest + 1;
+    }
+    pieces.push(rest);
 }
 
 /// A piece of a file.
@@ -94,7 +110,7 @@ pub(super) fn of_lines<'a, E>(text: &'a str) -> Vec<Piece<'a, E>> {
     };
     let lots: Vec<u32> = lines.iter().map(lot).collect();
     let mut rest = text;
-    let pieces = cut(&lots, LINES).map(|range| {
+    let pieces = cut(&lots, LINES).into_iter().map(|range| {
         let length = lines[range].iter().map(|line| line.len()).sum();
         let (piece, after) = rest.split_at(length);
         rest = after;
@@ -223,6 +239,8 @@ fn fault(doing: &'static str) -> impl FnOnce(std::io::Error) -> IndexError {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
     use super::*;
     use crate::index::fixture::Fixture;
     use crate::index::{CatalogEntry, Label};
@@ -289,11 +307,29 @@ mod tests {
     }
 
     #[test]
+    fn pieces_are_as_long_as_the_reach_and_no_longer_than_twice() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let drawn: Vec<u32> = (0..5000).map(|_| rng.gen_range(0..1 << 20)).collect();
+        for lots in [drawn, vec![7; 5000], (0..5000).collect(), (0..5000).rev().collect(), vec![1; 3], vec![]]
+        {
+            let pieces = cut(&lots, 100);
+            let ends: Vec<usize> = pieces.iter().map(|piece| piece.end).collect();
+            assert!(
+                pieces.iter().map(|piece| piece.start).eq([0].into_iter().chain(ends).take(pieces.len()))
+            );
+            assert_eq!(pieces.iter().map(Range::len).sum::<usize>(), lots.len());
+            assert!(pieces.iter().all(|piece| piece.len() <= 200));
+            let inner = pieces.get(1..pieces.len().max(2) - 1).unwrap_or_default();
+            assert!(inner.iter().all(|piece| piece.len() >= 100));
+        }
+    }
+
+    #[test]
     fn one_package_more_or_less_makes_few_pieces_anew() {
         let fixture = Fixture::new();
         let all = entries(2000);
         let (whole, made) = index(&all, &fixture.store);
-        assert!((25..45).contains(&made), "{made} pieces");
+        assert!((45..60).contains(&made), "{made} pieces");
         assert_eq!(index(&all, &fixture.store).1, 0);
         for at in [0, 7, 999, 1999] {
             let mut fewer = all.clone();

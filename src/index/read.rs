@@ -43,8 +43,8 @@ struct Known {
 
 /// From how many bytes on a package is remembered by itself, too: a smaller one is as soon read again as a file is made for it.
 const ALONE: u64 = 1 << 20;
-/// Half of how many packages are remembered together, about.
-const REACH: usize = 128;
+/// How many packages are remembered together, at least.
+const REACH: usize = 192;
 
 /// What an index asks of these packages, in their order, with their records in the store. Those that were never read are read
 /// now, on all cores.
@@ -61,7 +61,7 @@ pub fn read_packages(
     let reader = Reader { kind, store, staging: &staging };
     let lot = |file: &PackageFile| u32::from_le_bytes(std::array::from_fn(|at| file.object.as_bytes()[at]));
     let lots: Vec<u32> = files.iter().map(lot).collect();
-    let runs: Vec<_> = pieces::cut(&lots, REACH).map(|range| &files[range]).collect();
+    let runs: Vec<_> = pieces::cut(&lots, REACH).into_iter().map(|range| &files[range]).collect();
     let read = runs.par_iter().map(|run| reader.run(run)).collect::<Result<Vec<_>, _>>()?;
     staging.commit()?;
     Ok(read.into_iter().flatten().collect())

@@ -1,5 +1,8 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
+
+use rayon::prelude::*;
 
 use super::draft::Seal;
 use super::keep::dropped;
@@ -37,25 +40,25 @@ impl Content {
     ) -> Result<Self, PublishError> {
         let wanted = repository.packages.iter().map(|package| package.label.clone()).collect();
         let Merged { index, own, effect } = Merged::new(live, repository, &wanted, now)?;
-        let known: BTreeMap<&Label, &Arc<PublishedPackage>> =
-            live.iter().flat_map(|live| &live.packages).map(|package| (package.label(), package)).collect();
         let brought: BTreeMap<&Label, &CatalogEntry> =
             repository.packages.iter().map(|package| (&package.label, package)).collect();
-        let mut packages = Vec::with_capacity(own.len());
-        for label in &own {
+        let package = |(label, live): (&Label, Option<&Arc<PublishedPackage>>)| {
             let path = index.path(label).unwrap_or_default();
-            packages.push(match (known.get(label), brought.get(label)) {
+            Ok(match (live, brought.get(label)) {
                 (Some(live), Some(new)) if live.entry.sha256 != new.sha256 => {
                     return Err(PublishError::pool_conflict(place, &live.path));
                 }
-                (Some(live), _) if live.path == path => (*live).clone(),
-                (Some(live), _) => Arc::new(PublishedPackage { path, ..PublishedPackage::clone(live) }),
+                (Some(live), _) if live.path == path => Some(live.clone()),
+                (Some(live), _) => Some(Arc::new(PublishedPackage { path, ..PublishedPackage::clone(live) })),
                 (None, Some(new)) => {
-                    Arc::new(PublishedPackage { entry: CatalogEntry::clone(new), path, since: now })
+                    let entry = CatalogEntry::clone(new);
+                    Some(Arc::new(PublishedPackage { entry, path, since: now }))
                 }
-                (None, None) => continue,
-            });
-        }
+                (None, None) => None,
+            })
+        };
+        let packages = own.into_par_iter().map(package).collect::<Result<Vec<_>, _>>()?;
+        let packages = packages.into_iter().flatten().collect();
         let (url, updateinfo) = (repository.url.clone(), repository.updateinfo);
         let (bundles, digest) = (repository.bundles.clone(), OnceLock::new());
         Ok(Self { index, url, updateinfo, packages, bundles, effect, digest })
@@ -92,8 +95,10 @@ impl Content {
         live: Option<&'a Generation>,
         keys: Option<&SigningKeys>,
     ) -> Result<Option<&'a Generation>, PublishError> {
-        let (digest, seal) = (self.digest(), Seal::of(keys)?);
-        Ok(live.filter(|live| live.content == digest && Seal::from(*live) == seal))
+        // Where clients would see a change there is one, and the key is not asked for yet.
+        let live = live.filter(|_| self.effect.is_empty());
+        let seal = Seal::of(keys)?;
+        Ok(live.filter(|live| live.content == self.digest() && Seal::from(*live) == seal))
     }
 
     /// Why there is something to publish at `place`; `None` if publishing would change nothing.
@@ -132,18 +137,18 @@ impl Describe for Content {
 }
 
 /// The same by names alone, which are known before anything is built.
-pub(super) struct Merged {
+pub(super) struct Merged<'a> {
     pub index: Settings,
-    /// What is in the suites that have packages of their own.
-    pub own: BTreeSet<Label>,
+    /// What is in the suites that have packages of their own, each with what is live of it.
+    pub own: BTreeMap<&'a Label, Option<&'a Arc<PublishedPackage>>>,
     pub effect: Effect,
 }
 
-impl Merged {
+impl<'a> Merged<'a> {
     pub fn new(
-        live: Option<&Generation>,
+        live: Option<&'a Generation>,
         repository: &Repository,
-        wanted: &BTreeSet<Label>,
+        wanted: &'a BTreeSet<Label>,
         now: u64,
     ) -> Result<Self, PublishError> {
         let Repository { prefix, index, keep, url, instead, .. } = repository;
@@ -160,14 +165,17 @@ impl Merged {
                 others.map(|label| (label.clone(), reason.clone())).collect()
             }
         };
-        let stays = before.iter().map(|package| package.label()).filter(|label| !dropped.contains_key(label));
-        let own: BTreeSet<Label> = stays.chain(wanted).cloned().collect();
+        let stays = before.iter().filter(|package| !dropped.contains_key(package.label()));
+        let mut own: BTreeMap<_, _> = stays.map(|package| (package.label(), Some(package))).collect();
+        for label in wanted {
+            own.entry(label).or_default();
+        }
         let index = match index {
-            Settings::Apt(apt) => Settings::Apt(with_suites_of(apt, &own)),
+            Settings::Apt(apt) => Settings::Apt(with_suites_of(apt, own.keys().copied())),
             Settings::Rpm(rpm) => Settings::Rpm(rpm.clone()),
         };
-        let (old, new) =
-            (live.map(Generation::seen).unwrap_or_default(), seen(own.clone(), &aliases(&index)));
+        let old = live.map(|live| seen(live.packages.iter().map(|package| package.label()), &live.aliases));
+        let (old, new) = (old.unwrap_or_default(), seen(own.keys().copied(), &aliases(&index)));
         let cause = |gone: &Label| cause_of_loss(gone, live, &dropped, &index);
         let effect = Effect::between(&old, &new, index.order(), cause);
         Ok(Self { index, own, effect })
@@ -196,8 +204,8 @@ fn check_identity(prefix: &str, live: Option<&Generation>, index: &Settings) -> 
 }
 
 /// The settings with a suite for each that has packages, and the aliases of those.
-fn with_suites_of(index: &AptIndex, own: &BTreeSet<Label>) -> AptIndex {
-    let names: BTreeSet<&String> = own.iter().map(|label| &label.suite).collect();
+fn with_suites_of<'a>(index: &AptIndex, own: impl Iterator<Item = &'a Label>) -> AptIndex {
+    let names: BTreeSet<&String> = own.map(|label| &label.suite).collect();
     let declared = |name: &str| index.suites.iter().find(|suite| suite.codename == name);
     let like = index.suites.iter().find(|suite| matches!(suite.holds, Holds::Packages { .. }));
     let suite = |name: &&String| {
@@ -223,15 +231,16 @@ pub(super) fn aliases(index: &Settings) -> BTreeMap<String, String> {
 }
 
 /// What clients see: the packages of each suite, also under its aliases.
-pub(super) fn seen(own: BTreeSet<Label>, aliases: &BTreeMap<String, String>) -> BTreeSet<Label> {
+pub(super) fn seen<'a>(
+    own: impl Iterator<Item = &'a Label> + Clone,
+    aliases: &BTreeMap<String, String>,
+) -> BTreeSet<Cow<'a, Label>> {
     let repeat = |(alias, target): (&String, &String)| {
-        let repeated = own.iter().filter(|label| label.suite == *target);
+        let repeated = own.clone().filter(|label| label.suite == *target);
         repeated.map(|label| Label { suite: alias.clone(), ..label.clone() }).collect::<Vec<_>>()
     };
-    let repeated: Vec<Label> = aliases.iter().flat_map(repeat).collect();
-    let mut all = own;
-    all.extend(repeated);
-    all
+    let repeated = aliases.iter().flat_map(repeat);
+    own.clone().map(Cow::Borrowed).chain(repeated.map(Cow::Owned)).collect()
 }
 
 /// Why clients do not see a package any more.

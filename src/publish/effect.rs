@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -55,26 +56,29 @@ pub struct Replaced {
 
 impl Effect {
     /// What changes from `before` to `after`, with versions in this order; `cause` tells why a package goes.
-    pub fn between(
-        before: &BTreeSet<Label>,
-        after: &BTreeSet<Label>,
+    pub fn between<L: Borrow<Label> + Ord>(
+        before: &BTreeSet<L>,
+        after: &BTreeSet<L>,
         order: VersionOrder,
         cause: impl Fn(&Label) -> String,
     ) -> Self {
         let mut changed: BTreeMap<_, Versions<'_>> = BTreeMap::new();
-        for label in before.difference(after) {
-            changed.entry(name_of(label)).or_default().gone.push(label);
-        }
-        for label in after.difference(before) {
-            changed.entry(name_of(label)).or_default().come.push(label);
+        for label in before.symmetric_difference(after).map(L::borrow) {
+            let versions = changed.entry(name_of(label)).or_default();
+            match after.contains(label) {
+                true => versions.come.push(label),
+                false => versions.gone.push(label),
+            }
         }
         let mut suites: BTreeMap<(&str, &str), SuiteEffect> = BTreeMap::new();
-        // They are most, and of no interest but to their names.
-        for label in before.intersection(after) {
-            suites.entry((&label.suite, &label.architecture)).or_default().kept += 1;
-            if let Some(versions) = changed.get_mut(&name_of(label)) {
-                versions.stay.push(label);
+        // Those that stay are most, and of no interest but to their names.
+        for label in after.iter().map(L::borrow) {
+            match changed.get_mut(&name_of(label)) {
+                Some(versions) if versions.come.contains(&label) => continue,
+                Some(versions) => versions.stay.push(label),
+                None => {}
             }
+            suites.entry((&label.suite, &label.architecture)).or_default().kept += 1;
         }
         for ((suite, architecture, _), versions) in changed {
             suites.entry((suite, architecture)).or_default().add(&versions, order, &cause);

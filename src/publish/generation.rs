@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -156,8 +157,8 @@ impl Generation {
 
     /// What clients see: the packages of each suite, also under its aliases; sorted.
     pub fn seen(&self) -> BTreeSet<Label> {
-        let own = self.packages.iter().map(|package| package.label().clone()).collect();
-        seen(own, &self.aliases)
+        let own = self.packages.iter().map(|package| package.label());
+        seen(own, &self.aliases).into_iter().map(Cow::into_owned).collect()
     }
 
     /// What its indices are made from: the records of its packages, and its advisories.

@@ -12,9 +12,9 @@ use crate::index::shelf::{Shelf, Summed, put};
 use crate::index::{IndexCompression, IndexError, Label, Making, Member, Records};
 use crate::store::{Entry, Kind, Tree};
 
-/// Half of how many packages a piece of `Packages` has, about: fewer, and xz finds less to refer to; more, and a publish of one
-/// has more to compress again.
-pub(super) const REACH: usize = 160;
+/// How many packages a piece of `Packages` has, at least: fewer, and xz finds less to refer to; more, and a publish of one has
+/// more to compress again.
+pub(super) const REACH: usize = 220;
 
 /// The settings of one apt repository.
 ///
@@ -78,7 +78,7 @@ pub enum PoolLayout {
 impl Describe for AptIndex {
     fn describe(&self, visitor: &mut dyn Visitor) {
         // Raised whenever the same packages and settings would give other bytes.
-        visitor.field("builtin", "apt-index 4");
+        visitor.field("builtin", "apt-index 5");
         visitor.field("origin", &self.origin);
         visitor.field("label", &self.label);
         visitor.field("description", &self.description);

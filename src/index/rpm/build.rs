@@ -25,7 +25,7 @@ pub struct RpmIndex {
 impl Describe for RpmIndex {
     fn describe(&self, visitor: &mut dyn Visitor) {
         // Raised whenever the same packages and settings would give other bytes.
-        visitor.field("builtin", "rpm-index 4");
+        visitor.field("builtin", "rpm-index 5");
         visitor.field("compression", self.compression.extension());
     }
 }

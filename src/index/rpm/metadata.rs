@@ -13,8 +13,8 @@ use crate::index::pieces::{self, Piece, RunIdentity};
 use crate::index::{IndexError, Label, Member, Records};
 use crate::package::{Comparison, RpmChange, RpmDependency, RpmFile, RpmFileKind, RpmInfo, RpmRelation};
 
-/// Half of how many packages a piece of a list has, about: fewer than for apt, as more is said of each.
-const REACH: usize = 64;
+/// How many packages a piece of a list has, at least: fewer than for apt, as more is said of each.
+const REACH: usize = 96;
 /// What a package's place stands after in `primary`.
 const LOCATION: &str = "<location href=\"";
 /// How many changes of a package are told, as in createrepo_c.

@@ -1,8 +1,12 @@
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::ptr;
+use std::sync::{Arc, LazyLock};
 
 use rayon::prelude::*;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, open, statat};
 
 use super::files::{self, copy_object, link_or_copy};
 use super::incoming::Incoming;
@@ -14,16 +18,35 @@ use crate::store::LocalStore;
 /// The package files of a repository, as they were found.
 pub(super) struct Pool<'a> {
     root: &'a Path,
-    /// Where each is that is live, and what it is.
-    live: HashMap<&'a str, Digest>,
     files: Vec<Found<'a>>,
 }
 
 /// A package file that is to be there.
 struct Found<'a> {
     package: &'a PublishedPackage,
+    /// Whether the live generation names it: then it was compared when it came.
+    is_known: bool,
     /// What was at its place.
-    metadata: Option<fs::Metadata>,
+    there: Option<There>,
+    /// Where it is if it is not there: settings may lay the pool out anew, and perhaps it is no more in the store.
+    elsewhere: Option<&'a str>,
+}
+
+/// What is at the place of a package.
+#[derive(Clone, Copy)]
+enum There {
+    File { size: u64 },
+    Other,
+}
+
+impl There {
+    fn at(dir: impl AsFd, path: impl rustix::path::Arg) -> io::Result<Self> {
+        let stat = statat(dir, path, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Self::File { size: stat.st_size as u64 },
+            _ => Self::Other,
+        })
+    }
 }
 
 impl<'a> Pool<'a> {
@@ -33,12 +56,29 @@ impl<'a> Pool<'a> {
         content: &'a Content,
         live: Option<&'a Generation>,
     ) -> Result<Self, PublishError> {
-        let look = |package| Found { package, metadata: fs::symlink_metadata(root.join(&package.path)).ok() };
+        let live = live.map_or(&[][..], |live| &live.packages);
+        let kept: HashSet<usize> = live.iter().map(|package| Arc::as_ptr(package).addr()).collect();
+        // Only new ones ask for these.
+        let known = LazyLock::new(|| -> HashMap<&str, Digest> {
+            live.iter().map(|package| (package.path.as_str(), package.entry.object)).collect()
+        });
+        let places = LazyLock::new(|| -> HashMap<Digest, &str> {
+            live.iter().map(|package| (package.entry.object, package.path.as_str())).collect()
+        });
+        let dir = open(root, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+        let dir = dir.map_err(|error| PublishError::io("open", root)(error.into()))?;
+        let look = |package: &'a PublishedPackage| {
+            let object = &package.entry.object;
+            let is_kept = kept.contains(&ptr::from_ref(package).addr());
+            let is_known = is_kept || known.get(package.path.as_str()) == Some(object);
+            let elsewhere = if is_known { None } else { places.get(object).copied() };
+            Found { package, is_known, there: There::at(&dir, &package.path).ok(), elsewhere }
+        };
         let files = content.pool()?.into_par_iter().map(look).collect();
-        Ok(Self { root, live: live.map(Generation::pool).unwrap_or_default(), files })
+        Ok(Self { root, files })
     }
 
-    /// Puts the package files in their places. What the live generation names was compared when it came.
+    /// Puts the package files in their places.
     pub fn fill(
         &self,
         prefix: &str,
@@ -46,31 +86,25 @@ impl<'a> Pool<'a> {
         store: &LocalStore,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), PublishError> {
-        let places: HashMap<Digest, &str> = self.live.iter().map(|(path, object)| (*object, *path)).collect();
         let mut done = 0;
         for batch in self.batches() {
-            let missing: Vec<_> =
-                batch.iter().filter(|found| found.metadata.is_none()).map(|found| found.package).collect();
-            missing.par_iter().try_for_each(|package| {
-                // Settings that lay the pool out anew find it elsewhere in it, and perhaps no more in the store.
-                let elsewhere = places.get(&package.entry.object).filter(|_| !self.is_known(package));
-                match elsewhere {
-                    Some(elsewhere) => {
-                        link_or_copy(&self.root.join(elsewhere), &incoming.package(&package.path))
-                    }
-                    None => copy_object(store, package.entry.object, &incoming.package(&package.path)),
-                }
+            let missing: Vec<_> = batch.iter().filter(|found| found.there.is_none()).collect();
+            let waiting = |found: &Found<'_>| incoming.package(&found.package.path);
+            missing.par_iter().try_for_each(|found| match found.elsewhere {
+                Some(elsewhere) => link_or_copy(&self.root.join(elsewhere), &waiting(found)),
+                None => copy_object(store, found.package.entry.object, &waiting(found)),
             })?;
             // Once they have their names they stay for ever, so their bytes come first.
             match missing[..] {
                 [] => {}
-                [package] => files::flush_file(&incoming.package(&package.path))?,
+                [found] => files::flush_file(&waiting(found))?,
                 _ => incoming.flush()?,
             }
             let mut created = HashSet::new();
-            for package in missing {
-                if files::create_only(&incoming.package(&package.path), &self.place_of(package))? {
-                    created.insert(package.path.as_str());
+            for found in missing {
+                let path = &found.package.path;
+                if files::create_only(&waiting(found), &self.root.join(path))? {
+                    created.insert(path.as_str());
                 }
             }
             for found in batch {
@@ -97,26 +131,18 @@ impl<'a> Pool<'a> {
         })
     }
 
-    fn place_of(&self, package: &PublishedPackage) -> PathBuf {
-        self.root.join(&package.path)
-    }
-
-    fn is_known(&self, package: &PublishedPackage) -> bool {
-        self.live.get(package.path.as_str()) == Some(&package.entry.object)
-    }
-
     /// Makes sure that a package file, as it was found, has the bytes that it should have. One that was not found came
     /// meanwhile.
     fn check(&self, found: &Found<'_>) -> Result<(), PublishError> {
-        let Found { package, metadata } = found;
-        let place = self.place_of(package);
-        let came = match metadata {
-            Some(_) => None,
-            None => Some(fs::symlink_metadata(&place).map_err(PublishError::io("read", &place))?),
+        let Found { package, there, is_known, .. } = found;
+        let place = self.root.join(&package.path);
+        let look = || There::at(CWD, &place).map_err(PublishError::io("read", &place));
+        let is_same = match there.map_or_else(look, Ok)? {
+            There::File { size } if size == package.entry.size => {
+                *is_known || files::holds(&place, package.entry.object)?
+            }
+            There::File { .. } | There::Other => false,
         };
-        let is_whole = |metadata: &fs::Metadata| metadata.is_file() && metadata.len() == package.entry.size;
-        let is_same = metadata.as_ref().or(came.as_ref()).is_some_and(is_whole)
-            && (self.is_known(package) || files::holds(&place, package.entry.object)?);
         match is_same {
             true => Ok(()),
             false => Err(PublishError::pool_conflict(&self.root.display().to_string(), &package.path)),

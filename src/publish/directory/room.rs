@@ -3,13 +3,12 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::files::{self, copy_object, link_or_copy, move_file, replace_link, write_file};
 use super::incoming::Incoming;
 use super::pool::Pool;
-use super::state::{self, Stated, encode};
+use super::state::{self, List, Stated, encode};
 use crate::digest::Digest;
 use crate::index::{Bundles, RepositoryKind, bundle};
 use crate::publish::content::Content;
@@ -187,17 +186,16 @@ impl Room {
         let records = Bundles::new(store, content.bundles.iter().chain(&bundles).copied());
 
         // What asks nothing of the indices is done while they are compressed.
-        let (draft, beside) = thread::scope(|scope| {
-            let beside = scope.spawn(|| {
+        let (draft, beside) = rayon::join(
+            || Draft::new(&content, &basis, &|record| Ok(records.record(record)?)),
+            || {
                 let pool = Pool::look(&self.place.dir, &content, live)?;
-                let live = live.map(|live| self.place.generation(&live.id));
-                let lists =
-                    state::write_packages(&content.packages, &unseen.dir, live.as_deref(), unseen.date)?;
+                let dir = live.map(|live| self.place.generation(&live.id));
+                let live = live.zip(dir.as_deref());
+                let lists = state::write_packages(&content.packages, &unseen.dir, live, unseen.date)?;
                 Ok::<_, PublishError>((pool, lists))
-            });
-            let draft = Draft::new(&content, &basis, &|record| Ok(records.record(record)?));
-            (draft, beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
+            },
+        );
         let (draft, (pool, lists)) = (draft?, beside?);
         pool.fill(&self.place.prefix, &unseen.incoming, store, progress)?;
 
@@ -322,7 +320,7 @@ impl Prepared {
         })
     }
 
-    fn write_state(&self, packages: Vec<Digest>) -> Result<(), PublishError> {
+    fn write_state(&self, packages: Vec<List>) -> Result<(), PublishError> {
         let Unseen { dir, date, .. } = &self.unseen;
         state::write_state(self.generation(), packages, dir, *date)?;
         write_file(&dir.join(FILES), &encode(&self.draft.listed(), dir)?, *date)

@@ -3,6 +3,7 @@
 //! A list is named by the digest of its bytes, and generations share those that did not change: packages are cut into lists
 //! where they themselves say so, so one package more or less changes the list that it is in and no other.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -24,8 +25,8 @@ const STATE: &str = "state.json";
 const PACKAGES: &str = "packages";
 /// The version of the form of both.
 const FORMAT: u32 = 4;
-/// Half of how many packages a list has, about.
-const REACH: usize = 128;
+/// How many packages a list has, at least.
+const REACH: usize = 192;
 
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -33,7 +34,16 @@ struct State {
     /// Without its packages.
     generation: Generation,
     /// The lists of them, in order.
-    packages: Vec<Digest>,
+    packages: Vec<List>,
+}
+
+/// A list of packages.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct List {
+    /// Of its bytes.
+    digest: Digest,
+    /// How many there are in it.
+    count: usize,
 }
 
 /// A generation that was found.
@@ -65,7 +75,7 @@ impl Stated {
         self.file.read_to_end(&mut bytes).map_err(PublishError::io("read", &path))?;
         match serde_json::from_slice(&bytes) {
             Ok(State { format: FORMAT, generation, packages }) => {
-                let lists = packages.par_iter().map(|list| read_list(&self.dir, *list));
+                let lists = packages.par_iter().map(|list| list.read(&self.dir));
                 let lists = lists.collect::<Result<Vec<_>, _>>()?;
                 Ok(generation.with_packages(lists.into_iter().flatten().collect()))
             }
@@ -75,51 +85,86 @@ impl Stated {
     }
 }
 
-fn list_path(dir: &Path, list: Digest) -> PathBuf {
-    dir.join(PACKAGES).join(format!("{list}.json"))
-}
+impl List {
+    fn path(self, dir: &Path) -> PathBuf {
+        dir.join(PACKAGES).join(format!("{}.json", self.digest))
+    }
 
-fn read_list(dir: &Path, list: Digest) -> Result<Vec<Arc<PublishedPackage>>, PublishError> {
-    let path = list_path(dir, list);
-    let bytes = fs::read(&path).map_err(|error| fault(&path)(error.to_string()))?;
-    match Digest::of(&bytes) == list {
-        true => serde_json::from_slice(&bytes).map_err(|error| fault(&path)(error.to_string())),
-        false => Err(fault(&path)("it is not what its name says".to_owned())),
+    fn read(self, dir: &Path) -> Result<Packages, PublishError> {
+        let path = self.path(dir);
+        let bytes = fs::read(&path).map_err(|error| fault(&path)(error.to_string()))?;
+        let packages: Packages =
+            serde_json::from_slice(&bytes).map_err(|error| fault(&path)(error.to_string()))?;
+        match Digest::of(&bytes) == self.digest && packages.len() == self.count {
+            true => Ok(packages),
+            false => Err(fault(&path)("it is not what its name says".to_owned())),
+        }
+    }
+
+    fn write(packages: &[Arc<PublishedPackage>], dir: &Path, date: SystemTime) -> Result<Self, PublishError> {
+        let bytes = encode(&packages, dir)?;
+        let list = Self { digest: Digest::of(&bytes), count: packages.len() };
+        files::write_file(&list.path(dir), &bytes, date).map(|()| list)
     }
 }
+
+type Packages = Vec<Arc<PublishedPackage>>;
 
 fn fault(path: &Path) -> impl FnOnce(String) -> PublishError {
     let path = path.display().to_string();
     |reason| PublishError::State { path, reason }
 }
 
-/// Writes the lists of these packages for a generation in `dir`. Those that the one in `live` has are the same files.
+/// Writes the lists of these packages for a generation in `dir`. Those of a live one, with its directory, that did not change are the
+/// same files.
 pub(super) fn write_packages(
     packages: &[Arc<PublishedPackage>],
     dir: &Path,
-    live: Option<&Path>,
+    live: Option<(&Generation, &Path)>,
     date: SystemTime,
-) -> Result<Vec<Digest>, PublishError> {
+) -> Result<Vec<List>, PublishError> {
     files::create_dirs(&dir.join(PACKAGES))?;
+    let known = live.map(|(live, dir)| lists_of(live, dir)).unwrap_or_default();
     let lots: Vec<u32> = packages.iter().map(|package| package.entry.lot()).collect();
-    let lists: Vec<_> = cut(&lots, REACH).map(|range| &packages[range]).collect();
-    let write = |list: &&[Arc<PublishedPackage>]| {
-        let bytes = encode(list, dir)?;
-        let name = Digest::of(&bytes);
-        let path = list_path(dir, name);
-        match live.map(|live| list_path(live, name)).filter(|known| known.exists()) {
-            Some(known) => files::link_or_copy(&known, &path)?,
-            None => files::write_file(&path, &bytes, date)?,
+    let lists = cut(&lots, REACH).into_par_iter().map(|range| {
+        let packages = &packages[range];
+        let begins_so = packages.first().and_then(|first| known.get(&address(first)));
+        let is_same = |all: &[Arc<PublishedPackage>]| {
+            all.len() == packages.len() && all.iter().zip(packages).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        match (begins_so.filter(|(_, all)| is_same(all)), live) {
+            (Some((list, _)), Some((_, live))) => {
+                files::link_or_copy(&list.path(live), &list.path(dir)).map(|()| *list)
+            }
+            _ => List::write(packages, dir, date),
         }
-        Ok(name)
+    });
+    lists.collect()
+}
+
+/// The lists of a generation that was read from `dir`, each by its first package; none where an earlier forge wrote it.
+fn lists_of<'a>(
+    generation: &'a Generation,
+    dir: &Path,
+) -> HashMap<usize, (List, &'a [Arc<PublishedPackage>])> {
+    let state = fs::read(dir.join(STATE)).ok().and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
+    let mut rest = &generation.packages[..];
+    let list = |list: List| {
+        let (packages, after) = rest.split_at_checked(list.count)?;
+        rest = after;
+        Some((address(packages.first()?), (list, packages)))
     };
-    lists.par_iter().map(write).collect()
+    state.into_iter().flat_map(|state| state.packages).map_while(list).collect()
+}
+
+fn address(package: &Arc<PublishedPackage>) -> usize {
+    Arc::as_ptr(package).addr()
 }
 
 /// Writes what a generation in `dir` says beside its packages, which are in these lists.
 pub(super) fn write_state(
     generation: &Generation,
-    packages: Vec<Digest>,
+    packages: Vec<List>,
     dir: &Path,
     date: SystemTime,
 ) -> Result<(), PublishError> {
