@@ -2,6 +2,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A BLAKE3 digest (32 bytes), written as 64 lower-case hexadecimal digits.
@@ -56,10 +57,33 @@ impl FromStr for Digest {
     type Err = DigestParseError;
 
     fn from_str(hex: &str) -> Result<Self, Self::Err> {
-        blake3::Hash::from_hex(hex)
-            .map(|hash| Self(*hash.as_bytes()))
-            .map_err(|_| DigestParseError(hex.to_owned()))
+        decode(hex.as_bytes()).map(Self).ok_or_else(|| DigestParseError(hex.to_owned()))
     }
+}
+
+/// Half a byte for each character that is a hexadecimal digit, and more than that for the others. A state of 10,000 packages has
+/// 20,000 digests, of which digit by digit would be a third of the time that it takes to read it.
+const DIGITS: [u8; 256] = {
+    let mut digits = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value] as usize] = value as u8;
+        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+
+fn decode(hex: &[u8]) -> Option<[u8; 32]> {
+    let (pairs, []) = hex.as_chunks() else { return None };
+    let pairs: &[[u8; 2]; 32] = pairs.try_into().ok()?;
+    let mut seen = 0;
+    let bytes = pairs.map(|pair| {
+        let [high, low] = pair.map(|digit| DIGITS[usize::from(digit)]);
+        seen |= high | low;
+        (high << 4) | low
+    });
+    (seen < 16).then_some(bytes)
 }
 
 impl Serialize for Digest {
@@ -70,7 +94,21 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        struct Hex;
+
+        impl Visitor<'_> for Hex {
+            type Value = Digest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a BLAKE3 digest of 64 hexadecimal digits")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, hex: &str) -> Result<Digest, E> {
+                hex.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Hex)
     }
 }
 
@@ -109,7 +147,17 @@ mod tests {
     fn hex_round_trips() {
         let digest = Digest::of(b"forge");
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
-        assert!("abc".parse::<Digest>().is_err());
+        let hex = digest.to_string();
+        assert_eq!(hex.to_uppercase().parse::<Digest>().unwrap(), digest);
+        for wrong in
+            ["abc".to_owned(), hex[..63].to_owned(), format!("{hex}0"), hex.replacen(&hex[..1], "g", 1)]
+        {
+            assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
+            assert!(serde_json::from_str::<Digest>(&format!("\"{wrong}\"")).is_err());
+        }
+        let json = serde_json::to_vec(&digest).unwrap();
+        assert_eq!(serde_json::from_slice::<Digest>(&json).unwrap(), digest);
+        assert_eq!(serde_json::from_reader::<_, Digest>(&json[..]).unwrap(), digest);
     }
 
     #[test]

@@ -1,5 +1,4 @@
 use super::CatalogEntry;
-use crate::digest::Hasher;
 
 /// A package that is to be in an index.
 #[derive(Clone, Copy, Debug)]
@@ -16,14 +15,14 @@ impl Member<'_> {
     }
 
     /// Tells everything that an index says of it.
-    pub(super) fn identify(&self, hasher: &mut Hasher) {
+    pub(super) fn identify(&self, told: &mut Vec<u8>) {
         let CatalogEntry { label, size, sha256, record, .. } = self.entry;
         let size = size.to_string();
         for text in [&label.name, &label.version, &label.architecture, &size, sha256] {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
+            told.extend((text.len() as u64).to_le_bytes());
+            told.extend(text.as_bytes());
         }
-        hasher.update(record.as_bytes());
+        told.extend(record.as_bytes());
     }
 }
 

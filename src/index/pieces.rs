@@ -86,9 +86,9 @@ pub(super) struct RunIdentity(Digest);
 
 impl RunIdentity {
     pub fn of(run: &[Member<'_>]) -> Self {
-        let mut hasher = Hasher::default();
-        run.iter().for_each(|member| member.identify(&mut hasher));
-        Self(hasher.digest())
+        let mut told = Vec::new();
+        run.iter().for_each(|member| member.identify(&mut told));
+        Self(Digest::of(&told))
     }
 
     /// The digest of everything that `kind` says of it.

@@ -48,8 +48,16 @@ impl Settings {
     /// Where the file of a package is, below the repository's root; none if it has no place there.
     pub fn path(&self, label: &Label) -> Option<String> {
         match self {
-            Self::Apt(index) => index.pool_path(label),
+            Self::Apt(index) => index.pool_path(label).map(|path| path.to_string()),
             Self::Rpm(_) => Some(rpm::path(label)),
+        }
+    }
+
+    /// Whether the file of a package is at `path`.
+    pub fn is_at(&self, label: &Label, path: &str) -> bool {
+        match self {
+            Self::Apt(index) => index.pool_path(label).is_some_and(|own| own == *path),
+            Self::Rpm(_) => rpm::path(label) == path,
         }
     }
 

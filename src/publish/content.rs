@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -25,8 +25,8 @@ pub(super) struct Content {
     pub bundles: Vec<Digest>,
     /// What this changes for clients.
     pub effect: Effect,
-    /// Its key, once that is asked for.
-    pub digest: OnceLock<Digest>,
+    /// Its key: where it agrees, there is nothing to publish.
+    pub digest: Digest,
 }
 
 impl Content {
@@ -39,34 +39,43 @@ impl Content {
         now: u64,
     ) -> Result<Self, PublishError> {
         let wanted = repository.packages.iter().map(|package| package.label.clone()).collect();
-        let Merged { index, own, effect } = Merged::new(live, repository, &wanted, now)?;
+        let merged = Merged::new(live, repository, &wanted, now)?;
         let brought: BTreeMap<&Label, &CatalogEntry> =
             repository.packages.iter().map(|package| (&package.label, package)).collect();
-        let package = |(label, live): (&Label, Option<&Arc<PublishedPackage>>)| {
-            let path = index.path(label).unwrap_or_default();
+        let index = &merged.index;
+        let package = |(label, live): (&&Label, &Option<&Arc<PublishedPackage>>)| {
+            let path = || index.path(label).unwrap_or_default();
             Ok(match (live, brought.get(label)) {
                 (Some(live), Some(new)) if live.entry.sha256 != new.sha256 => {
                     return Err(PublishError::pool_conflict(place, &live.path));
                 }
-                (Some(live), _) if live.path == path => Some(live.clone()),
-                (Some(live), _) => Some(Arc::new(PublishedPackage { path, ..PublishedPackage::clone(live) })),
+                (Some(live), _) if index.is_at(label, &live.path) => Some(Arc::clone(live)),
+                (Some(live), _) => {
+                    Some(Arc::new(PublishedPackage { path: path(), ..PublishedPackage::clone(live) }))
+                }
                 (None, Some(new)) => {
                     let entry = CatalogEntry::clone(new);
-                    Some(Arc::new(PublishedPackage { entry, path, since: now }))
+                    Some(Arc::new(PublishedPackage { entry, path: path(), since: now }))
                 }
                 (None, None) => None,
             })
         };
-        let packages = own.into_par_iter().map(package).collect::<Result<Vec<_>, _>>()?;
-        let packages = packages.into_iter().flatten().collect();
-        let (url, updateinfo) = (repository.url.clone(), repository.updateinfo);
-        let (bundles, digest) = (repository.bundles.clone(), OnceLock::new());
-        Ok(Self { index, url, updateinfo, packages, bundles, effect, digest })
+        let keyed = || -> Result<_, PublishError> {
+            let packages = merged.own.par_iter().map(package).collect::<Result<Vec<_>, _>>()?;
+            let packages: Vec<_> = packages.into_iter().flatten().collect();
+            let digest = key_of(&Described { index, repository, packages: &packages });
+            Ok((packages, digest))
+        };
+        let (keyed, effect) = rayon::join(keyed, || merged.effect());
+        let (packages, digest) = keyed?;
+        let (url, updateinfo, bundles) =
+            (repository.url.clone(), repository.updateinfo, repository.bundles.clone());
+        Ok(Self { index: merged.index, url, updateinfo, packages, bundles, effect, digest })
     }
 
-    /// The key of the content: where it agrees, there is nothing to publish.
-    pub fn digest(&self) -> Digest {
-        *self.digest.get_or_init(|| key_of(self))
+    /// What its indices are made from: the records of its packages, and its advisories.
+    pub fn records(&self) -> impl Iterator<Item = Digest> {
+        self.packages.iter().map(|package| package.entry.record).chain(self.updateinfo)
     }
 
     /// The packages by their files, each of which is there once. Errors: [`IndexError::PoolConflict`] where suites have other
@@ -95,10 +104,8 @@ impl Content {
         live: Option<&'a Generation>,
         keys: Option<&SigningKeys>,
     ) -> Result<Option<&'a Generation>, PublishError> {
-        // Where clients would see a change there is one, and the key is not asked for yet.
-        let live = live.filter(|_| self.effect.is_empty());
         let seal = Seal::of(keys)?;
-        Ok(live.filter(|live| live.content == self.digest() && Seal::from(*live) == seal))
+        Ok(live.filter(|live| live.content == self.digest && Seal::from(*live) == seal))
     }
 
     /// Why there is something to publish at `place`; `None` if publishing would change nothing.
@@ -114,23 +121,30 @@ impl Content {
             _ if !self.effect.is_empty() => {
                 Some(format!("{place}: {} packages come, {dropped} go", added + replaced))
             }
-            _ if live.content != self.digest() => Some(format!("the settings of {place} differ")),
+            _ if live.content != self.digest => Some(format!("the settings of {place} differ")),
             false => Some(format!("{place} is signed by other keys")),
             true => None,
         })
     }
 }
 
-impl Describe for Content {
+/// By what a content is known.
+struct Described<'a> {
+    index: &'a Settings,
+    repository: &'a Repository,
+    packages: &'a [Arc<PublishedPackage>],
+}
+
+impl Describe for Described<'_> {
     fn describe(&self, visitor: &mut dyn Visitor) {
         self.index.describe(visitor);
-        if let Some(url) = &self.url {
+        if let Some(url) = &self.repository.url {
             visitor.field("url", url);
         }
-        if let Some(updateinfo) = self.updateinfo {
+        if let Some(updateinfo) = self.repository.updateinfo {
             visitor.field("updateinfo", &updateinfo.to_string());
         }
-        for package in &self.packages {
+        for package in self.packages {
             visitor.field(&package.label().to_string(), &package.entry.sha256);
         }
     }
@@ -141,7 +155,9 @@ pub(super) struct Merged<'a> {
     pub index: Settings,
     /// What is in the suites that have packages of their own, each with what is live of it.
     pub own: BTreeMap<&'a Label, Option<&'a Arc<PublishedPackage>>>,
-    pub effect: Effect,
+    live: Option<&'a Generation>,
+    /// Why some of what is live goes.
+    dropped: BTreeMap<Label, String>,
 }
 
 impl<'a> Merged<'a> {
@@ -174,11 +190,16 @@ impl<'a> Merged<'a> {
             Settings::Apt(apt) => Settings::Apt(with_suites_of(apt, own.keys().copied())),
             Settings::Rpm(rpm) => Settings::Rpm(rpm.clone()),
         };
+        Ok(Self { index, own, live, dropped })
+    }
+
+    /// What this changes for clients.
+    pub fn effect(&self) -> Effect {
+        let Self { index, own, live, dropped } = self;
         let old = live.map(|live| seen(live.packages.iter().map(|package| package.label()), &live.aliases));
-        let (old, new) = (old.unwrap_or_default(), seen(own.keys().copied(), &aliases(&index)));
-        let cause = |gone: &Label| cause_of_loss(gone, live, &dropped, &index);
-        let effect = Effect::between(&old, &new, index.order(), cause);
-        Ok(Self { index, own, effect })
+        let (old, new) = (old.unwrap_or_default(), seen(own.keys().copied(), &aliases(index)));
+        let cause = |gone: &Label| cause_of_loss(gone, *live, dropped, index);
+        Effect::between(&old, &new, index.order(), cause)
     }
 }
 

@@ -128,7 +128,7 @@ impl Generation {
             format: FORMAT,
             kind: content.index.kind(),
             id: Self::id_of(content, date),
-            content: content.digest(),
+            content: content.digest,
             date,
             fingerprints: Vec::new(),
             keyring: None,
@@ -145,7 +145,7 @@ impl Generation {
 
     /// What the generation of this date with this content is called.
     pub(super) fn id_of(content: &Content, date: u64) -> String {
-        format!("{}-{}", compact(date), content.digest().short())
+        format!("{}-{}", compact(date), content.digest.short())
     }
 
     /// The generation before this one was live until then, longer than was known when this one was made.
@@ -241,7 +241,8 @@ mod tests {
     fn next(live: Option<&Generation>, path: &str, now: u64) -> Generation {
         let index = AptIndex { description: path.to_owned(), ..fixture::index(Vec::new()) };
         let (index, effect) = (Settings::Apt(index), Effect::default());
-        let (packages, bundles, digest) = Default::default();
+        let (packages, bundles) = Default::default();
+        let digest = Digest::of(path.as_bytes());
         let content = Content { index, url: None, updateinfo: None, packages, bundles, effect, digest };
         let date = Generation::next_date(live, now);
         Generation::after(live, &content, std::iter::once(path.to_owned()), (now, date), 100)

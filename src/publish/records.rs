@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::Generation;
+use super::content::Content;
 use crate::digest::Digest;
 use crate::index::{Bundles, bundle};
 use crate::store::{LocalStore, StoreError};
@@ -22,7 +23,7 @@ impl Bundled {
     /// Those of the live generation as far as it goes on with them, and one more with what is in none of them.
     pub fn after(
         live: Option<(&Generation, Vec<Digest>)>,
-        generation: &Generation,
+        content: &Content,
         records: &Bundles<'_>,
         store: &LocalStore,
     ) -> Result<Self, StoreError> {
@@ -32,7 +33,7 @@ impl Bundled {
         };
         let mut seen = HashSet::new();
         // In the order of the packages, as an index asks for them.
-        let new = generation.records().filter(|record| !bundled.contains(record) && seen.insert(*record));
+        let new = content.records().filter(|record| !bundled.contains(record) && seen.insert(*record));
         let new = new.map(|record| Ok((record, records.record(record)?))).collect::<Result<Vec<_>, _>>()?;
         if new.is_empty() {
             return Ok(Self { bundles, new: None });

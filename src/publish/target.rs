@@ -70,7 +70,7 @@ impl Target {
         now: u64,
     ) -> Result<Effect, PublishError> {
         let live = self.state(&repository.prefix)?;
-        Ok(Merged::new(live.as_ref(), repository, wanted, now)?.effect)
+        Ok(Merged::new(live.as_ref(), repository, wanted, now)?.effect())
     }
 
     /// Why there is something to publish; `None` if publishing would change nothing. `now` is in

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::compare_versions;
 use super::contents::contents;
-use super::package::{Checked, Record, pool_path, told};
+use super::package::{Area, Checked, PoolPath, Record, told};
 use super::release::release;
 use crate::digest::{Describe, Visitor};
 use crate::index::pieces::{self, Forms, Piece, RunIdentity};
@@ -141,7 +141,7 @@ struct Own<'a> {
     component: &'a str,
     /// Those that are always listed.
     architectures: &'a [String],
-    area: String,
+    area: Area<'a>,
     packages: Vec<Checked<'a>>,
 }
 
@@ -169,7 +169,7 @@ impl<'a> Chosen<'a> {
 
     fn pool(&self) -> Result<Vec<Entry>, IndexError> {
         let mut pool = Pool::default();
-        self.suites.iter().try_for_each(|suite| pool.add(&suite.area, &suite.packages))?;
+        self.suites.iter().try_for_each(|suite| pool.add(suite.area, &suite.packages))?;
         Ok(pool.entries())
     }
 
@@ -221,9 +221,9 @@ fn choose<'a>(suite: &Suite, packages: &[Checked<'a>]) -> Result<Vec<Checked<'a>
 struct Pool<'a>(BTreeMap<String, Checked<'a>>);
 
 impl<'a> Pool<'a> {
-    fn add(&mut self, area: &str, packages: &[Checked<'a>]) -> Result<(), IndexError> {
+    fn add(&mut self, area: Area<'a>, packages: &[Checked<'a>]) -> Result<(), IndexError> {
         for new in packages {
-            let path = new.pool_path(area);
+            let path = new.pool_path(area).to_string();
             match self.0.get(&path) {
                 Some(old) if old.sha256() != new.sha256() => {
                     let (first, second) = (old.origin(), new.origin());
@@ -270,7 +270,7 @@ impl SuiteFiles {
             let members: Vec<Member<'_>> = fitting.map(Checked::member).collect();
             let pieces: Vec<_> = pieces::runs(&members, REACH)
                 .into_par_iter()
-                .map(|run| stanzas(run, area, making.records))
+                .map(|run| stanzas(run, *area, making.records))
                 .collect();
             let path = format!("{component}/binary-{architecture}/Packages");
             let mut files = variants(&path, &pieces, &compressions, making)?;
@@ -326,15 +326,15 @@ impl SuiteFiles {
 /// A piece of `Packages`.
 fn stanzas<'m, E: From<IndexError>>(
     run: &'m [Member<'_>],
-    area: &'m str,
+    area: Area<'m>,
     records: &'m Records<'_, E>,
 ) -> Piece<'m, E> {
     Piece::of_run(&format!("apt stanzas 1 {area}"), RunIdentity::of(run), move || {
         let mut text = String::new();
         for Member { entry, .. } in run {
-            let Label { name, version, architecture, .. } = &entry.label;
             let record = Record::read(&records(entry.record)?)?;
-            record.push_stanza(&mut text, entry, &pool_path(area, name, version, architecture));
+            let path = PoolPath { area, label: &entry.label };
+            record.push_stanza(&mut text, entry, &path.to_string());
         }
         Ok(text)
     })
@@ -382,22 +382,20 @@ impl AptIndex {
 
     /// Where the file of a package is, below the repository's root; none if its suite holds no
     /// packages of its own.
-    pub fn pool_path(&self, label: &Label) -> Option<String> {
+    pub fn pool_path<'a>(&'a self, label: &'a Label) -> Option<PoolPath<'a>> {
         let suite = self.suites.iter().find(|suite| suite.codename == label.suite)?;
         match &suite.holds {
-            Holds::Packages { component, .. } => {
-                let area = self.area(suite, component);
-                Some(pool_path(&area, &label.name, &label.version, &label.architecture))
-            }
+            Holds::Packages { component, .. } => Some(PoolPath { area: self.area(suite, component), label }),
             Holds::AliasOf(_) => None,
         }
     }
 
-    fn area(&self, suite: &Suite, component: &str) -> String {
-        match self.pool {
-            PoolLayout::Shared => component.to_owned(),
-            PoolLayout::PerSuite => format!("{}/{component}", suite.codename),
-        }
+    fn area<'a>(&self, suite: &'a Suite, component: &'a str) -> Area<'a> {
+        let codename = match self.pool {
+            PoolLayout::Shared => None,
+            PoolLayout::PerSuite => Some(suite.codename.as_str()),
+        };
+        Area { codename, component }
     }
 
     fn check(&self) -> Result<(), IndexError> {

@@ -1,3 +1,5 @@
+use std::fmt::{self, Write as _};
+
 use serde::{Deserialize, Serialize};
 
 use super::stanza::{get, push_field};
@@ -152,7 +154,7 @@ pub(super) struct Checked<'a>(Member<'a>);
 
 impl<'a> Checked<'a> {
     pub fn new(member: Member<'a>) -> Result<Self, IndexError> {
-        let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let begins = |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric());
         let field = |holds: bool, field, value: &str, rule| match holds {
             true => Ok(()),
@@ -163,26 +165,29 @@ impl<'a> Checked<'a> {
         };
         let Label { name, version, architecture, .. } = &member.entry.label;
         field(
-            begins(name) && name.chars().all(|c| lower(c) || "+-.".contains(c)),
+            begins(name) && name.bytes().all(|byte| lower(byte) || matches!(byte, b'+' | b'-' | b'.')),
             "Package",
             name,
             "expected lower-case letters, digits, '+', '-' and '.' (Debian Policy 5.6.1)",
         )?;
         field(
-            begins(version) && version.chars().all(|c| c.is_ascii_alphanumeric() || ".+~:-".contains(c)),
+            begins(version)
+                && version.bytes().all(|byte| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'+' | b'~' | b':' | b'-')
+                }),
             "Version",
             version,
             "expected letters, digits, '.', '+', '~', ':' and '-' (Debian Policy 5.6.12)",
         )?;
         field(
-            begins(architecture) && architecture.chars().all(|c| lower(c) || c == '-'),
+            begins(architecture) && architecture.bytes().all(|byte| lower(byte) || byte == b'-'),
             "Architecture",
             architecture,
             "expected one architecture of Debian, such as 'amd64' or 'all'",
         )?;
         let sha256 = &member.entry.sha256;
         field(
-            sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()),
+            sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
             "SHA256",
             sha256,
             "expected 64 lower-case hexadecimal digits",
@@ -208,9 +213,8 @@ impl<'a> Checked<'a> {
     }
 
     /// Where the file is, below the repository's root.
-    pub fn pool_path(&self, area: &str) -> String {
-        let Label { name, version, architecture, .. } = self.label();
-        pool_path(area, name, version, architecture)
+    pub fn pool_path(&self, area: Area<'a>) -> PoolPath<'a> {
+        PoolPath { area, label: self.label() }
     }
 }
 
@@ -219,14 +223,59 @@ pub(super) fn told(label: &Label) -> String {
     format!("{} {} ({})", label.name, label.version, label.architecture)
 }
 
+/// A part of the pool: `[<codename>/]<component>`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Area<'a> {
+    /// Where each suite has its own.
+    pub codename: Option<&'a str>,
+    pub component: &'a str,
+}
+
+impl fmt::Display for Area<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(codename) = self.codename {
+            write!(f, "{codename}/")?;
+        }
+        f.write_str(self.component)
+    }
+}
+
+/// Where the file of a package is, below the repository's root:
 /// `pool/<area>/<p>/<package>/<package>_<version without epoch>_<architecture>.deb`.
-pub(super) fn pool_path(area: &str, name: &str, version: &str, architecture: &str) -> String {
-    let prefix = match name.strip_prefix("lib").and_then(|rest| rest.chars().next()) {
-        Some(next) => format!("lib{next}"),
-        None => name.chars().take(1).collect(),
-    };
-    let version = version.split_once(':').map_or(version, |(_, rest)| rest);
-    format!("pool/{area}/{prefix}/{name}/{name}_{version}_{architecture}.deb")
+#[derive(Clone, Copy, Debug)]
+pub struct PoolPath<'a> {
+    pub(super) area: Area<'a>,
+    pub(super) label: &'a Label,
+}
+
+impl fmt::Display for PoolPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { area, label: Label { name, version, architecture, .. } } = self;
+        let first = |text: &str| text.chars().next().map_or(0, char::len_utf8);
+        let prefix = match name.strip_prefix("lib").map(first) {
+            Some(next) if next > 0 => 3 + next,
+            _ => first(name),
+        };
+        let (prefix, version) =
+            (&name[..prefix], version.split_once(':').map_or(version.as_str(), |(_, rest)| rest));
+        write!(f, "pool/{area}/{prefix}/{name}/{name}_{version}_{architecture}.deb")
+    }
+}
+
+impl PartialEq<str> for PoolPath<'_> {
+    fn eq(&self, path: &str) -> bool {
+        struct Rest<'a>(&'a str);
+
+        impl fmt::Write for Rest<'_> {
+            fn write_str(&mut self, shown: &str) -> fmt::Result {
+                self.0 = self.0.strip_prefix(shown).ok_or(fmt::Error)?;
+                Ok(())
+            }
+        }
+
+        let mut rest = Rest(path);
+        write!(rest, "{self}").is_ok() && rest.0.is_empty()
+    }
 }
 
 fn is_in(names: &[&str], field: &str) -> bool {
@@ -245,7 +294,12 @@ mod tests {
     }
 
     fn path(name: &str, version: &str) -> String {
-        Checked::new(Member { entry: &entry(name, version), origin: None }).unwrap().pool_path("main")
+        let (entry, area) = (entry(name, version), Area { codename: None, component: "main" });
+        let path = Checked::new(Member { entry: &entry, origin: None }).unwrap().pool_path(area);
+        let text = path.to_string();
+        assert!(path == *text && path != text[1..] && path != text[..text.len() - 1], "{text}");
+        assert!(path != *format!("{text}x") && path != *text.replace("main", "mean"), "{text}");
+        text
     }
 
     #[test]

@@ -2,6 +2,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
 use super::files;
@@ -16,6 +18,8 @@ pub(super) struct Incoming {
     /// The time of modification of the files of an index.
     date: SystemTime,
     begun: AtomicUsize,
+    /// Files that are on their way to the disk.
+    flushes: Mutex<Vec<JoinHandle<Result<(), PublishError>>>>,
 }
 
 impl Incoming {
@@ -23,7 +27,7 @@ impl Incoming {
     pub fn new(dir: PathBuf, date: SystemTime) -> Result<Self, PublishError> {
         files::remove_dir(&dir)?;
         files::create_dirs(&dir)?;
-        Ok(Self { dir, date, begun: AtomicUsize::new(0) })
+        Ok(Self { dir, date, begun: AtomicUsize::new(0), flushes: Mutex::default() })
     }
 
     /// Where a file of an index waits.
@@ -43,6 +47,10 @@ impl Incoming {
 
     /// Waits until all that was written to its filesystem is on the disk.
     pub fn flush(&self) -> Result<(), PublishError> {
+        let flushes = std::mem::take(&mut *self.flushes.lock().unwrap_or_else(PoisonError::into_inner));
+        for flush in flushes {
+            flush.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
         files::flush_filesystem(&self.dir)
     }
 }
@@ -101,6 +109,9 @@ impl ShelfFile for Arriving<'_> {
             fs::rename(&path, shelf.object(object))
         };
         finish().map_err(StoreError::io("write", &path))?;
+        // It goes to the disk beside what is compressed, so that there is little left to wait for.
+        let flush = thread::spawn(move || file.sync_data().map_err(PublishError::io("flush", path)));
+        shelf.flushes.lock().unwrap_or_else(PoisonError::into_inner).push(flush);
         Ok(object)
     }
 }

@@ -58,7 +58,7 @@ impl<'a> Pool<'a> {
     ) -> Result<Self, PublishError> {
         let live = live.map_or(&[][..], |live| &live.packages);
         let kept: HashSet<usize> = live.iter().map(|package| Arc::as_ptr(package).addr()).collect();
-        // Only new ones ask for these.
+        // Few ask for these, or none.
         let known = LazyLock::new(|| -> HashMap<&str, Digest> {
             live.iter().map(|package| (package.path.as_str(), package.entry.object)).collect()
         });
@@ -69,16 +69,22 @@ impl<'a> Pool<'a> {
         let dir = dir.map_err(|error| PublishError::io("open", root)(error.into()))?;
         let look = |package: &'a PublishedPackage| {
             let object = &package.entry.object;
+            let there = There::at(&dir, &package.path).ok();
             let is_kept = kept.contains(&ptr::from_ref(package).addr());
-            let is_known = is_kept || known.get(package.path.as_str()) == Some(object);
-            let elsewhere = if is_known { None } else { places.get(object).copied() };
-            Found { package, is_known, there: There::at(&dir, &package.path).ok(), elsewhere }
+            let is_known = is_kept || (there.is_some() && known.get(package.path.as_str()) == Some(object));
+            let elsewhere = if is_kept || there.is_some() { None } else { places.get(object).copied() };
+            Found { package, is_known, there, elsewhere: elsewhere.filter(|path| *path != package.path) }
         };
         let files = content.pool()?.into_par_iter().map(look).collect();
         Ok(Self { root, files })
     }
 
-    /// Puts the package files in their places.
+    /// Copies the first files that are missing to where they wait, beside whatever else is done before [`Pool::fill`].
+    pub fn begin(&self, incoming: &Incoming, store: &LocalStore) -> Result<(), PublishError> {
+        self.batches().take(1).try_for_each(|batch| self.bring(batch, incoming, store))
+    }
+
+    /// Puts the package files in their places. The first ones were brought by [`Pool::begin`].
     pub fn fill(
         &self,
         prefix: &str,
@@ -87,29 +93,15 @@ impl<'a> Pool<'a> {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(), PublishError> {
         let mut done = 0;
-        for batch in self.batches() {
-            let missing: Vec<_> = batch.iter().filter(|found| found.there.is_none()).collect();
-            let waiting = |found: &Found<'_>| incoming.package(&found.package.path);
-            missing.par_iter().try_for_each(|found| match found.elsewhere {
-                Some(elsewhere) => link_or_copy(&self.root.join(elsewhere), &waiting(found)),
-                None => copy_object(store, found.package.entry.object, &waiting(found)),
-            })?;
-            // Once they have their names they stay for ever, so their bytes come first.
-            match missing[..] {
-                [] => {}
-                [found] => files::flush_file(&waiting(found))?,
-                _ => incoming.flush()?,
-            }
-            let mut created = HashSet::new();
-            for found in missing {
-                let path = &found.package.path;
-                if files::create_only(&waiting(found), &self.root.join(path))? {
-                    created.insert(path.as_str());
-                }
+        for (at, batch) in self.batches().enumerate() {
+            if at > 0 {
+                self.bring(batch, incoming, store)?;
             }
             for found in batch {
                 let path = &found.package.path;
-                if !created.contains(path.as_str()) {
+                let is_created = found.there.is_none()
+                    && files::create_only(&incoming.package(path), &self.root.join(path))?;
+                if !is_created {
                     self.check(found)?;
                 }
                 done += 1;
@@ -117,6 +109,27 @@ impl<'a> Pool<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Copies what is missing of a batch to where it waits.
+    fn bring(
+        &self,
+        batch: &[Found<'_>],
+        incoming: &Incoming,
+        store: &LocalStore,
+    ) -> Result<(), PublishError> {
+        let missing: Vec<_> = batch.iter().filter(|found| found.there.is_none()).collect();
+        let waiting = |found: &Found<'_>| incoming.package(&found.package.path);
+        missing.par_iter().try_for_each(|found| match found.elsewhere {
+            Some(elsewhere) => link_or_copy(&self.root.join(elsewhere), &waiting(found)),
+            None => copy_object(store, found.package.entry.object, &waiting(found)),
+        })?;
+        // Once they have their names they stay for ever, so their bytes come first.
+        match missing[..] {
+            [] => Ok(()),
+            [found] => files::flush_file(&waiting(found)),
+            _ => incoming.flush(),
+        }
     }
 
     /// Files that are flushed together: so many that a flush is not felt, so few that progress is.

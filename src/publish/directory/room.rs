@@ -189,24 +189,25 @@ impl Room {
         let (draft, beside) = rayon::join(
             || Draft::new(&content, &basis, &|record| Ok(records.record(record)?)),
             || {
+                let before = live.map(|live| (live, bundles.clone()));
+                let bundled = Bundled::after(before, &content, &records, store)?;
                 let pool = Pool::look(&self.place.dir, &content, live)?;
+                pool.begin(&unseen.incoming, store)?;
                 let dir = live.map(|live| self.place.generation(&live.id));
                 let live = live.zip(dir.as_deref());
                 let lists = state::write_packages(&content.packages, &unseen.dir, live, unseen.date)?;
-                Ok::<_, PublishError>((pool, lists))
+                Ok::<_, PublishError>((bundled, pool, lists))
             },
         );
-        let (draft, (pool, lists)) = (draft?, beside?);
+        let (draft, (bundled, pool, lists)) = (draft?, beside?);
         pool.fill(&self.place.prefix, &unseen.incoming, store, progress)?;
 
-        let live = live.map(|live| (live, bundles));
-        let Bundled { bundles, .. } = Bundled::after(live, &draft.generation, &records, store)?;
         let prepared = Prepared { draft, content, room: self, unseen };
         prepared.write_files()?;
         prepared.keep_earlier()?;
-        prepared.write_bundles(&bundles, store)?;
+        prepared.write_bundles(&bundled.bundles, store)?;
         prepared.write_state(lists)?;
-        files::flush_filesystem(&prepared.room.place.dir)?;
+        prepared.unseen.incoming.flush()?;
         Ok(prepared)
     }
 

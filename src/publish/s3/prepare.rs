@@ -77,7 +77,7 @@ impl Start<'_, '_> {
         let bundles = self.live.iter().flat_map(|live| &live.manifest.records).chain(&content.bundles);
         let records = Bundles::new(edition.store, bundles.copied());
         let draft = Draft::new(content, &basis, &|record| Ok(records.record(record)?))?;
-        let (manifest, own) = self.manifest(&draft, &records)?;
+        let (manifest, own) = self.manifest(content, &draft, &records)?;
         // Until the decision nobody looks at any of it, so it goes beside each other.
         let uploads: Vec<Upload> = own.into_iter().chain(self.missing(content, &draft)?).collect();
         let total = (uploads.len(), uploads.iter().map(|upload| upload.size).sum::<u64>());
@@ -100,6 +100,7 @@ impl Start<'_, '_> {
     /// What forge itself reads of a generation: its manifest, and bundles.
     fn manifest(
         &self,
+        content: &Content,
         draft: &Draft,
         records: &Bundles<'_>,
     ) -> Result<(Manifest, Vec<Upload>), PublishError> {
@@ -110,7 +111,7 @@ impl Start<'_, '_> {
             digest
         };
         let live = self.live.as_ref().map(|live| (live.generation(), live.manifest.records.clone()));
-        let Bundled { bundles, new } = Bundled::after(live, &draft.generation, records, self.edition.store)?;
+        let Bundled { bundles, new } = Bundled::after(live, content, records, self.edition.store)?;
         if let Some(new) = new {
             upload(new);
         }
