@@ -78,7 +78,8 @@ impl Bench {
         let pairs = compare(
             || self.built(),
             |built| {
-                let (tree, _) = ours::index(&settings, &built.files, &built.store);
+                let (tree, _) =
+                    ours::in_a_run(&built.store, || ours::index(&settings, &built.files, &built.store));
                 last.replace(Some((built, tree)));
             },
             || {
@@ -100,7 +101,8 @@ impl Bench {
                 files.borrow_mut().extend(ours::built(&self.pool.later[at..=at], SUITE, &store));
             },
             |()| {
-                last.replace(ours::index(&settings, &files.borrow(), &store).0);
+                let run = || ours::index(&settings, &files.borrow(), &store);
+                last.replace(ours::in_a_run(&store, run).0);
             },
             || self.arrives(theirs.replace(theirs.get() + 1)),
             |()| ftparchive(dir),
@@ -144,8 +146,10 @@ impl Bench {
                 self.built()
             },
             |built| {
-                let (_, catalog) = ours::index(&settings, &built.files, &built.store);
-                ours::publish(&settings, &catalog, &site, &built.store);
+                ours::in_a_run(&built.store, || {
+                    let (_, catalog) = ours::index(&settings, &built.files, &built.store);
+                    ours::publish(&settings, &catalog, &site, &built.store);
+                });
                 last.replace(Some(built.store));
             },
             || peer.begin(),
@@ -160,8 +164,10 @@ impl Bench {
                 ours::built(&self.pool.later[at..=at], SUITE, &store)
             },
             |new| {
-                let (_, catalog) = ours::index(&settings, &new, &store);
-                ours::publish(&settings, &catalog, &site, &store);
+                ours::in_a_run(&store, || {
+                    let (_, catalog) = ours::index(&settings, &new, &store);
+                    ours::publish(&settings, &catalog, &site, &store);
+                });
             },
             || theirs.replace(theirs.get() + 1),
             |at| peer.publish_one(&self.pool.later[at]),

@@ -25,6 +25,12 @@ pub fn built(paths: &[PathBuf], suite: &str, store: &LocalStore) -> Vec<PackageF
     tree.expect("packages go into the store").entries().iter().map(file).collect()
 }
 
+/// What nodes do in a run, which flushes once for all that its store writes.
+pub fn in_a_run<T>(store: &LocalStore, work: impl FnOnce() -> T) -> T {
+    let _unflushed = store.flush_later().expect("a run begins");
+    work()
+}
+
 /// What a node of an index does; gives the repository, and its catalog.
 pub fn index(settings: &Settings, files: &[PackageFile], store: &LocalStore) -> (Tree, Tree) {
     let packages = read_packages(settings.kind(), files, store).expect("packages are read");

@@ -35,7 +35,7 @@ pub fn measure() -> Section {
     let pairs = compare(
         built,
         |(files, store)| {
-            let (tree, _) = ours::index(&settings, &files, &store);
+            let (tree, _) = ours::in_a_run(&store, || ours::index(&settings, &files, &store));
             last.replace(Some((files, store, tree)));
         },
         || {
@@ -57,7 +57,8 @@ pub fn measure() -> Section {
             files.borrow_mut().extend(ours::built(&pool.later[at..=at], "", &store));
         },
         |()| {
-            last.replace(ours::index(&settings, &files.borrow(), &store).0);
+            let run = || ours::index(&settings, &files.borrow(), &store);
+            last.replace(ours::in_a_run(&store, run).0);
         },
         || arrives(&pool, theirs.replace(theirs.get() + 1)),
         |()| createrepo(dir, &["--update", "--skip-stat"]),

@@ -148,11 +148,11 @@ impl<'a> Pool<'a> {
     /// meanwhile.
     fn check(&self, found: &Found<'_>) -> Result<(), PublishError> {
         let Found { package, there, is_known, .. } = found;
-        let place = self.root.join(&package.path);
-        let look = || There::at(CWD, &place).map_err(PublishError::io("read", &place));
+        let place = || self.root.join(&package.path);
+        let look = || There::at(CWD, place()).map_err(PublishError::io("read", place()));
         let is_same = match there.map_or_else(look, Ok)? {
             There::File { size } if size == package.entry.size => {
-                *is_known || files::holds(&place, package.entry.object)?
+                *is_known || files::holds(&place(), package.entry.object)?
             }
             There::File { .. } | There::Other => false,
         };
