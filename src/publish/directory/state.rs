@@ -37,6 +37,12 @@ struct State {
     packages: Vec<List>,
 }
 
+/// What every state begins with.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// A list of packages.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) struct List {
@@ -73,14 +79,21 @@ impl Stated {
         let path = self.dir.join(STATE);
         let mut bytes = Vec::new();
         self.file.read_to_end(&mut bytes).map_err(PublishError::io("read", &path))?;
-        match serde_json::from_slice(&bytes) {
-            Ok(State { format: FORMAT, generation, packages }) => {
+        let unreadable = |error: serde_json::Error| fault(&path)(error.to_string());
+        let Format { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        match format {
+            FORMAT => {
+                let State { generation, packages, .. } =
+                    serde_json::from_slice(&bytes).map_err(unreadable)?;
                 let lists = packages.par_iter().map(|list| list.read(&self.dir));
                 let lists = lists.collect::<Result<Vec<_>, _>>()?;
                 Ok(generation.with_packages(lists.into_iter().flatten().collect()))
             }
             // An earlier forge wrote all in one file.
-            _ => Generation::from_json(&bytes).map_err(fault(&path)),
+            ..FORMAT => Generation::from_json(&bytes).map_err(fault(&path)),
+            _ => Err(fault(&path)(format!(
+                "its format is {format}, this forge knows {FORMAT}; use a newer forge"
+            ))),
         }
     }
 }

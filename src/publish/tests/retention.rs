@@ -255,6 +255,28 @@ fn a_damaged_list_of_packages_is_told_and_nothing_is_published() {
 }
 
 #[test]
+fn a_state_that_is_damaged_or_of_a_later_forge_is_told() {
+    let world = World::new();
+    history(&world, &["1"]);
+    let live = world.target.state("").unwrap().unwrap();
+    let path = world.site().join(".generations").join(&live.id).join("state.json");
+    let state = fs::read_to_string(&path).unwrap();
+    let later = state.replacen("\"format\":4", "\"format\":5", 1);
+    let damaged = state.replacen("\"generation\"", "\"generatiom\"", 1);
+    for (text, told) in [
+        (later, "its format is 5, this forge knows 4; use a newer forge"),
+        (damaged, "missing field `generation`"),
+        (state[..state.len() / 2].to_owned(), "EOF while parsing"),
+        (String::new(), "EOF while parsing"),
+    ] {
+        fs::write(&path, text).unwrap();
+        let target = Target::Directory(DirectoryTarget::new(world.site()));
+        let error = target.state("").unwrap_err().to_string();
+        assert!(error.contains("state.json") && error.contains(told), "{error}");
+    }
+}
+
+#[test]
 fn what_an_earlier_forge_published_is_gone_on_with() {
     let world = World::new();
     history(&world, &["1", "2"]);
