@@ -57,7 +57,7 @@ impl FromStr for Digest {
     type Err = DigestParseError;
 
     fn from_str(hex: &str) -> Result<Self, Self::Err> {
-        decode(hex.as_bytes()).map(Self).ok_or_else(|| DigestParseError(hex.to_owned()))
+        decode_hex(hex).map(Self).ok_or_else(|| DigestParseError(hex.to_owned()))
     }
 }
 
@@ -74,8 +74,9 @@ const DIGITS: [u8; 256] = {
     digits
 };
 
-fn decode(hex: &[u8]) -> Option<[u8; 32]> {
-    let (pairs, []) = hex.as_chunks() else { return None };
+/// The bytes of a digest of 64 hexadecimal digits.
+pub(crate) fn decode_hex(hex: &str) -> Option<[u8; 32]> {
+    let (pairs, []) = hex.as_bytes().as_chunks() else { return None };
     let pairs: &[[u8; 2]; 32] = pairs.try_into().ok()?;
     let mut seen = 0;
     let bytes = pairs.map(|pair| {
@@ -125,6 +126,41 @@ impl Hasher {
     /// The digest of all that was written so far.
     pub fn digest(&self) -> Digest {
         Digest(*self.0.finalize().as_bytes())
+    }
+}
+
+/// Hashes what is written through it.
+pub(crate) struct Hashed<W> {
+    out: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> Hashed<W> {
+    /// Nothing is written yet.
+    pub fn new(out: W) -> Self {
+        Self { out, hasher: Hasher::default() }
+    }
+
+    /// The digest of all that was written so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.digest()
+    }
+
+    /// The same, and where it went.
+    pub fn finish(self) -> (Digest, W) {
+        (self.digest(), self.out)
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -6,13 +6,14 @@
 //! same whatever is remembered.
 
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
-use super::{IndexCompression, IndexError, Member};
+use super::{IndexCompression, IndexError, Making, Member};
 use crate::digest::{Digest, Hasher};
 use crate::store::{LocalStore, StoreError};
 
@@ -127,6 +128,8 @@ pub(super) struct Forms<'p, 'a, E> {
     pieces: Vec<Forming<'p, 'a, E>>,
     compressions: &'p [IndexCompression],
     memory: &'p LocalStore,
+    /// Where it goes, for messages.
+    place: &'p Path,
 }
 
 /// A piece whose forms are asked for.
@@ -144,7 +147,7 @@ impl<'p, 'a, E: From<IndexError> + Send> Forms<'p, 'a, E> {
     pub fn new(
         pieces: &'p [Piece<'a, E>],
         compressions: &'p [IndexCompression],
-        memory: &'p LocalStore,
+        making: &'p Making<'_, E>,
     ) -> Self {
         let forming = |piece: &'p Piece<'a, E>| {
             let key = match piece {
@@ -154,13 +157,14 @@ impl<'p, 'a, E: From<IndexError> + Send> Forms<'p, 'a, E> {
             };
             Forming { piece, key, made: OnceLock::new(), making: Mutex::default() }
         };
-        Self { pieces: pieces.iter().map(forming).collect(), compressions, memory }
+        let (memory, place) = (making.memory, making.shelf.place());
+        Self { pieces: pieces.iter().map(forming).collect(), compressions, memory, place }
     }
 
     /// Writes it plain.
     pub fn write_plain(&self, out: &mut dyn Write) -> Result<(), E> {
         for piece in &self.pieces {
-            out.write_all(&self.text(piece)?).map_err(fault("write"))?;
+            out.write_all(&self.text(piece)?).map_err(self.fault("write an index to"))?;
         }
         Ok(())
     }
@@ -175,14 +179,14 @@ impl<'p, 'a, E: From<IndexError> + Send> Forms<'p, 'a, E> {
         let mut joined = compression.join(out);
         for (piece, new) in self.pieces.iter().zip(new) {
             let bytes = new.map_or_else(|| self.compressed(piece, compression), Ok)?;
-            joined.add(&bytes).map_err(fault("write"))?;
+            joined.add(&bytes).map_err(self.fault("write an index to"))?;
         }
         // What is compressed has a form also where it is empty.
         if self.pieces.is_empty() {
-            let bytes = compression.compress(b"").map_err(fault("compress"))?;
-            joined.add(&bytes).map_err(fault("write"))?;
+            let bytes = compression.compress(b"").map_err(self.fault("compress an index for"))?;
+            joined.add(&bytes).map_err(self.fault("write an index to"))?;
         }
-        Ok(joined.finish().map_err(fault("write"))?)
+        Ok(joined.finish().map_err(self.fault("write an index to"))?)
     }
 
     fn is_remembered(&self, piece: &Forming<'p, 'a, E>, compression: IndexCompression) -> bool {
@@ -196,7 +200,7 @@ impl<'p, 'a, E: From<IndexError> + Send> Forms<'p, 'a, E> {
     }
 
     fn compress(&self, piece: &Forming<'p, 'a, E>, compression: IndexCompression) -> Result<Vec<u8>, E> {
-        let made = compression.compress(&self.text(piece)?).map_err(fault("compress"))?;
+        let made = compression.compress(&self.text(piece)?).map_err(self.fault("compress an index for"))?;
         if let Some(key) = piece.key {
             self.memory.put_piece(compression.name(), key, &made).map_err(IndexError::from)?;
         }
@@ -229,10 +233,11 @@ impl<'p, 'a, E: From<IndexError> + Send> Forms<'p, 'a, E> {
         let bytes = self.memory.piece(compression.name(), piece.key?)?;
         compression.decompress(&bytes).ok()
     }
-}
 
-fn fault(doing: &'static str) -> impl FnOnce(std::io::Error) -> IndexError {
-    move |error| StoreError::io(doing, "an index")(error).into()
+    fn fault(&self, doing: &'static str) -> impl FnOnce(io::Error) -> IndexError {
+        let fault = StoreError::io(doing, self.place);
+        |error| fault(error).into()
+    }
 }
 
 #[cfg(test)]
@@ -274,7 +279,9 @@ mod tests {
         compressions: &[IndexCompression],
         store: &LocalStore,
     ) -> Written {
-        let forms = Forms::new(pieces, compressions, store);
+        let record = |record| Ok(store.get(record)?);
+        let making = Making { date: 0, memory: store, shelf: store, records: &record };
+        let forms = Forms::new(pieces, compressions, &making);
         let bytes = |write: &dyn Fn(&mut dyn Write) -> Result<(), IndexError>| {
             let mut bytes = Vec::new();
             write(&mut bytes).unwrap();

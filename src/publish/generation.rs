@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -171,6 +170,11 @@ impl Generation {
         self.packages.iter().map(|package| (package.path.as_str(), package.entry.object)).collect()
     }
 
+    /// For each object, where a package file with it is.
+    pub(super) fn places(&self) -> HashMap<Digest, &str> {
+        self.packages.iter().map(|package| (package.entry.object, package.path.as_str())).collect()
+    }
+
     /// All files that clients find: those of packages, each once, and `others`, which earlier forges listed packages among.
     pub(super) fn files(&self, others: Vec<Listed>) -> Vec<Listed> {
         let mut seen = HashSet::new();
@@ -214,12 +218,16 @@ impl Generation {
 
 /// Whether this forge reads a generation of that format; the error is the reason for people.
 pub(super) fn check_format(format: u32) -> Result<(), String> {
-    let advice = match format.cmp(&FORMAT) {
-        Ordering::Equal => return Ok(()),
-        Ordering::Greater => "use a newer forge",
-        Ordering::Less => "move what an earlier forge published away, or publish below another prefix",
+    if format == FORMAT { Ok(()) } else { Err(other_format(format, FORMAT)) }
+}
+
+/// Why what is in another format than the one that is known cannot be read.
+pub(super) fn other_format(format: u32, known: u32) -> String {
+    let advice = match format > known {
+        true => "use a newer forge",
+        false => "move what an earlier forge published away, or publish below another prefix",
     };
-    Err(format!("its format is {format}, this forge knows {FORMAT}; {advice}"))
+    format!("its format is {format}, this forge knows {known}; {advice}")
 }
 
 /// `20261122T170000Z`

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::local::is_whole;
 use super::result_index::USE;
+use super::sealed::is_whole;
 use super::sighting::{Place, Reader, length_of, parts, path_of, write_text};
 use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
 use crate::digest::Digest;

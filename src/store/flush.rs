@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use super::files::{open_lock, remove_tree};
 use super::ingest::hash_file;
-use super::local::{open_lock, remove_tree};
 use super::{LocalStore, StoreError};
 
 /// Clocks of files have ticks.

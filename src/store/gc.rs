@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use walkdir::WalkDir;
 
+use super::files::remove_tree;
 use super::ingest::hash_file;
-use super::local::remove_tree;
 use super::{ActionResult, Kind, LocalStore, StoreError};
 use crate::digest::Digest;
 

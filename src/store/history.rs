@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use super::local::{add_to, added_since, open_to_add};
+use super::files::{add_to, added_since, open_to_add};
 use super::record::now;
 use super::{LocalStore, StoreError};
 use crate::digest::Digest;

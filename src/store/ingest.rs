@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
-use super::local::FEW;
+use super::files::FEW;
 use super::staging::{Staging, seal};
 use super::{Entry, Kind, LocalStore, StoreError, Tree};
 use crate::digest::{Digest, Hasher};

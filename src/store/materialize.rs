@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
-use super::local::FEW;
+use super::files::FEW;
 use super::{Entry, Kind, LocalStore, Object, Spares, StoreError, Tree};
 use crate::digest::Digest;
 

@@ -24,6 +24,7 @@
 
 mod answer;
 mod error;
+mod files;
 #[cfg(test)]
 mod fixture;
 mod flush;
@@ -32,10 +33,13 @@ mod history;
 mod ingest;
 mod local;
 mod materialize;
+mod object;
 mod outputs;
 mod record;
 mod remote;
 mod result_index;
+mod scratch;
+mod sealed;
 mod sighting;
 mod small;
 mod spares;
@@ -48,13 +52,15 @@ pub use error::StoreError;
 pub use flush::Unflushed;
 pub use gc::{GcReport, StoreStats, VerifyReport};
 pub use ingest::{Ingest, hash_file};
-pub use local::{CACHEDIR_SIGNATURE, LocalStore, Object, ObjectWriter, Scratch};
+pub use local::{CACHEDIR_SIGNATURE, LocalStore};
+pub use object::{Object, ObjectWriter};
 pub use outputs::Outputs;
 pub use record::{ActionResult, Earlier, Failure};
 pub use remote::{
     Access, RemoteGc, RemoteStats, RemoteStore, RemoteTraffic, RemoteVerify, Said, SendError, Sent,
 };
 pub use result_index::{KnownResult, ResultIndex, worth};
+pub use scratch::Scratch;
 pub use sighting::{Moment, Sighting, Sightings};
 pub use spares::{Spares, is_plain};
 pub use staging::Staging;

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::local::unsealed;
+use super::sealed::unsealed;
 use super::{LocalStore, StoreError};
 use crate::digest::{Digest, Field};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
-use super::local::unsealed;
+use super::sealed::unsealed;
 use super::sighting::{Note, Reader, parts, path_of, write_text};
 use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
 use crate::digest::Digest;

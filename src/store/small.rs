@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use super::local::{add_to, added_since, open_to_add};
+use super::files::{add_to, added_since, open_to_add};
 use super::{LocalStore, StoreError};
 use crate::digest::Digest;
 

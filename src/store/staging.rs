@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use super::local::{FEW, move_in_place};
+use super::files::{FEW, move_in_place};
 use super::small::LONGEST;
 use super::{LocalStore, StoreError};
 use crate::digest::Digest;

@@ -8,8 +8,8 @@ use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use foldhash::fast::RandomState;
 
 use super::ingest::hash_file;
-use super::local::unsealed;
 use super::result_index::worth;
+use super::sealed::unsealed;
 use super::sighting::{Place, Reader, Seen, parts};
 use super::{LocalStore, Moment, Sighting, Sightings, StoreError};
 use crate::digest::Digest;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
+use crate::digest::decode_hex;
+
 /// A SHA-256 (32 bytes), written as 64 lower-case hexadecimal digits: what the world outside
 /// names its files by. Inside, an object is named by its [`crate::digest::Digest`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,15 +58,7 @@ impl FromStr for Sha256 {
     type Err = Sha256ParseError;
 
     fn from_str(hex: &str) -> Result<Self, Self::Err> {
-        let refused = || Sha256ParseError(hex.to_owned());
-        if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(refused());
-        }
-        let mut bytes = [0; 32];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).map_err(|_| refused())?;
-        }
-        Ok(Self(bytes))
+        decode_hex(hex).map(Self).ok_or_else(|| Sha256ParseError(hex.to_owned()))
     }
 }
 

@@ -347,7 +347,7 @@ fn variants<E: From<IndexError> + Send>(
     compressions: &[IndexCompression],
     making: &Making<'_, E>,
 ) -> Result<Vec<(String, Summed, Kind)>, E> {
-    let forms = Forms::new(pieces, compressions, making.memory);
+    let forms = Forms::new(pieces, compressions, making);
     let compressed = |compression: &IndexCompression| {
         let (summed, kind) = put(making.shelf, |out| forms.write(*compression, out))?;
         Ok((format!("{path}.{}", compression.extension()), summed, kind))

@@ -25,7 +25,7 @@ impl Data {
         making: &Making<'_, E>,
     ) -> Result<Self, E> {
         let compressions = [compression];
-        let forms = Forms::new(pieces, &compressions, making.memory);
+        let forms = Forms::new(pieces, &compressions, making);
         // Its sum is told, and nobody asks for it plain.
         let open = || {
             let mut summing = Summing::new(io::sink());

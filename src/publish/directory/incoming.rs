@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
 use super::files;
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Hashed};
 use crate::index::{Shelf, ShelfFile};
 use crate::publish::PublishError;
 use crate::store::StoreError;
@@ -23,9 +23,8 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// At `dir`, which is made, or emptied.
+    /// At `dir`, which is made.
     pub fn new(dir: PathBuf, date: SystemTime) -> Result<Self, PublishError> {
-        files::remove_dir(&dir)?;
         files::create_dirs(&dir)?;
         Ok(Self { dir, date, begun: AtomicUsize::new(0), flushes: Mutex::default() })
     }
@@ -70,7 +69,7 @@ impl Shelf for Incoming {
     fn create(&self) -> Result<Box<dyn ShelfFile + '_>, StoreError> {
         let path = self.free();
         let file = files::create(&path).map_err(StoreError::io("create", &path))?;
-        Ok(Box::new(Arriving { shelf: self, path, file, hasher: Hasher::default() }))
+        Ok(Box::new(Arriving { shelf: self, path, hashed: Hashed::new(file) }))
     }
 
     fn get(&self, object: Digest) -> Result<Vec<u8>, StoreError> {
@@ -83,26 +82,23 @@ impl Shelf for Incoming {
 struct Arriving<'a> {
     shelf: &'a Incoming,
     path: PathBuf,
-    file: File,
-    hasher: Hasher,
+    hashed: Hashed<File>,
 }
 
 impl Write for Arriving<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
+        self.hashed.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.hashed.flush()
     }
 }
 
 impl ShelfFile for Arriving<'_> {
     fn finish(self: Box<Self>) -> Result<Digest, StoreError> {
-        let Self { shelf, path, file, hasher } = *self;
-        let object = hasher.digest();
+        let Self { shelf, path, hashed } = *self;
+        let (object, file) = hashed.finish();
         let finish = || {
             file.set_modified(shelf.date)?;
             // Where the same is there already, one takes the place of the other.

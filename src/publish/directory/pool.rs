@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -10,7 +10,6 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, open, statat};
 
 use super::files::{self, copy_object, link_or_copy};
 use super::incoming::Incoming;
-use crate::digest::Digest;
 use crate::publish::content::Content;
 use crate::publish::{Generation, Progress, PublishError, PublishedPackage};
 use crate::store::LocalStore;
@@ -56,15 +55,11 @@ impl<'a> Pool<'a> {
         content: &'a Content,
         live: Option<&'a Generation>,
     ) -> Result<Self, PublishError> {
-        let live = live.map_or(&[][..], |live| &live.packages);
-        let kept: HashSet<usize> = live.iter().map(|package| Arc::as_ptr(package).addr()).collect();
+        let packages = live.iter().flat_map(|live| &live.packages);
+        let kept: HashSet<usize> = packages.map(|package| Arc::as_ptr(package).addr()).collect();
         // Few ask for these, or none.
-        let known = LazyLock::new(|| -> HashMap<&str, Digest> {
-            live.iter().map(|package| (package.path.as_str(), package.entry.object)).collect()
-        });
-        let places = LazyLock::new(|| -> HashMap<Digest, &str> {
-            live.iter().map(|package| (package.entry.object, package.path.as_str())).collect()
-        });
+        let known = LazyLock::new(|| live.map(Generation::pool).unwrap_or_default());
+        let places = LazyLock::new(|| live.map(Generation::places).unwrap_or_default());
         let dir = open(root, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
         let dir = dir.map_err(|error| PublishError::io("open", root)(error.into()))?;
         let look = |package: &'a PublishedPackage| {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::files;
 use crate::digest::Digest;
 use crate::index::cut;
+use crate::publish::generation::other_format;
 use crate::publish::{Generation, PublishError, PublishedPackage};
 use crate::store::Sighting;
 
@@ -79,7 +80,7 @@ impl Stated {
         let path = self.dir.join(STATE);
         let mut bytes = Vec::new();
         self.file.read_to_end(&mut bytes).map_err(PublishError::io("read", &path))?;
-        let unreadable = |error: serde_json::Error| fault(&path)(error.to_string());
+        let unreadable = |error| fault(&path, error);
         let Format { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
         match format {
             FORMAT => {
@@ -90,10 +91,8 @@ impl Stated {
                 Ok(generation.with_packages(lists.into_iter().flatten().collect()))
             }
             // An earlier forge wrote all in one file.
-            ..FORMAT => Generation::from_json(&bytes).map_err(fault(&path)),
-            _ => Err(fault(&path)(format!(
-                "its format is {format}, this forge knows {FORMAT}; use a newer forge"
-            ))),
+            ..FORMAT => Generation::from_json(&bytes).map_err(|reason| fault(&path, reason)),
+            _ => Err(fault(&path, other_format(format, FORMAT))),
         }
     }
 }
@@ -105,12 +104,11 @@ impl List {
 
     fn read(self, dir: &Path) -> Result<Packages, PublishError> {
         let path = self.path(dir);
-        let bytes = fs::read(&path).map_err(|error| fault(&path)(error.to_string()))?;
-        let packages: Packages =
-            serde_json::from_slice(&bytes).map_err(|error| fault(&path)(error.to_string()))?;
+        let bytes = fs::read(&path).map_err(|error| fault(&path, error))?;
+        let packages: Packages = serde_json::from_slice(&bytes).map_err(|error| fault(&path, error))?;
         match Digest::of(&bytes) == self.digest && packages.len() == self.count {
             true => Ok(packages),
-            false => Err(fault(&path)("it is not what its name says".to_owned())),
+            false => Err(fault(&path, "it is not what its name says")),
         }
     }
 
@@ -123,9 +121,8 @@ impl List {
 
 type Packages = Vec<Arc<PublishedPackage>>;
 
-fn fault(path: &Path) -> impl FnOnce(String) -> PublishError {
-    let path = path.display().to_string();
-    |reason| PublishError::State { path, reason }
+fn fault(path: &Path, reason: impl ToString) -> PublishError {
+    PublishError::State { path: path.display().to_string(), reason: reason.to_string() }
 }
 
 /// Writes the lists of these packages for a generation in `dir`. Those of a live one, with its directory, that did not change are the

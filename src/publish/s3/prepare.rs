@@ -134,7 +134,7 @@ impl Start<'_, '_> {
     fn missing(&self, content: &Content, draft: &Draft) -> Result<Vec<Upload>, PublishError> {
         let live = self.live.as_ref().map(Live::generation);
         let pool = live.map(Generation::pool).unwrap_or_default();
-        let places: HashMap<Digest, &str> = pool.iter().map(|(path, object)| (*object, *path)).collect();
+        let places = live.map(Generation::places).unwrap_or_default();
         let mut missing = Vec::new();
         for package in content.pool()? {
             let CatalogEntry { object, size, .. } = package.entry;
