@@ -3,15 +3,20 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{self, Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::{oneshot, watch};
 
+use super::command::SHELL;
+use super::simple_command::{Environment, SimpleCommand};
 use super::stage::{LOG, Stage, Stages, Stop, blocking, stopped};
 use super::{Command, Exit, Outcome, RunError, Told};
 use crate::store::{LocalStore, StoreError};
+
+/// The working directory, below a stage.
+const WORK: &str = "forge/work";
 
 /// Runs commands on this machine as it is.
 pub struct Bare {
@@ -92,7 +97,7 @@ impl Group {
     }
 
     /// Starts the first process, unless the end came first.
-    fn start(&self, command: &mut std::process::Command) -> io::Result<Child> {
+    fn start(&self, command: &mut process::Command) -> io::Result<Child> {
         let mut leader = self.leader();
         if matches!(*leader, Leader::Over) {
             return Err(io::ErrorKind::Interrupted.into());
@@ -142,17 +147,7 @@ fn run_in(stage: &Stage, command: &Command, group: &Group, over: oneshot::Sender
     let mut options = File::options();
     let output = options.read(true).write(true).create(true).truncate(true).open(&log);
     let mut output = output.map_err(StoreError::io("create", &log))?;
-    let mut shell = std::process::Command::new("/bin/sh");
-    shell.args(["-eu", "-c", &format!("umask 022; {}", command.script)]);
-    shell.env_clear().envs(command.environment()).current_dir(stage.path("forge/work"));
-    for (name, place) in [("OUT", "forge/out"), ("HOME", "forge/home"), ("PWD", "forge/work")] {
-        shell.env(name, stage.path(place));
-    }
-    shell
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().map_err(lost)?)
-        .stderr(output.try_clone().map_err(lost)?);
-    let mut child = group.start(&mut shell).map_err(lost)?;
+    let mut child = start(stage, command, &output, group).map_err(lost)?;
     let status = group.wait(&mut child).map_err(lost)?;
     let failed = match (status.code(), status.signal()) {
         (Some(code), _) => Exit::from_code(code),
@@ -168,6 +163,39 @@ fn run_in(stage: &Stage, command: &Command, group: &Group, over: oneshot::Sender
     read.map_err(StoreError::io("read", &log))?;
     let log = stage.store().put(&said)?;
     Ok((String::from_utf8_lossy(&said).into_owned(), stage.collect_with(command, failed, log)))
+}
+
+/// Starts the script, without a shell where that makes no difference.
+fn start(stage: &Stage, command: &Command, log: &File, group: &Group) -> io::Result<Child> {
+    let (environment, work) = (environment(stage, command), stage.path(WORK));
+    let surround = |process: &mut process::Command| -> io::Result<()> {
+        process.env_clear().envs(&environment).current_dir(&work);
+        process.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+        Ok(())
+    };
+    if let Some(simple) = SimpleCommand::of(&command.script, &environment) {
+        let spawn = || {
+            let mut program = simple.program();
+            surround(&mut program)?;
+            simple.redirect(&mut program, &work)?;
+            group.start(&mut program)
+        };
+        if let Ok(program) = spawn() {
+            return Ok(program);
+        }
+    }
+    let mut shell = process::Command::new(SHELL);
+    shell.args(["-eu", "-c", &format!("umask 022; {}", command.script)]);
+    surround(&mut shell)?;
+    group.start(&mut shell)
+}
+
+/// That of every action, its places being those of this machine.
+fn environment(stage: &Stage, command: &Command) -> Environment {
+    let places = [("OUT", "forge/out"), ("HOME", "forge/home"), ("PWD", WORK)];
+    let places = places.map(|(name, place)| (name.to_owned(), stage.path(place).into()));
+    let same = command.environment().into_iter().map(|(name, value)| (name, value.into()));
+    same.chain(places).collect()
 }
 
 fn lost(error: io::Error) -> RunError {

@@ -14,6 +14,7 @@ mod paths;
 mod platform;
 mod runners;
 mod sandbox;
+mod simple_command;
 mod stage;
 #[cfg(test)]
 mod tests;

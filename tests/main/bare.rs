@@ -108,6 +108,56 @@ target "late" image="bare" { env "N" "@NAME@"; run "sleep 600 & sleep 600"; outp
 }
 
 #[test]
+fn a_command_that_needs_no_shell_sees_what_the_shell_would_show_it() {
+    let scratch = Scratch::new(
+        r#"
+target "alone" image="bare" { env "TWO" "two words"; run "/usr/bin/env > $OUT/o"; output "o" }
+target "shell" image="bare" { env "TWO" "two words"; run "/usr/bin/env > $OUT/o;"; output "o" }
+target "words" image="bare" { env "TWO" "two words"; run "/usr/bin/printf %s, \"$TWO\" '$TWO' $HOSTNAME > $OUT/o"; output "o" }
+"#,
+    );
+    scratch.ok("run").says("3 run");
+    let of = |target: &str| -> Vec<String> {
+        let text = scratch.output_file(target, "o");
+        // Each has a stage of its own, or not.
+        let mut lines: Vec<_> =
+            text.lines().map(|line| line.split("/scratch/").next().unwrap().to_owned()).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(of("alone"), of("shell"));
+    assert!(of("alone").contains(&"TWO=two words".to_owned()));
+    assert_eq!(scratch.output_file("words", "o"), "two words,$TWO,forge,");
+}
+
+#[test]
+fn a_command_that_needs_no_shell_fails_as_it_does_in_one() {
+    let scratch = Scratch::new(
+        r#"
+target "code" image="bare" { run "cat no-file"; output "o" }
+target "signal" image="bare" { run "sh -c 'kill -9 $$'"; output "o" }
+target "none" image="bare" { run "no-such-program"; output "o" }
+target "unread" image="bare" { run "cat < no-input > $OUT/o"; output "o" }
+target "late" image="bare" { env "N" "@NAME@"; run "sleep 600"; output "o"; timeout "1s" }
+"#,
+    );
+    let done = scratch.forge("run --keep-going").ends_with(3);
+    for text in [
+        "exit code 1",
+        "no-file: No such file",
+        "SIGKILL",
+        "exit code 127",
+        "no-such-program: not found",
+        "exit code 2",
+        "cannot open no-input",
+        "killed after its timeout",
+    ] {
+        assert!(done.stderr.contains(text), "no '{text}' in {}", done.stderr);
+    }
+    scratch.assert_no_action();
+}
+
+#[test]
 fn what_a_bare_action_leaves_behind_ends_with_it_and_with_an_interrupt() {
     let scratch = Scratch::new(
         r#"

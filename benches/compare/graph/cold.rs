@@ -9,8 +9,9 @@ const BARE: usize = 10_000;
 /// A sandbox takes its time, on both sides.
 const SANDBOXED: usize = 1_000;
 
-const NOTE: &str = "The graph is that of `benches/run graph`, smaller. What is run are small programs by `/bin/sh`, on both sides the same. What \
-     was built before is set aside and not removed: filesystems are slower for a while where much was removed.";
+const NOTE: &str = "The graph is that of `benches/run graph`, smaller. What is run are small programs, on both sides the same: for ninja by \
+     `/bin/sh`, for forge also in its sandbox, and without a sandbox [where it takes a shell](runners.md#without-a-sandbox): one action in a \
+     hundred. What was built before is set aside and not removed: filesystems are slower for a while where much was removed.";
 
 /// The group `cold`.
 pub fn measure() -> Section {
