@@ -9,6 +9,7 @@ use forge::index::{
 };
 use forge::publish::{DirectoryTarget, Edition, Repository, Target};
 use forge::store::{Entry, Ingest, Kind, LocalStore, Tree};
+use rayon::prelude::*;
 
 /// The date of every index, in seconds since 1970.
 pub const DATE: u64 = 1_795_366_800;
@@ -41,6 +42,7 @@ pub fn index(settings: &Settings, files: &[PackageFile], store: &LocalStore) -> 
         || settings.build(&members, None, DATE, store, &record),
         || catalog(&packages, None, store),
     );
+    packages.into_par_iter().for_each(drop);
     let (tree, catalog) = (tree.expect("an index is built"), catalog.expect("a catalog is written"));
     for tree in [&tree, &catalog] {
         store.put_tree(tree).expect("a tree is stored");

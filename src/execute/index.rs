@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use super::builtin::Builtin;
 use super::done::Failure;
 use crate::digest::Digest;
@@ -21,7 +23,7 @@ impl Builtin {
     fn apt_index(&self, work: &AptIndexWork) -> Result<BTreeMap<String, Digest>, Failure> {
         let suites = work.suites.iter().map(String::as_str);
         let packages = self.packages(RepositoryKind::Apt, self.inputs.iter().copied().zip(suites))?;
-        self.built(&Settings::Apt(work.index.clone()), &packages, None, work.date)
+        self.built(&Settings::Apt(work.index.clone()), packages, None, work.date)
     }
 
     fn rpm_index(&self, work: &RpmIndexWork) -> Result<BTreeMap<String, Digest>, Failure> {
@@ -32,7 +34,7 @@ impl Builtin {
         let packages = self.packages(RepositoryKind::Rpm, packages.iter().map(|input| (*input, "")))?;
         let text = |input: &Digest| Ok::<_, Failure>(self.store.get(self.single_file(*input)?.0)?);
         let updateinfo = updateinfo.first().map(text).transpose()?;
-        self.built(&Settings::Rpm(work.index.clone()), &packages, updateinfo.as_deref(), work.date)
+        self.built(&Settings::Rpm(work.index.clone()), packages, updateinfo.as_deref(), work.date)
     }
 
     fn packages<'s>(
@@ -51,7 +53,7 @@ impl Builtin {
     fn built(
         &self,
         settings: &Settings,
-        packages: &[Indexed],
+        packages: Vec<Indexed>,
         updateinfo: Option<&[u8]>,
         date: u64,
     ) -> Result<BTreeMap<String, Digest>, Failure> {
@@ -60,8 +62,10 @@ impl Builtin {
         let record = |record| records.record(record).map_err(IndexError::from);
         let (repository, catalog) = rayon::join(
             || settings.build(&members, updateinfo, date, &self.store, &record),
-            || catalog(packages, updateinfo, &self.store),
+            || catalog(&packages, updateinfo, &self.store),
         );
+        // There is much in them.
+        packages.into_par_iter().for_each(drop);
         let repository = self.store.put_tree(&repository.map_err(Failure::action)?)?;
         let catalog = catalog.map_err(Failure::action)?;
         let mut outputs = self.output("repository", repository);

@@ -25,10 +25,12 @@ pub struct Bundle {
 
 impl Bundle {
     /// Packs records in their order, equal ones once, and stages the bundle.
-    pub(super) fn of_records(records: &[Vec<u8>], staging: &Staging<'_>) -> Result<Self, StoreError> {
+    pub(super) fn of_records<'r>(
+        records: impl IntoIterator<Item = (Digest, &'r [u8])>,
+        staging: &Staging<'_>,
+    ) -> Result<Self, StoreError> {
         let mut seen = HashSet::new();
-        let named = records.iter().map(|bytes| (Digest::of(bytes), bytes.as_slice()));
-        let bytes = pack(named.filter(|(record, _)| seen.insert(*record)))?;
+        let bytes = pack(records.into_iter().filter(|(record, _)| seen.insert(*record)))?;
         Ok(Self { object: staging.put(&bytes)?, size: bytes.len() as u64 })
     }
 }
@@ -157,9 +159,10 @@ pub fn pack<'a>(objects: impl IntoIterator<Item = (Digest, &'a [u8])>) -> Result
 
 fn in_frames(archive: &[u8], frames: &[(usize, Vec<Digest>)]) -> io::Result<Vec<u8>> {
     let (mut bundle, mut list) = (Vec::new(), Vec::new());
+    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
     let ends = frames.iter().skip(1).map(|(start, _)| *start).chain([archive.len()]);
     for ((start, objects), end) in frames.iter().zip(ends) {
-        let frame = zstd::bulk::compress(&archive[*start..end], LEVEL)?;
+        let frame = compressor.compress(&archive[*start..end])?;
         [frame.len(), objects.len()].iter().try_for_each(|number| push_number(&mut list, *number))?;
         objects.iter().for_each(|object| list.extend_from_slice(object.as_bytes()));
         bundle.extend(frame);

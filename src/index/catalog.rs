@@ -1,11 +1,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::bundle::{Bundle, file_name};
-use super::{IndexError, Member};
+use super::{IndexError, Member, Record};
 use crate::digest::Digest;
 use crate::store::{Entry, Kind, LocalStore, Tree};
 
@@ -34,12 +33,14 @@ pub struct CatalogEntry {
 }
 
 /// A package whose record is in a bundle of the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Indexed {
     /// What it is.
     pub entry: CatalogEntry,
     /// Where its record is.
     pub bundle: Bundle,
+    /// Its record, if it was read now.
+    pub record: Option<Record>,
     /// Where it comes from (a node, a file), for messages; nothing of it is written.
     pub origin: String,
 }
@@ -47,7 +48,7 @@ pub struct Indexed {
 impl Indexed {
     /// As an index takes it.
     pub fn member(&self) -> Member<'_> {
-        Member { entry: &self.entry, origin: Some(&self.origin) }
+        Member { entry: &self.entry, record: self.record.as_ref(), origin: Some(&self.origin) }
     }
 }
 
@@ -97,11 +98,6 @@ pub fn catalog(
     Ok(Tree::new(files))
 }
 
-/// What the writing of an index asks of a package, beside its entry: JSON.
-pub(super) fn record(of: &impl Serialize) -> Result<Vec<u8>, IndexError> {
-    serde_json::to_vec(of).map_err(|error| unreadable(&error))
-}
-
 /// The packages of a catalog, sorted.
 pub fn read_catalog(tree: &Tree, store: &LocalStore) -> Result<Vec<CatalogEntry>, IndexError> {
     match object_of(tree, LIST) {
@@ -118,11 +114,6 @@ pub fn bundles_of(tree: &Tree) -> Vec<Digest> {
 /// The file of advisories of a catalog.
 pub fn updateinfo_of(tree: &Tree) -> Option<Digest> {
     object_of(tree, UPDATEINFO)
-}
-
-/// What [`record`] holds.
-pub(super) fn read_record<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, IndexError> {
-    serde_json::from_slice(bytes).map_err(|error| unreadable(&error))
 }
 
 fn object_of(tree: &Tree, path: &str) -> Option<Digest> {

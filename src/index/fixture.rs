@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use super::{Bundle, Bundles, CatalogEntry, IndexError, Indexed, Settings};
+use super::record::Entered;
+use super::{Bundle, Bundles, IndexError, Indexed, Settings};
 use crate::store::{LocalStore, Staging, Tree};
 
 /// A directory with a store and room for packages.
@@ -20,20 +21,19 @@ impl Fixture {
 }
 
 /// What is entered, with its records in a bundle of the store; each comes from the origin beside it.
-pub(crate) fn entered(
-    packages: impl Iterator<Item = (String, Result<(CatalogEntry, Vec<u8>), IndexError>)>,
+pub(in crate::index) fn entered(
+    packages: impl Iterator<Item = (String, Result<Entered, IndexError>)>,
     store: &LocalStore,
 ) -> Result<Vec<Indexed>, IndexError> {
-    let (mut entries, mut records) = (Vec::new(), Vec::new());
-    for (origin, entered) in packages {
-        let (entry, record) = entered?;
-        entries.push((origin, entry));
-        records.push(record);
-    }
+    let packages = packages.map(|(origin, entered)| Ok((origin, entered?)));
+    let packages = packages.collect::<Result<Vec<_>, IndexError>>()?;
+    let records = packages.iter().map(|(_, one)| (one.entry.record, one.bytes.as_slice()));
     let staging = Staging::new(store)?;
-    let bundle = Bundle::of_records(&records, &staging)?;
+    let bundle = Bundle::of_records(records, &staging)?;
     staging.commit()?;
-    Ok(entries.into_iter().map(|(origin, entry)| Indexed { entry, bundle, origin }).collect())
+    let indexed =
+        |(origin, Entered { entry, record, .. })| Indexed { entry, bundle, record: Some(record), origin };
+    Ok(packages.into_iter().map(indexed).collect())
 }
 
 /// The index of these packages.

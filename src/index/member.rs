@@ -1,10 +1,12 @@
-use super::CatalogEntry;
+use super::{CatalogEntry, Record};
 
 /// A package that is to be in an index.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
     /// What it is, and where its record is.
     pub entry: &'a CatalogEntry,
+    /// Its record, if it is at hand.
+    pub record: Option<&'a Record>,
     /// The file it comes from, for messages; without one its label stands there.
     pub origin: Option<&'a str>,
 }

@@ -264,7 +264,7 @@ mod tests {
     }
 
     fn members(entries: &[CatalogEntry]) -> Vec<Member<'_>> {
-        entries.iter().map(|entry| Member { entry, origin: None }).collect()
+        entries.iter().map(|entry| Member { entry, record: None, origin: None }).collect()
     }
 
     /// A file plain and in the compressions that were asked for.

@@ -4,12 +4,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::unreadable;
+use super::record::Entered;
 use super::{
-    Bundle, CatalogEntry, IndexError, Indexed, IndexedPackage, IndexedRpm, Label, RepositoryKind, pieces,
+    Bundle, CatalogEntry, IndexError, Indexed, IndexedPackage, IndexedRpm, Label, Record, RepositoryKind,
+    pieces,
 };
 use crate::digest::{Digest, Hasher};
 use crate::package::{DebInfo, RpmInfo};
-use crate::store::{LocalStore, Staging};
+use crate::store::{LocalStore, Object, Staging};
 
 /// A package file in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,15 @@ struct Fact {
     size: u64,
     sha256: String,
     record: Digest,
+}
+
+/// What was read of a package, or remembered.
+struct Read {
+    fact: Fact,
+    /// If it was read.
+    record: Option<Record>,
+    /// The record as it is written.
+    bytes: Vec<u8>,
 }
 
 /// What the store remembers of packages together.
@@ -86,34 +97,44 @@ impl Reader<'_> {
             && facts.len() == files.len()
             && self.store.contains(bundle.object)
         {
-            return Ok(facts.into_iter().zip(files).map(|(fact, file)| fact.of(file, bundle)).collect());
+            return Ok(facts
+                .into_iter()
+                .zip(files)
+                .map(|(fact, file)| fact.of(file, bundle, None))
+                .collect());
         }
         let read = files.par_iter().map(|file| self.package(file)).collect::<Result<Vec<_>, _>>()?;
-        let (facts, records): (Vec<Fact>, Vec<Vec<u8>>) = read.into_iter().unzip();
-        let bundle = Bundle::of_records(&records, self.staging)?;
+        let records = read.iter().map(|read| (read.fact.record, read.bytes.as_slice()));
+        let bundle = Bundle::of_records(records, self.staging)?;
+        let (facts, records): (Vec<_>, Vec<_>) =
+            read.into_iter().map(|read| (read.fact, read.record)).unzip();
         let known = Known { facts, bundle };
         let bytes = serde_json::to_vec(&known).map_err(|error| unreadable(&error))?;
         self.store.put_piece(self.fact(), key, &bytes)?;
-        Ok(known.facts.into_iter().zip(files).map(|(fact, file)| fact.of(file, bundle)).collect())
+        let facts = known.facts.into_iter().zip(records).zip(files);
+        Ok(facts.map(|((fact, record), file)| fact.of(file, bundle, record)).collect())
     }
 
     /// A package and its record, read or remembered.
-    fn package(&self, file: &PackageFile) -> Result<(Fact, Vec<u8>), IndexError> {
-        if let Some((fact, record)) = self.store.fact::<(Fact, String)>(self.fact(), file.object) {
-            return Ok((fact, record.into_bytes()));
+    fn package(&self, file: &PackageFile) -> Result<Read, IndexError> {
+        let input = self.store.open_object(file.object);
+        let is_small = |input: &Object| input.size().is_ok_and(|size| size < ALONE);
+        if !input.as_ref().is_ok_and(is_small)
+            && let Some((fact, bytes)) = self.store.fact::<(Fact, String)>(self.fact(), file.object)
+        {
+            return Ok(Read { fact, record: None, bytes: bytes.into_bytes() });
         }
-        let (entry, record) = self.read(file)?;
+        let Entered { entry, record, bytes } = self.read(file, input?)?;
         let fact = Fact::from(entry);
         if fact.size >= ALONE {
-            let text = String::from_utf8_lossy(&record);
+            let text = String::from_utf8_lossy(&bytes);
             self.store.put_fact(self.fact(), file.object, &(&fact, text))?;
         }
-        Ok((fact, record))
+        Ok(Read { fact, record: Some(record), bytes })
     }
 
-    fn read(&self, file: &PackageFile) -> Result<(CatalogEntry, Vec<u8>), IndexError> {
+    fn read(&self, file: &PackageFile, input: Object) -> Result<Entered, IndexError> {
         let PackageFile { object, suite, origin } = file.clone();
-        let input = self.store.open_object(object)?;
         let fault = |source| IndexError::Package { origin: file.origin.clone(), source };
         match self.kind {
             RepositoryKind::Apt => {
@@ -137,11 +158,11 @@ impl Reader<'_> {
 }
 
 impl Fact {
-    fn of(self, file: &PackageFile, bundle: Bundle) -> Indexed {
-        let Self { name, version, architecture, size, sha256, record } = self;
+    fn of(self, file: &PackageFile, bundle: Bundle, record: Option<Record>) -> Indexed {
         let PackageFile { object, suite, origin } = file.clone();
-        let label = Label { suite, name, version, architecture };
-        Indexed { entry: CatalogEntry { label, size, sha256, object, record }, bundle, origin }
+        let label = Label { suite, name: self.name, version: self.version, architecture: self.architecture };
+        let entry = CatalogEntry { label, size: self.size, sha256: self.sha256, object, record: self.record };
+        Indexed { entry, bundle, record, origin }
     }
 }
 
@@ -183,14 +204,20 @@ mod tests {
         assert_eq!(versions, ["1", "2", "3"]);
 
         let entries = |told: &[Indexed]| told.iter().map(|one| one.entry.clone()).collect::<Vec<_>>();
+        let bundles = |told: &[Indexed]| told.iter().map(|one| one.bundle).collect::<Vec<_>>();
+        let read_again = || {
+            let again = read(&files).unwrap();
+            (entries(&again), bundles(&again))
+        };
+        let told_before = (entries(&told), bundles(&told));
         let gone = |object: Digest| store.lose(object);
         let kept = store.get(files[0].object).unwrap();
         gone(files[0].object);
         gone(files[1].object);
-        assert_eq!(read(&files).unwrap(), told, "all together");
+        assert_eq!(read_again(), told_before, "all together");
         assert_eq!(entries(&read(&files[1..]).unwrap()), entries(&told[1..]), "each by itself");
         gone(told[2].bundle.object);
-        assert_eq!(read(&files).unwrap(), told, "the bundle was written again");
+        assert_eq!(read_again(), told_before, "the bundle was written again");
         let records = Bundles::new(store, told.iter().map(|one| one.bundle.object));
         for one in &told {
             let record = String::from_utf8(records.record(one.entry.record).unwrap()).unwrap();

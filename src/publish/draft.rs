@@ -107,8 +107,11 @@ impl Draft {
 }
 
 fn indices(content: &Content, basis: &Basis<'_>, records: &Records<'_>) -> Result<Vec<Entry>, PublishError> {
-    let packages: Vec<Member<'_>> =
-        content.packages.iter().map(|package| Member { entry: &package.entry, origin: None }).collect();
+    let packages: Vec<Member<'_>> = content
+        .packages
+        .iter()
+        .map(|package| Member { entry: &package.entry, record: None, origin: None })
+        .collect();
     let updateinfo = content.updateinfo.map(records).transpose()?;
     let making = Making { date: basis.date, memory: basis.edition.store, shelf: basis.shelf, records };
     content.index.metadata(&packages, updateinfo.as_deref(), &making)

@@ -331,10 +331,10 @@ fn stanzas<'m, E: From<IndexError>>(
 ) -> Piece<'m, E> {
     Piece::of_run(&format!("apt stanzas 1 {area}"), RunIdentity::of(run), move || {
         let mut text = String::new();
-        for Member { entry, .. } in run {
-            let record = Record::read(&records(entry.record)?)?;
-            let path = PoolPath { area, label: &entry.label };
-            record.push_stanza(&mut text, entry, &path.to_string());
+        for member in run {
+            let path = PoolPath { area, label: &member.entry.label };
+            let record = member.record::<Record, E>(records)?;
+            record.push_stanza(&mut text, member.entry, &path.to_string());
         }
         Ok(text)
     })

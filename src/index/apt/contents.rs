@@ -45,7 +45,7 @@ fn paths<E: From<IndexError> + Send>(
     }
     let mut text = String::new();
     for member in run {
-        let record = Record::read(&records(member.entry.record)?)?;
+        let record = member.record::<Record, E>(records)?;
         text.extend(record.owned(&member.entry.label.name));
     }
     store.put_piece(KIND, key, text.as_bytes()).map_err(IndexError::from)?;

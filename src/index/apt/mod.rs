@@ -12,6 +12,6 @@ mod tests;
 mod version;
 
 pub use build::{AptIndex, Holds, PoolLayout, Suite, build, metadata};
-pub use package::{IndexedPackage, PoolPath};
+pub use package::{IndexedPackage, PoolPath, Record};
 pub use stanza::{Stanza, StanzaError, stanzas};
 pub use version::compare_versions;

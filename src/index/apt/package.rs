@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stanza::{get, push_field};
 use crate::digest::Digest;
-use crate::index::catalog::{read_record, record};
+use crate::index::record::{self, Entered, Recorded};
 use crate::index::{CatalogEntry, IndexError, Label, Member};
 use crate::package::DebInfo;
 
@@ -37,13 +37,14 @@ impl IndexedPackage {
     }
 
     /// Its entry, and its record.
-    pub(in crate::index) fn enter(self) -> Result<(CatalogEntry, Vec<u8>), IndexError> {
+    pub(in crate::index) fn enter(self) -> Result<Entered, IndexError> {
         let Self { origin, suite, fields, object, size, sha256, paths } = self;
         let label = label(suite, &fields, &origin)?;
-        let bytes = record(&Record { fields, paths })?;
+        let record = Record { fields, paths };
+        let bytes = record.to_bytes()?;
         let entry = CatalogEntry { label, size, sha256, object, record: Digest::of(&bytes) };
-        Checked::new(Member { entry: &entry, origin: Some(&origin) })?;
-        Ok((entry, bytes))
+        Checked::new(Member { entry: &entry, record: None, origin: Some(&origin) })?;
+        Ok(Entered { entry, record: record::Record::Deb(record), bytes })
     }
 }
 
@@ -57,19 +58,15 @@ fn label(suite: String, fields: &[(String, String)], origin: &str) -> Result<Lab
 }
 
 /// What an index says of a package beside its entry.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Record {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
     fields: Vec<(String, String)>,
     paths: Vec<String>,
 }
 
 impl Record {
-    pub fn read(bytes: &[u8]) -> Result<Self, IndexError> {
-        read_record(bytes)
-    }
-
     /// `path<TAB>[section/]package` for each file, sorted, as the Contents index names files and packages.
-    pub fn owned(&self, name: &str) -> Vec<String> {
+    pub(super) fn owned(&self, name: &str) -> Vec<String> {
         let owner = match get(&self.fields, "Section") {
             Some(section) => format!("{section}/{name}"),
             None => name.to_owned(),
@@ -79,7 +76,7 @@ impl Record {
     }
 
     /// Appends the stanza of the `Packages` index.
-    pub fn push_stanza(&self, text: &mut String, entry: &CatalogEntry, filename: &str) {
+    pub(super) fn push_stanza(&self, text: &mut String, entry: &CatalogEntry, filename: &str) {
         let size = entry.size.to_string();
         let added = [("Filename", filename), ("Size", &size), ("SHA256", &entry.sha256)];
         let own = self.fields.iter().map(|(field, value)| (field.as_str(), value.as_str()));
@@ -295,7 +292,8 @@ mod tests {
 
     fn path(name: &str, version: &str) -> String {
         let (entry, area) = (entry(name, version), Area { codename: None, component: "main" });
-        let path = Checked::new(Member { entry: &entry, origin: None }).unwrap().pool_path(area);
+        let path =
+            Checked::new(Member { entry: &entry, record: None, origin: None }).unwrap().pool_path(area);
         let text = path.to_string();
         assert!(path == *text && path != text[1..] && path != text[..text.len() - 1], "{text}");
         assert!(path != *format!("{text}x") && path != *text.replace("main", "mean"), "{text}");
@@ -313,7 +311,8 @@ mod tests {
     fn what_could_leave_the_pool_is_refused_by_name() {
         for (name, version) in [("../x", "1"), ("a", "1/../../x"), ("A", "1"), ("a", ""), ("", "1")] {
             let error =
-                Checked::new(Member { entry: &entry(name, version), origin: Some("x.deb") }).unwrap_err();
+                Checked::new(Member { entry: &entry(name, version), record: None, origin: Some("x.deb") })
+                    .unwrap_err();
             assert!(
                 matches!(&error, IndexError::MalformedField { origin, .. } if origin == "x.deb"),
                 "{error}"

@@ -1,6 +1,7 @@
 //! The three lists of a repository: `primary` is what solvers read, `filelists` all that packages
 //! install, `other` their changelogs. The form is that of createrepo_c.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
@@ -8,7 +9,6 @@ use rayon::prelude::*;
 use super::dependencies::{is_primary, relations};
 use super::package::path;
 use super::xml::{Xml, forbidden, frame};
-use crate::index::catalog::read_record;
 use crate::index::pieces::{self, Piece, RunIdentity};
 use crate::index::{IndexError, Label, Member, Records};
 use crate::package::{Comparison, RpmChange, RpmDependency, RpmFile, RpmFileKind, RpmInfo, RpmRelation};
@@ -36,7 +36,7 @@ pub(super) struct Run<'m> {
     members: &'m [Member<'m>],
     identity: RunIdentity,
     /// What their headers say, once a piece asks for it.
-    infos: OnceLock<Vec<RpmInfo>>,
+    infos: OnceLock<Vec<Cow<'m, RpmInfo>>>,
     /// What `primary` says of them to clients of the root.
     primary: OnceLock<String>,
 }
@@ -50,13 +50,12 @@ pub(super) fn runs<'m>(members: &'m [Member<'m>]) -> Vec<Run<'m>> {
     pieces::runs(members, REACH).into_par_iter().map(run).collect()
 }
 
-impl Run<'_> {
-    fn infos<E: From<IndexError>>(&self, records: &Records<'_, E>) -> Result<&[RpmInfo], E> {
+impl<'m> Run<'m> {
+    fn infos<E: From<IndexError>>(&self, records: &Records<'_, E>) -> Result<&[Cow<'m, RpmInfo>], E> {
         if let Some(known) = self.infos.get() {
             return Ok(known);
         }
-        let read = |member: &Member<'_>| Ok::<_, E>(read_record(&records(member.entry.record)?)?);
-        let read = self.members.iter().map(read).collect::<Result<Vec<_>, E>>()?;
+        let read = self.members.iter().map(|member| member.record(records)).collect::<Result<Vec<_>, E>>()?;
         Ok(self.infos.get_or_init(|| read))
     }
 
@@ -81,6 +80,10 @@ impl Run<'_> {
             if let Some(character) = forbidden(&new) {
                 return Err(IndexError::NotXml { origin: member.origin(), character }.into());
             }
+            if text.is_empty() {
+                // What is said of each is of about the same length.
+                text.reserve(new.len() * self.members.len());
+            }
             text.push_str(&new);
         }
         Ok(text)
@@ -89,7 +92,7 @@ impl Run<'_> {
 
 /// `primary.xml`; `out` leads from the metadata's own place to the repository's root.
 pub(super) fn primary<'m, E: From<IndexError>>(
-    runs: &'m [Run<'m>],
+    runs: &'m [Run<'_>],
     out: &'m str,
     records: &'m Records<'_, E>,
 ) -> Vec<Piece<'m, E>> {
@@ -98,13 +101,25 @@ pub(super) fn primary<'m, E: From<IndexError>>(
         ("xmlns:rpm", "http://linux.duke.edu/metadata/rpm"),
     ];
     list("metadata", &format!("rpm primary 1 {out}"), &namespaces, runs, move |run| {
-        Ok(run.primary(records)?.replace(LOCATION, &format!("{LOCATION}{out}")))
+        Ok(located(run.primary(records)?, out))
     })
+}
+
+/// Puts a way before every location.
+fn located(text: &str, out: &str) -> String {
+    let places = memchr::memmem::find_iter(text.as_bytes(), LOCATION).map(|at| at + LOCATION.len());
+    let (mut located, mut before) = (String::with_capacity(text.len() + text.len() / 8), 0);
+    for place in places {
+        located.extend([&text[before..place], out]);
+        before = place;
+    }
+    located.push_str(&text[before..]);
+    located
 }
 
 /// `filelists.xml`.
 pub(super) fn filelists<'m, E: From<IndexError>>(
-    runs: &'m [Run<'m>],
+    runs: &'m [Run<'_>],
     records: &'m Records<'_, E>,
 ) -> Vec<Piece<'m, E>> {
     let namespaces = [("xmlns", "http://linux.duke.edu/metadata/filelists")];
@@ -117,7 +132,7 @@ pub(super) fn filelists<'m, E: From<IndexError>>(
 
 /// `other.xml`.
 pub(super) fn other<'m, E: From<IndexError>>(
-    runs: &'m [Run<'m>],
+    runs: &'m [Run<'_>],
     records: &'m Records<'_, E>,
 ) -> Vec<Piece<'m, E>> {
     let namespaces = [("xmlns", "http://linux.duke.edu/metadata/other")];
@@ -139,13 +154,13 @@ fn list<'m, E: From<IndexError>>(
     root: &str,
     kind: &str,
     namespaces: &[(&str, &str)],
-    runs: &'m [Run<'m>],
+    runs: &'m [Run<'_>],
     said: impl Fn(&Run<'_>) -> Result<String, E> + Copy + Send + Sync + 'm,
 ) -> Vec<Piece<'m, E>> {
     let count = runs.iter().map(|run| run.members.len()).sum::<usize>().to_string();
     let attributes: Vec<_> = namespaces.iter().copied().chain([("packages", count.as_str())]).collect();
     let (head, tail) = frame(root, &attributes);
-    let piece = |run: &'m Run<'m>| Piece::of_run(kind, run.identity, move || said(run));
+    let piece = |run: &'m Run<'_>| Piece::of_run(kind, run.identity, move || said(run));
     std::iter::once(Piece::Text(head)).chain(runs.iter().map(piece)).chain([Piece::Text(tail)]).collect()
 }
 

@@ -1,6 +1,6 @@
 use crate::digest::Digest;
-use crate::index::catalog::record;
-use crate::index::{CatalogEntry, IndexError, Label, Member};
+use crate::index::record::{Entered, Recorded};
+use crate::index::{CatalogEntry, IndexError, Label, Member, Record};
 use crate::package::RpmInfo;
 
 /// A package as the index sees it: all of this is read from an `.rpm` once.
@@ -16,16 +16,18 @@ pub struct IndexedRpm {
 
 impl IndexedRpm {
     /// Its entry, and its record.
-    pub(in crate::index) fn enter(self) -> Result<(CatalogEntry, Vec<u8>), IndexError> {
+    pub(in crate::index) fn enter(self) -> Result<Entered, IndexError> {
         let Self { origin, object, info } = self;
-        let bytes = record(&info)?;
-        let RpmInfo { name, epoch, version, release, architecture, size, sha256, .. } = info;
+        let bytes = info.to_bytes()?;
+        let RpmInfo { name, epoch, version, release, architecture, size, sha256, .. } = &info;
         let epoch = epoch.filter(|epoch| *epoch > 0).map(|epoch| format!("{epoch}:"));
         let version = format!("{}{version}-{release}", epoch.unwrap_or_default());
+        let (name, architecture) = (name.clone(), architecture.clone());
         let label = Label { suite: String::new(), name, version, architecture };
+        let (size, sha256) = (*size, sha256.clone());
         let entry = CatalogEntry { label, size, sha256, object, record: Digest::of(&bytes) };
-        Checked::new(Member { entry: &entry, origin: Some(&origin) })?;
-        Ok((entry, bytes))
+        Checked::new(Member { entry: &entry, record: None, origin: Some(&origin) })?;
+        Ok(Entered { entry, record: Record::Rpm(Box::new(info)), bytes })
     }
 }
 

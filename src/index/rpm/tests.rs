@@ -326,7 +326,7 @@ fn a_catalog_gives_back_what_went_in() {
     }
     // In another store nothing is remembered but what the catalog names.
     let other = Fixture::new();
-    let members: Vec<_> = entries.iter().map(|entry| Member { entry, origin: None }).collect();
+    let members: Vec<_> = entries.iter().map(|entry| Member { entry, record: None, origin: None }).collect();
     let records = Bundles::new(&fixture.store, bundles_of(&catalog));
     let record = |record| Ok::<_, IndexError>(records.record(record)?);
     let again = Settings::Rpm(rpm_index()).build(&members, None, DATE, &other.store, &record).unwrap();

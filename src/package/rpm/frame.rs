@@ -14,53 +14,63 @@ const ENTRIES: u32 = 0xffff;
 const SIGNATURES: u32 = 64 << 20;
 const HEADER: u32 = 256 << 20;
 
+/// Of most packages, no more bytes stand before the payload.
+const USUAL: usize = 16 << 10;
+
 /// All of a package that stands before its payload.
 pub(super) struct Front {
     pub metadata: PackageMetadata,
     /// The header's place in the file, in bytes.
     pub header: Range<u64>,
-    /// The header's own bytes, which signatures and digests are of.
-    pub header_bytes: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 impl Front {
     /// Reads it. The crate trusts sizes and offsets, so they are looked at first.
     pub fn read(input: &mut dyn Read) -> Result<Self, PackageError> {
-        let mut bytes = exactly(input, LEAD as u64, "lead")?;
+        let mut bytes = Vec::with_capacity(USUAL);
+        exactly(input, LEAD as u64, "lead", &mut bytes)?;
         if bytes[..4] != [0xed, 0xab, 0xee, 0xdb] {
             return Err(PackageError::malformed("lead", "the file does not begin as an rpm package does"));
         }
-        let mut signatures = header(input, "signature header", SIGNATURES)?;
-        let padding = signatures.len().next_multiple_of(8) - signatures.len();
-        signatures.extend(exactly(input, padding as u64, "signature header")?);
-        bytes.extend(signatures);
+        header(input, "signature header", SIGNATURES, &mut bytes)?;
+        // A lead is a multiple of this.
+        let padding = bytes.len().next_multiple_of(8) - bytes.len();
+        exactly(input, padding as u64, "signature header", &mut bytes)?;
         let start = bytes.len() as u64;
-        let header_bytes = header(input, "header", HEADER)?;
-        bytes.extend_from_slice(&header_bytes);
+        header(input, "header", HEADER, &mut bytes)?;
         let metadata = PackageMetadata::parse(&mut &bytes[..])
             .map_err(|error| PackageError::malformed("header", error))?;
-        Ok(Self { metadata, header: start..bytes.len() as u64, header_bytes })
+        Ok(Self { metadata, header: start..bytes.len() as u64, bytes })
+    }
+
+    /// The header's own bytes, which signatures and digests are of.
+    pub fn header_bytes(&self) -> &[u8] {
+        &self.bytes[self.header.start as usize..]
     }
 }
 
-fn header(input: &mut dyn Read, part: &str, limit: u32) -> Result<Vec<u8>, PackageError> {
+/// Reads a header behind the bytes that were read before.
+fn header(input: &mut dyn Read, part: &str, limit: u32, bytes: &mut Vec<u8>) -> Result<(), PackageError> {
     let fault = |reason: &str| PackageError::malformed(part, reason);
-    let mut bytes = exactly(input, INTRO as u64, part)?;
-    if bytes[..4] != [0x8e, 0xad, 0xe8, 1] {
+    let start = bytes.len();
+    exactly(input, INTRO as u64, part, bytes)?;
+    let intro = &bytes[start..];
+    if intro[..4] != [0x8e, 0xad, 0xe8, 1] {
         return Err(fault("it does not begin as a header of version 1 does"));
     }
-    let (entries, size) = (number(&bytes, 8), number(&bytes, 12));
+    let (entries, size) = (number(intro, 8), number(intro, 12));
     if entries > ENTRIES || size > limit {
         return Err(fault("it says that it is larger than any package's"));
     }
-    bytes.extend(exactly(input, entries as u64 * ENTRY as u64 + size as u64, part)?);
-    let (index, data) = bytes[INTRO..].split_at(entries as usize * ENTRY);
+    exactly(input, entries as u64 * ENTRY as u64 + size as u64, part, bytes)?;
+    let (index, data) = bytes[start + INTRO..].split_at(entries as usize * ENTRY);
     let mut left = data.len();
     for entry in index.chunks_exact(ENTRY) {
         let taken = taken(entry, data, left);
         left -= taken.ok_or_else(|| fault("an entry of its index leads out of it, or over others"))?;
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// The bytes that an entry takes of the header's data, if they are there, and no more than `left`:
@@ -84,10 +94,9 @@ fn taken(entry: &[u8], data: &[u8], left: usize) -> Option<usize> {
 
 /// Where the last of `count` strings ends, each with its NUL.
 fn end_of_strings(bytes: &[u8], count: usize) -> Option<usize> {
-    let mut ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(at, _)| at + 1);
     match count {
         0 => Some(0),
-        count => ends.nth(count - 1),
+        count => memchr::memchr_iter(0, bytes).nth(count - 1).map(|at| at + 1),
     }
 }
 
@@ -95,12 +104,11 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Takes no more memory than there are bytes, whatever their number is said to be.
-fn exactly(input: &mut dyn Read, size: u64, part: &str) -> Result<Vec<u8>, PackageError> {
-    let mut bytes = Vec::new();
-    input.take(size).read_to_end(&mut bytes).map_err(|error| PackageError::malformed(part, error))?;
-    match bytes.len() as u64 == size {
-        true => Ok(bytes),
+/// Reads so many bytes behind those before. It takes no more memory than there are, whatever their number is said to be.
+fn exactly(input: &mut dyn Read, size: u64, part: &str, bytes: &mut Vec<u8>) -> Result<(), PackageError> {
+    let read = input.take(size).read_to_end(bytes).map_err(|error| PackageError::malformed(part, error))?;
+    match read as u64 == size {
+        true => Ok(()),
         false => Err(PackageError::malformed(part, "the file ends too early")),
     }
 }

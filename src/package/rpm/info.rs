@@ -170,19 +170,17 @@ fn check(front: &Front, payload_size: u64, payload_sha256: &str) -> Result<(), P
         return Err(PackageError::malformed("header", "it tells neither size nor digest of the payload"));
     }
     if let Some(size) = size
-        && size != front.header_bytes.len() as u64 + payload_size
+        && size != front.header_bytes().len() as u64 + payload_size
     {
-        let reason = format!(
-            "expected {size} bytes with the header, found {}",
-            front.header_bytes.len() as u64 + payload_size
-        );
+        let found = front.header_bytes().len() as u64 + payload_size;
+        let reason = format!("expected {size} bytes with the header, found {found}");
         return Err(PackageError::malformed("payload", reason));
     }
     if digest.is_some_and(|digest| digest != payload_sha256) {
         return Err(PackageError::malformed("payload", "its SHA-256 is not the one that the header tells"));
     }
     let digest = signature.text(IndexSignatureTag::RPMSIGTAG_SHA256)?;
-    match digest.is_some_and(|digest| digest != hex(&Sha256::digest(&front.header_bytes))) {
+    match digest.is_some_and(|digest| digest != hex(&Sha256::digest(front.header_bytes()))) {
         true => Err(PackageError::malformed("header", "its SHA-256 is not the one that the package tells")),
         false => Ok(()),
     }
@@ -211,7 +209,7 @@ fn dependencies(
         return Err(PackageError::malformed("header", reason));
     }
     let all = names.iter().zip(flags).zip(versions);
-    Ok(all.map(|((name, flags), version)| RpmDependency::from_header(name, flags, &version)).collect())
+    Ok(all.map(|((name, flags), version)| RpmDependency::from_header(name, flags, version)).collect())
 }
 
 fn files(tags: &Tags<'_, IndexTag>) -> Result<Vec<RpmFile>, PackageError> {
@@ -231,7 +229,7 @@ fn files(tags: &Tags<'_, IndexTag>) -> Result<Vec<RpmFile>, PackageError> {
             (false, true) => RpmFileKind::Ghost,
             (false, false) => RpmFileKind::File,
         };
-        files.push(RpmFile { path: format!("{dir}{name}"), kind });
+        files.push(RpmFile { path: [*dir, *name].concat(), kind });
     }
     Ok(files)
 }
@@ -244,13 +242,18 @@ fn changelog(tags: &Tags<'_, IndexTag>) -> Result<Vec<RpmChange>, PackageError> 
         return Err(PackageError::malformed("header", "the lists of changes are not of one length"));
     }
     let all = authors.into_iter().zip(times).zip(texts);
-    Ok(all.map(|((author, time), text)| RpmChange { author, time: time.into(), text }).collect())
+    let change = |((author, time), text): ((&str, u32), &str)| RpmChange {
+        author: author.to_owned(),
+        time: time.into(),
+        text: text.to_owned(),
+    };
+    Ok(all.map(change).collect())
 }
 
 /// Tags by type; one that is absent is none, or an empty list.
 struct Tags<'a, T: Tag>(&'a Header<T>);
 
-impl<T: Tag> Tags<'_, T> {
+impl<'a, T: Tag> Tags<'a, T> {
     /// A text; of one in several languages, the first, which is that of no language.
     fn text(&self, tag: T) -> Result<Option<String>, PackageError> {
         let text = self.0.get_entry_data_as_string(tag).or_else(|error| match error {
@@ -260,9 +263,8 @@ impl<T: Tag> Tags<'_, T> {
         known(text.map(str::to_owned))
     }
 
-    fn texts(&self, tag: T) -> Result<Vec<String>, PackageError> {
-        let texts = self.0.get_entry_data_as_string_array(tag);
-        Ok(known(texts)?.unwrap_or_default().into_iter().map(str::to_owned).collect())
+    fn texts(&self, tag: T) -> Result<Vec<&'a str>, PackageError> {
+        Ok(known(self.0.get_entry_data_as_string_array(tag))?.unwrap_or_default())
     }
 
     fn number(&self, tag: T) -> Result<Option<u64>, PackageError> {
