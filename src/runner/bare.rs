@@ -1,5 +1,7 @@
 //! Runs a command on this machine as it is: without a sandbox, which is why it has to be asked for in the Buildfile.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -10,7 +12,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use tokio::sync::{oneshot, watch};
 
 use super::command::SHELL;
-use super::simple_command::{Environment, SimpleCommand};
+use super::simple_command::SimpleCommand;
 use super::stage::{LOG, Stage, Stages, Stop, blocking, stopped};
 use super::{Command, Exit, Outcome, RunError, Told};
 use crate::store::{LocalStore, StoreError};
@@ -173,15 +175,13 @@ fn start(stage: &Stage, command: &Command, log: &File, group: &Group) -> io::Res
         process.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
         Ok(())
     };
-    if let Some(simple) = SimpleCommand::of(&command.script, &environment) {
-        let spawn = || {
-            let mut program = simple.program();
-            surround(&mut program)?;
-            simple.redirect(&mut program, &work)?;
-            group.start(&mut program)
-        };
-        if let Ok(program) = spawn() {
-            return Ok(program);
+    let simple = SimpleCommand::read(&command.script, &environment);
+    if let (Some(simple), Some(path)) = (simple, environment.get("PATH"))
+        && let Some(mut program) = simple.program(path)
+    {
+        let surrounded = surround(&mut program).and_then(|()| simple.redirect(&mut program, &work));
+        if let Ok(child) = surrounded.and_then(|()| group.start(&mut program)) {
+            return Ok(child);
         }
     }
     let mut shell = process::Command::new(SHELL);
@@ -191,7 +191,7 @@ fn start(stage: &Stage, command: &Command, log: &File, group: &Group) -> io::Res
 }
 
 /// That of every action, its places being those of this machine.
-fn environment(stage: &Stage, command: &Command) -> Environment {
+fn environment(stage: &Stage, command: &Command) -> BTreeMap<String, OsString> {
     let places = [("OUT", "forge/out"), ("HOME", "forge/home"), ("PWD", WORK)];
     let places = places.map(|(name, place)| (name.to_owned(), stage.path(place).into()));
     let same = command.environment().into_iter().map(|(name, value)| (name, value.into()));

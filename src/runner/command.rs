@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::RunError;
 use super::paths::components;
+use super::simple_command::{SimpleCommand, line};
 use crate::digest::Digest;
 
 /// The directory that belongs to the action.
@@ -19,15 +20,19 @@ pub(super) const HOSTNAME: &str = "forge";
 /// What process 1 is.
 pub(super) const SHELL: &str = "/bin/sh";
 
-/// What process 1 does at first: it reaps orphans while it waits for the script's shell, and joins both streams, so that the
+/// What process 1 does at first: it reaps orphans while it waits for the script, and joins both streams, so that the
 /// log has the lines in the order they came. No more files may be open than here (fewer, where the system says so), as some
 /// programs close every possible one before they start another.
-const RUN_SCRIPT: &str =
-    "umask 022; exec 2>&1; ulimit -c 0; ulimit -n 65536 2>/dev/null; /bin/sh -eu /forge/script";
+const BEFORE: &str = "umask 022; exec 2>&1; ulimit -c 0; ulimit -n 65536 2>/dev/null";
 
-/// The arguments of process 1, which does `at_end` when the script has ended, with its status in `$?`.
-pub(super) fn process_one(at_end: &str) -> [String; 3] {
-    [SHELL.to_owned(), "-c".to_owned(), format!("{RUN_SCRIPT}; {at_end}")]
+/// How it runs a script.
+const RUN_SCRIPT: &str = "/bin/sh -eu /forge/script";
+
+/// The arguments of process 1, which does `at_end` when the script has ended, with its status in `$?`. A simple command it runs itself.
+pub(super) fn process_one(command: &Command, at_end: &str) -> [String; 3] {
+    let simple = SimpleCommand::read(&command.script, &command.environment());
+    let run = simple.map_or(RUN_SCRIPT, |_| line(&command.script));
+    [SHELL.to_owned(), "-c".to_owned(), format!("{BEFORE}; {run}; {at_end}")]
 }
 
 /// The capabilities of uid 0 inside: Docker's default without MKNOD and NET_RAW, which no

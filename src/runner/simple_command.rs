@@ -1,10 +1,10 @@
-//! Simple commands (POSIX.1, 2.9.1): a program with its words, from a file and to a file. Nobody needs a shell for those, and to
+//! Simple commands (POSIX.1, 2.9.1): a program with its words, from a file and to a file. They need no shell of their own, and to
 //! start one that starts the program is half of what a small action takes; GNU make spares itself that as well.
 //!
-//! What the shell might read in another way is not taken for simple, and what fails is left to the shell: it tells why.
+//! What a shell might read in another way is not taken for simple, and what cannot be started is left to the shell: it tells why.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::iter::Peekable;
@@ -16,20 +16,13 @@ use std::sync::OnceLock;
 
 use super::command::SHELL;
 
-/// What dash does itself, and what its grammar is made of.
-const OF_THE_SHELL: [&str; 54] = [
-    ".", ":", "[", "alias", "bg", "break", "case", "cd", "chdir", "command", "continue", "do", "done",
-    "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "false", "fc", "fg", "fi", "for",
-    "getopts", "hash", "if", "in", "jobs", "kill", "local", "printf", "pwd", "read", "readonly", "return",
-    "set", "shift", "test", "then", "times", "trap", "true", "type", "ulimit", "umask", "unalias", "unset",
-    "until", "wait", "while", "!",
-];
+/// Words of the grammar of dash or bash, and what dash does itself.
+const OF_THE_SHELL: &str = ". : [ ! alias bg break case cd chdir command continue coproc do done echo elif else esac eval exec exit \
+     export false fc fg fi for function getopts hash if in jobs kill local printf pwd read readonly return select set shift source \
+     suspend test then time times trap true type ulimit umask unalias unset until wait while";
 
-/// Variables of which dash does not take the values that it is given.
+/// Variables that a shell does not take from others.
 const SET_BY_THE_SHELL: [&str; 4] = ["IFS", "LINENO", "OPTIND", "PPID"];
-
-/// The environment of a command.
-pub(super) type Environment = BTreeMap<String, OsString>;
 
 /// Whether the shell of this machine is one of which it is known how it reads a simple command (dash, as on Debian and Ubuntu), and
 /// whether files that are made without it have the modes that they should have.
@@ -50,8 +43,6 @@ fn umask() -> Option<u32> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SimpleCommand {
     name: String,
-    /// The program's file.
-    file: PathBuf,
     arguments: Vec<String>,
     /// What it reads.
     from: Option<String>,
@@ -60,19 +51,14 @@ pub(super) struct SimpleCommand {
 }
 
 impl SimpleCommand {
-    /// `None` where it takes a shell to tell what `script` means, or the shell of this machine is an unknown one.
-    pub fn of(script: &str, environment: &Environment) -> Option<Self> {
-        spares_the_shell().then(|| Self::read(script, environment))?
-    }
-
-    fn read(script: &str, environment: &Environment) -> Option<Self> {
-        // The shell would take these values from nobody, or hand them on to nobody.
+    /// Reads a script that is one. `None` where it takes a shell to tell what it means.
+    pub fn read<V: AsRef<OsStr>>(script: &str, environment: &BTreeMap<String, V>) -> Option<Self> {
+        // A shell would take these values from nobody, or hand them on to nobody.
         let is_kept = |name: &String| is_name(name) && !SET_BY_THE_SHELL.contains(&name.as_str());
         if !environment.keys().all(is_kept) {
             return None;
         }
-        let mut reader =
-            Reader { ahead: script.trim_matches([' ', '\t', '\n']).chars().peekable(), environment };
+        let mut reader = Reader { ahead: line(script).chars().peekable(), environment };
         let (mut words, mut from, mut to) = (Vec::new(), None, None);
         while let Some(next) = reader.after_blanks() {
             match next {
@@ -88,15 +74,16 @@ impl SimpleCommand {
         }
         let mut words = words.into_iter();
         let name = words.next().filter(|name| is_of_a_program(name))?;
-        let file = find(&name, environment.get("PATH")?)?;
-        Some(Self { name, file, arguments: words.collect(), from, to })
+        Some(Self { name, arguments: words.collect(), from, to })
     }
 
-    /// The program with its words.
-    pub fn program(&self) -> Command {
-        let mut program = Command::new(&self.file);
+    /// The program with its words, to be started without any shell. `None` where it is not known how the shell of this machine would do
+    /// that, or where no directory of `path` has the program.
+    pub fn program(&self, path: &OsStr) -> Option<Command> {
+        spares_the_shell().then_some(())?;
+        let mut program = Command::new(find(&self.name, path)?);
         program.arg0(&self.name).args(&self.arguments);
-        program
+        Some(program)
     }
 
     /// Opens what the program reads and writes, where paths begin at `work`.
@@ -111,6 +98,11 @@ impl SimpleCommand {
         }
         Ok(())
     }
+}
+
+/// What is between the blanks around a script: one line, if it is a simple command.
+pub(super) fn line(script: &str) -> &str {
+    script.trim_matches([' ', '\t', '\n'])
 }
 
 /// The file that a name stands for (POSIX.1, 2.9.1.4), if it is a program.
@@ -133,12 +125,12 @@ fn regular(path: PathBuf) -> io::Result<PathBuf> {
 }
 
 /// Reads words as the shell would expand them (POSIX.1, 2.2 and 2.6), and only those that are plain.
-struct Reader<'a> {
+struct Reader<'a, V> {
     ahead: Peekable<Chars<'a>>,
-    environment: &'a Environment,
+    environment: &'a BTreeMap<String, V>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a, V: AsRef<OsStr>> Reader<'a, V> {
     /// What comes next and is no blank.
     fn after_blanks(&mut self) -> Option<char> {
         while self.ahead.next_if(|next| matches!(next, ' ' | '\t')).is_some() {}
@@ -198,7 +190,7 @@ impl<'a> Reader<'a> {
             self.ahead.next_if_eq(&'}')?;
         }
         // One that is not set ends the script.
-        self.environment.get(&name)?.to_str().filter(|value| is_name(&name) && value.is_ascii())
+        self.environment.get(&name)?.as_ref().to_str().filter(|value| is_name(&name) && value.is_ascii())
     }
 }
 
@@ -220,7 +212,10 @@ fn is_name(name: &str) -> bool {
 /// Whether the first word of a command names a program, and means the same wherever it is read.
 fn is_of_a_program(name: &str) -> bool {
     let is_found = name.starts_with('/') || !name.contains('/');
-    is_found && !name.is_empty() && !name.contains('=') && !OF_THE_SHELL.contains(&name)
+    is_found
+        && !name.is_empty()
+        && !name.contains('=')
+        && OF_THE_SHELL.split_whitespace().all(|word| word != name)
 }
 
 #[cfg(test)]
@@ -229,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    fn environment() -> Environment {
+    fn environment() -> BTreeMap<String, &'static str> {
         let values = [
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
             ("OUT", "/forge/out"),
@@ -238,11 +233,11 @@ mod tests {
             ("NONE", ""),
             ("A", "a"),
         ];
-        values.map(|(name, value)| (name.to_owned(), value.into())).into()
+        values.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
     fn read(script: &str) -> Option<SimpleCommand> {
-        SimpleCommand::of(script, &environment())
+        SimpleCommand::read(script, &environment())
     }
 
     /// The words, if it is simple.
@@ -257,8 +252,12 @@ mod tests {
         shell.output().unwrap()
     }
 
+    fn program(simple: &SimpleCommand) -> Command {
+        simple.program("/usr/local/bin:/usr/bin:/bin".as_ref()).unwrap()
+    }
+
     fn by_itself(simple: &SimpleCommand, dir: &Path) -> Output {
-        let mut program = simple.program();
+        let mut program = program(simple);
         program.env_clear().envs(environment()).current_dir(dir);
         simple.redirect(&mut program, dir).unwrap();
         program.output().unwrap()
@@ -289,134 +288,49 @@ mod tests {
         let simple = read("tr a-z A-Z < src/x.c >$OUT/o -d").unwrap();
         assert_eq!((simple.from.as_deref(), simple.to.as_deref()), (Some("src/x.c"), Some("/forge/out/o")));
         assert_eq!(simple.arguments, ["a-z", "A-Z", "-d"]);
-        assert!(simple.file.ends_with("tr") && simple.file.is_absolute());
+        assert_eq!(program(&simple).get_program(), "/usr/bin/tr");
     }
 
     #[test]
     fn what_takes_a_shell_is_left_to_it() {
-        for script in [
-            "",
-            "> o",
-            "cat; cat",
-            "cat & ",
-            "cat | cat",
-            "cat && cat",
-            "! cat",
-            "cat\ncat",
-            "cat # said",
-            "(cat)",
-            "{ cat; }",
-            "cat $(cat)",
-            "cat `cat`",
-            "cat \"`cat`\"",
-            "cat $((1))",
-            "cat *",
-            "cat a?",
-            "cat [ab]",
-            "cat ~",
-            "cat a~",
-            "cat {a,b}",
-            "cat a\\ b",
-            "cat \"\\$A\"",
-            "cat 'a",
-            "cat \"a",
-            "cat ä",
-            "cat 'ä'",
-            "A=b cat",
-            "A=b",
-            "'A=b' cat",
-            "cat $UNSET",
-            "cat ${A:-b}",
-            "cat ${A",
-            "cat $1",
-            "cat $@",
-            "cat $$",
-            "cat $?",
-            "cat $",
-            "cat $TWO",
-            "cat $STAR",
-            "cat $NONE",
-            "cat < a < b",
-            "cat > a > b",
-            "cat >> a",
-            "cat 2> a",
-            "cat 2>&1",
-            "cat >& a",
-            "cat >| a",
-            "cat <> a",
-            "cat << a",
-            "cat <",
-            "cat > ",
-            "cat 1>a",
-            "cat a\rb",
-            "cat a\0b",
-            "echo a",
-            "cd a",
-            "test a",
-            "'[' a",
-            "true",
-            "exec cat",
-            "exit 3",
-            ". a",
-            ": a",
-            "if a",
-            "command cat",
-            "umask 077",
-            "./configure",
-            "bin/cat",
-            "no-such-program",
-            "''",
-            "$NONE cat",
-            "time cat;",
-        ] {
+        const SCRIPTS: &str = r#"
+            ¦ > o ¦ cat; cat ¦ cat & ¦ cat | cat ¦ cat && cat ¦ ! cat ¦ cat
+            cat ¦ cat # said ¦ (cat) ¦ { cat; } ¦ cat $(cat) ¦ cat `cat` ¦ cat "`cat`" ¦ cat $((1)) ¦ cat * ¦ cat a?
+            ¦ cat [ab] ¦ cat ~ ¦ cat a~ ¦ cat {a,b} ¦ cat a\ b ¦ cat "\$A" ¦ cat 'a ¦ cat "a ¦ cat ä ¦ cat 'ä' ¦ A=b cat
+            ¦ A=b ¦ 'A=b' cat ¦ cat $UNSET ¦ cat ${A:-b} ¦ cat ${A ¦ cat $1 ¦ cat $@ ¦ cat $$ ¦ cat $? ¦ cat $ ¦ cat $TWO
+            ¦ cat $STAR ¦ cat $NONE ¦ cat < a < b ¦ cat > a > b ¦ cat >> a ¦ cat 2> a ¦ cat 2>&1 ¦ cat >& a ¦ cat >| a
+            ¦ cat <> a ¦ cat << a ¦ cat < ¦ cat > ¦ cat 1>a ¦ echo a ¦ cd a ¦ test a ¦ '[' a ¦ true ¦ exec cat ¦ exit 3
+            ¦ . a ¦ : a ¦ if a ¦ command cat ¦ umask 077 ¦ ./configure ¦ bin/cat ¦ '' ¦ $NONE cat ¦ time cat"#;
+        for script in SCRIPTS.split('¦').chain(["cat a\rb", "cat a\0b"]) {
             assert_eq!(read(script), None, "{script}");
         }
     }
 
     #[test]
     fn what_the_shell_would_not_hand_on_is_left_to_it() {
-        for (name, value) in [
-            ("IFS", ","),
-            ("OPTIND", "7"),
-            ("a-b", "c"),
-            ("1A", ""),
-            ("PATH", "/usr/bin%func"),
-            ("PATH", "bin:/usr/bin"),
-        ] {
+        for (name, value) in [("IFS", ","), ("OPTIND", "7"), ("a-b", "c"), ("1A", "")] {
             let mut environment = environment();
-            environment.insert(name.to_owned(), value.into());
-            assert_eq!(SimpleCommand::of("cat", &environment), None, "{name}");
+            environment.insert(name.to_owned(), value);
+            assert_eq!(SimpleCommand::read("cat", &environment), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_in_the_first_directory_that_has_it() {
+        let found = |name, path: &str| find(name, path.as_ref());
+        assert_eq!(found("cat", "/no-such-dir:/usr/bin:/bin").unwrap(), Path::new("/usr/bin/cat"));
+        assert_eq!(found("/any/where", "").unwrap(), Path::new("/any/where"));
+        for path in
+            ["", "/no-such-dir", "bin:/usr/bin", ":/usr/bin", "/usr/bin%func", "/none%builtin:/usr/bin"]
+        {
+            assert_eq!(found("cat", path), None, "{path}");
         }
     }
 
     /// Words of any characters, each the same in every run.
     fn scripts(count: usize) -> impl Iterator<Item = String> {
-        const PARTS: [&str; 24] = [
-            "a",
-            "B",
-            "7",
-            "_",
-            "-",
-            "=",
-            ".",
-            " ",
-            " ",
-            "\t",
-            "'",
-            "'",
-            "\"",
-            "\"",
-            "$A",
-            "${A}",
-            "$TWO",
-            "\"$STAR\"",
-            "\"$TWO\"",
-            "%",
-            "<",
-            ">",
-            "\\",
-            "*",
-        ];
+        const PARTS: &str = r#"a¦B¦7¦_¦-¦=¦.¦ ¦ ¦	¦'¦'¦"¦"¦$A¦${A}¦$TWO¦"$STAR"¦"$TWO"¦%¦<¦>¦\¦*"#;
+        let parts: Vec<&str> = PARTS.split('¦').collect();
         let mut state = 1_u64;
         let mut below = move |most: u64| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -424,7 +338,7 @@ mod tests {
         };
         (0..count).map(move |_| {
             let length = 1 + below(9);
-            let text: String = (0..length).map(|_| PARTS[below(PARTS.len() as u64)]).collect();
+            let text: String = (0..length).map(|_| parts[below(parts.len() as u64)]).collect();
             format!("/usr/bin/printf '%s|' {text}")
         })
     }
@@ -440,7 +354,7 @@ mod tests {
                 dir
             };
             let (ours, theirs) = (dir(), dir());
-            let mut program = read.program();
+            let mut program = program(&read);
             // What cannot be opened is left to the shell.
             if read.redirect(&mut program, ours.path()).is_err() {
                 continue;

@@ -10,8 +10,8 @@ const BARE: usize = 10_000;
 const SANDBOXED: usize = 1_000;
 
 const NOTE: &str = "The graph is that of `benches/run graph`, smaller. What is run are small programs, on both sides the same: for ninja by \
-     `/bin/sh`, for forge also in its sandbox, and without a sandbox [where it takes a shell](runners.md#without-a-sandbox): one action in a \
-     hundred. What was built before is set aside and not removed: filesystems are slower for a while where much was removed.";
+     `/bin/sh`; forge starts a [simple command](runners.md#simple-commands) without one, or with one less in its sandbox, and one action in a \
+     hundred is none. What was built before is set aside and not removed: filesystems are slower for a while where much was removed.";
 
 /// The group `cold`.
 pub fn measure() -> Section {

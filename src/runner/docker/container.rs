@@ -199,7 +199,7 @@ fn description(
     command: &Command,
     stage: &Stage,
 ) -> ContainerCreateBody {
-    let process_one = process_one(if command.memory.is_some() { MARK_OOM } else { "exit $?" });
+    let process_one = process_one(command, if command.memory.is_some() { MARK_OOM } else { "exit $?" });
     let before: &[&str] = match mounts {
         Mounts::Images(_) if !command.network => &[SHELL, "-c", IDENTITY],
         _ => &[],

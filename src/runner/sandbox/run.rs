@@ -144,7 +144,7 @@ fn start(command: &Command, stage: &Stage, root: &Path, limits: &Limits) -> Resu
     steps.extend(View::steps(command, stage, root)?);
     steps.extend([Step::LeaveSession, Step::Keep(capabilities())]);
     let environment = command.environment().into_iter().map(|(name, value)| format!("{name}={value}"));
-    Running::start(steps, process_one("exit $?"), environment)
+    Running::start(steps, process_one(command, "exit $?"), environment)
 }
 
 /// Root, and in no other group.

@@ -40,6 +40,43 @@ async fn all_runners_show_the_same_world() {
 }
 
 #[tokio::test]
+async fn a_simple_command_sees_and_ends_as_in_a_shell_of_its_own() {
+    let fixture = Fixture::new();
+    let with_env = |script: &str| {
+        let mut command = fixture.command(script);
+        command.env = [("B".to_owned(), "two words".to_owned())].into();
+        command
+    };
+    for runner in all().await {
+        for script in
+            ["env", "id -u", "cat \"/proc/self/limits\"", "sh -c 'umask; echo $1' 0 \"$B\" > /dev/stdout"]
+        {
+            let mut said = Vec::new();
+            for script in [script.to_owned(), format!("{script};")] {
+                let text = fixture.said(&runner, &with_env(&script)).await;
+                // Some shells count how many they are in.
+                let lines = text.lines().filter(|line| !line.starts_with("SHLVL="));
+                let mut lines: Vec<String> = lines.map(str::to_owned).collect();
+                lines.sort();
+                said.push(lines);
+            }
+            assert_eq!(said[0], said[1], "{}: {script}", runner.name());
+        }
+        for script in
+            ["cat no-file", "no-such-program", "cat < no-file", "sh -c 'exit 7'", "sh -c 'kill -9 $$'"]
+        {
+            let mut ends = Vec::new();
+            for script in [script.to_owned(), format!("{script};")] {
+                let error = fixture.run(&runner, &with_env(&script)).await.unwrap_err();
+                let RunError::Failed { exit, .. } = error else { panic!("{}: {error}", runner.name()) };
+                ends.push(exit);
+            }
+            assert_eq!(ends[0], ends[1], "{}: {script}", runner.name());
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_a_network_there_is_only_loopback_and_it_works() {
     let fixture = Fixture::new();
     let script = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; ping -c1 -W1 127.0.0.1 >/dev/null 2>&1 || \
