@@ -1,7 +1,7 @@
 //! The latest results of each node, in one file that is only ever added to: whoever asks for many nodes reads one file, and
 //! a result is remembered by one write.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
@@ -57,73 +57,101 @@ fn check_of(told: &[u8]) -> [u8; 8] {
     std::array::from_fn(|at| digest.as_bytes()[at])
 }
 
-/// What was read of the file.
+/// What was read of the file. There may be millions of entries, few of which are asked for: each is looked at when it is.
 #[derive(Debug, Default)]
 pub(super) struct Histories {
     file: Option<File>,
-    /// How much of it.
-    length: u64,
-    /// All entries in the order in which they were written, each with the place of the one before it of the same node.
-    entries: Vec<(HistoryEntry, Option<usize>)>,
-    /// The place of the latest one of each node, by the digest of its name.
-    latest: HashMap<Digest, usize, RandomState>,
+    bytes: Vec<u8>,
+    /// Where entries begin, in the order in which they were written, each with the number of the one before it of the same node.
+    entries: Vec<(usize, Option<usize>)>,
+    /// The number of the latest one of each node.
+    latest: HashMap<Name, usize, RandomState>,
 }
+
+/// What tells a node from all others by chance: the first bytes of the digest of its name. Whoever reads an entry compares all of it.
+type Name = [u8; 8];
 
 impl Histories {
     /// Takes what was added since.
     fn catch_up(&mut self) -> std::io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let bytes = added_since(file, self.length)?;
-        self.latest.reserve(bytes.len() / HistoryEntry::LENGTH);
-        self.entries.reserve(bytes.len() / HistoryEntry::LENGTH);
-        let mut rest = bytes.as_slice();
-        while rest.len() >= HistoryEntry::LENGTH {
-            let taken = match HistoryEntry::read(rest) {
-                Some((node, entry)) => {
-                    self.add(node, entry);
-                    HistoryEntry::LENGTH
-                }
-                // One that a full disk or a power cut tore: the next begins somewhere behind it.
-                None => 1,
-            };
-            rest = &rest[taken..];
+        let mut at = self.bytes.len();
+        match at {
+            0 => self.bytes = added_since(file, 0)?,
+            _ => self.bytes.extend(added_since(file, at as u64)?),
         }
-        self.length += (bytes.len() - rest.len()) as u64;
+        let is_torn = self.is_torn_behind(at);
+        while self.bytes.len() - at >= HistoryEntry::LENGTH {
+            match is_torn && self.read(at).is_none() {
+                // The next begins somewhere behind it.
+                true => at += 1,
+                false => {
+                    self.add(at);
+                    at += HistoryEntry::LENGTH;
+                }
+            }
+        }
+        self.bytes.truncate(at);
         Ok(())
+    }
+
+    /// Whether a full disk or a power cut tore an entry of those that begin there: then the others are not where they should be.
+    fn is_torn_behind(&self, start: usize) -> bool {
+        let length = self.bytes.len() - start;
+        let last = self.bytes.len().saturating_sub(HistoryEntry::LENGTH);
+        length > 0
+            && (!length.is_multiple_of(HistoryEntry::LENGTH)
+                || [start, last].iter().any(|at| self.read(*at).is_none()))
+    }
+
+    fn read(&self, at: usize) -> Option<(Digest, HistoryEntry)> {
+        HistoryEntry::read(self.bytes.get(at..)?)
     }
 
     /// Writes an entry.
     fn append(&mut self, node: Digest, entry: HistoryEntry) -> std::io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let end = add_to(file, &entry.written(node))?;
+        let (at, written) = (self.bytes.len(), entry.written(node));
+        let end = add_to(file, &written)?;
         // Else others added something before it, which is still to be read.
-        if end == self.length + HistoryEntry::LENGTH as u64 {
-            self.length += HistoryEntry::LENGTH as u64;
-            self.add(node, entry);
+        if end == (at + HistoryEntry::LENGTH) as u64 {
+            self.bytes.extend(written);
+            self.add(at);
         }
         Ok(())
     }
 
-    fn add(&mut self, node: Digest, entry: HistoryEntry) {
-        let before = self.latest.insert(node, self.entries.len());
-        self.entries.push((entry, before));
+    /// Takes the entry that begins there.
+    fn add(&mut self, at: usize) {
+        if let Some(name) = self.bytes.get(at..).and_then(|entry| entry.first_chunk()) {
+            let before = self.latest.insert(*name, self.entries.len());
+            self.entries.push((at, before));
+        }
     }
 
     /// The latest entries of a node, newest last, each key once.
     fn of(&self, node: Digest) -> Vec<HistoryEntry> {
         let mut of_node: Vec<HistoryEntry> = Vec::new();
-        let mut ahead = self.latest.get(&node).copied();
-        while let Some((entry, before)) = ahead.and_then(|at| self.entries.get(at)) {
+        let mut ahead = node.as_bytes().first_chunk().and_then(|name| self.latest.get(name)).copied();
+        while let Some((at, before)) = ahead.and_then(|number| self.entries.get(number)) {
             if of_node.len() == HISTORY_LENGTH {
                 break;
             }
-            if of_node.iter().all(|known| known.key != entry.key) {
-                of_node.push(*entry);
+            if let Some((of, entry)) = self.read(*at)
+                && of == node
+                && of_node.iter().all(|known| known.key != entry.key)
+            {
+                of_node.push(entry);
             }
             ahead = *before;
         }
         of_node.reverse();
         of_node
+    }
+
+    /// The nodes that there are entries of.
+    fn nodes(&self) -> HashSet<Digest, RandomState> {
+        self.entries.iter().filter_map(|(at, _)| Some(self.read(*at)?.0)).collect()
     }
 }
 
@@ -160,9 +188,9 @@ impl LocalStore {
     pub(super) fn drop_old_history(&self, age: Duration) -> Result<(), StoreError> {
         let mut histories = self.histories()?;
         let young = |entry: &&HistoryEntry| now().saturating_sub(entry.at) < age.as_secs();
-        let kept = histories.latest.keys().flat_map(|node| {
-            let entries = histories.of(*node);
-            entries.iter().filter(young).map(|one| one.written(*node)).collect::<Vec<_>>()
+        let kept = histories.nodes().into_iter().flat_map(|node| {
+            let entries = histories.of(node);
+            entries.iter().filter(young).map(|one| one.written(node)).collect::<Vec<_>>()
         });
         self.write_atomically(&self.history_path(), &kept.collect::<Vec<_>>().concat(), 0o644)?;
         *histories = Histories::default();

@@ -2,7 +2,8 @@
 //! them takes an inode, a block and half a dozen calls of the system: with small actions, that is most of what there is to do.
 //!
 //! An object is written by one call, behind its digest and its length. What a full disk or a power cut tore is not what its
-//! digest says, and is passed over.
+//! digest says, and is passed over. Few objects of a file are asked for: as long as lengths lead from each to the next, only those
+//! are hashed.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -60,12 +61,20 @@ fn name(digest: Digest) -> Name {
 struct Place {
     start: u32,
     length: u16,
+    /// Whether they were found to be what the digest says.
+    is_checked: bool,
 }
 
 impl Place {
     /// None behind the first 4 GiB of a file: of what is there, nothing is known.
-    fn of(start: u64, length: usize) -> Option<Self> {
-        Some(Self { start: start.try_into().ok()?, length: length.try_into().ok()? })
+    fn of(start: u64, length: usize, is_checked: bool) -> Option<Self> {
+        Some(Self { start: start.try_into().ok()?, length: length.try_into().ok()?, is_checked })
+    }
+
+    fn read(self, file: &File) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.length.into()];
+        file.read_exact_at(&mut bytes, self.start.into())?;
+        Ok(bytes)
     }
 }
 
@@ -73,13 +82,40 @@ impl Shard {
     /// Takes what was added since.
     fn catch_up(&mut self, file: &File) -> io::Result<()> {
         let bytes = added_since(file, self.length)?;
-        let mut records = Records::of(&bytes);
-        for (digest, range) in records.by_ref().flatten() {
-            let place = Place::of(self.length + range.start as u64, range.len());
+        let records = Records::of(&bytes);
+        match records.chained() {
+            Some(objects) => self.take(objects, false, bytes.len()),
+            None => self.take_checked(records),
+        }
+        Ok(())
+    }
+
+    fn take_checked(&mut self, mut records: Records<'_>) {
+        let objects = records.by_ref().flatten().collect();
+        self.take(objects, true, records.at);
+    }
+
+    /// Takes objects that were added, in so many bytes.
+    fn take(&mut self, objects: Vec<(Digest, Range<usize>)>, is_checked: bool, bytes: usize) {
+        self.places.reserve(objects.len());
+        for (digest, range) in objects {
+            let place = Place::of(self.length + range.start as u64, range.len(), is_checked);
             self.places.extend(place.map(|place| (name(digest), place)));
         }
-        self.length += records.at as u64;
-        Ok(())
+        self.length += bytes as u64;
+    }
+
+    /// Where an object is, after a look at its bytes.
+    fn checked(&mut self, digest: Digest, file: &File) -> io::Result<Option<Place>> {
+        let Some(place) = self.places.get_mut(&name(digest)) else { return Ok(None) };
+        if !place.is_checked && Digest::of(&place.read(file)?) != digest {
+            // One was torn, or changed: they may be elsewhere.
+            *self = Self::default();
+            self.take_checked(Records::of(&added_since(file, 0)?));
+            return Ok(self.places.get(&name(digest)).copied());
+        }
+        place.is_checked = true;
+        Ok(Some(*place))
     }
 }
 
@@ -104,6 +140,21 @@ impl<'a> Records<'a> {
     fn head(&self, at: usize) -> Option<(Digest, usize)> {
         let (digest, rest) = self.bytes.get(at..)?.split_first_chunk()?;
         Some((Digest::from_bytes(*digest), u32::from_le_bytes(*rest.first_chunk()?) as usize))
+    }
+
+    /// The objects, if the length of each leads to the next one, and that of the last one to the end.
+    fn chained(&self) -> Option<Vec<(Digest, Range<usize>)>> {
+        let (mut objects, mut at) = (Vec::new(), 0);
+        while at < self.bytes.len() {
+            let (digest, length) = self.head(at)?;
+            // Where nothing was written are zeros.
+            let is_likely = length <= LONGEST && (length > 0 || digest == Digest::of(b""));
+            is_likely.then_some(())?;
+            let range = at + HEAD..at + HEAD + length;
+            at = range.end;
+            objects.push((digest, range));
+        }
+        (at == self.bytes.len()).then_some(objects)
     }
 
     /// Whether what begins at a place may be an object of which the end is still to be written.
@@ -139,7 +190,7 @@ impl LocalStore {
 
     /// Whether the small object is known to be here, without a look at the disk.
     pub(super) fn knows_small(&self, digest: Digest) -> bool {
-        self.small.shard(first(digest)).places.contains_key(&name(digest))
+        self.small.shard(first(digest)).places.get(&name(digest)).is_some_and(|place| place.is_checked)
     }
 
     /// Whether it is here.
@@ -155,9 +206,7 @@ impl LocalStore {
             let Some(file) = file.map_or_else(|| open(&path), |file| Ok(Some(file)))? else {
                 return Ok(None);
             };
-            let mut bytes = vec![0; place.length.into()];
-            file.read_exact_at(&mut bytes, place.start.into())?;
-            Ok(Some(bytes))
+            place.read(&file).map(Some)
         };
         read().map_err(StoreError::io("read", &path))
     }
@@ -165,12 +214,15 @@ impl LocalStore {
     /// Where it is, and its file if that was opened for this.
     fn find_small(&self, digest: Digest) -> io::Result<Option<(Place, Option<File>)>> {
         let mut shard = self.small.shard(first(digest));
-        if let Some(place) = shard.places.get(&name(digest)) {
-            return Ok(Some((*place, None)));
+        let known = shard.places.get(&name(digest)).copied();
+        if let Some(place) = known.filter(|place| place.is_checked) {
+            return Ok(Some((place, None)));
         }
         let Some(file) = open(&self.small_path(first(digest)))? else { return Ok(None) };
-        shard.catch_up(&file)?;
-        Ok(shard.places.get(&name(digest)).map(|place| (*place, Some(file))))
+        if known.is_none() {
+            shard.catch_up(&file)?;
+        }
+        Ok(shard.checked(digest, &file)?.map(|place| (place, Some(file))))
     }
 
     /// Adds an object of no more than [`LONGEST`] bytes, whose digest this is, if it is not here.
@@ -183,13 +235,13 @@ impl LocalStore {
         let file = open_to_add(&path)?;
         let mut add = || {
             shard.catch_up(&file)?;
-            if shard.places.contains_key(&name(digest)) {
+            if shard.checked(digest, &file)?.is_some() {
                 return Ok(());
             }
             let length = bytes.len();
             let record = [digest.as_bytes(), (length as u32).to_le_bytes().as_slice(), bytes].concat();
             let end = add_to(&file, &record)?;
-            let place = Place::of(end - length as u64, length).ok_or(ErrorKind::FileTooLarge)?;
+            let place = Place::of(end - length as u64, length, true).ok_or(ErrorKind::FileTooLarge)?;
             shard.places.insert(name(digest), place);
             // Else others added something before it, which is still to be read.
             if shard.length + record.len() as u64 == end {
