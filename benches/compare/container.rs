@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::fs;
 
+use forge::store::LocalStore;
+
 use crate::pairs::compare;
 use crate::report::Section;
 use crate::side::Place;
@@ -34,8 +36,13 @@ pub fn measure() -> Section {
     };
     renew();
     place.forge(&["run", "--runner", "docker"], "");
-    let image = place.output(&["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "forge/root"]);
-    let image = image.lines().next().expect("forge gave its image to the engine").to_owned();
+    let images = place.output(&["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "forge/root"]);
+    // The engine may have those of others, too.
+    let store = LocalStore::open(place.path("cache")).expect("a store");
+    let root = store.earlier("busybox").next().and_then(|built| built.result.outputs.into_values().next());
+    let root = root.expect("the image was built").to_string();
+    let image =
+        images.lines().find(|image| image.contains(&root)).expect("forge gave its image to the engine");
 
     fs::create_dir_all(place.path("out")).unwrap();
     let script = format!(
