@@ -57,7 +57,7 @@ pub(super) const CAPABILITIES: [&str; 12] = [
 pub struct Command {
     /// The root it sees; writable, and thrown away afterwards.
     pub root: Root,
-    /// Run as `/bin/sh -eu <file>` in `/forge/work`.
+    /// Run as `/bin/sh -eu <file>` in `/forge/work`, or to the same effect.
     pub script: String,
     /// Added to the fixed environment; wins where both name a variable.
     pub env: BTreeMap<String, String>,

@@ -17,6 +17,13 @@ pub fn wait_for_tick() {
     }
 }
 
+/// A store, in a directory of its own.
+pub fn store() -> (tempfile::TempDir, LocalStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path().join("cache")).unwrap();
+    (dir, store)
+}
+
 /// A result with these outputs.
 pub fn result(outputs: BTreeMap<String, Digest>) -> ActionResult {
     let (node, runner) = ("node".to_owned(), "sandbox".to_owned());

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +40,14 @@ impl HistoryEntry {
         told.copy_from_slice(&[node.as_bytes(), self.key.as_bytes(), numbers.as_slice()].concat());
         check.copy_from_slice(&check_of(told));
         bytes
+    }
+
+    /// Whether an entry may begin there, by the time that it tells: no digest begins so by chance, and a duration is shorter.
+    fn is_likely(bytes: &[u8]) -> bool {
+        /// In seconds since 1970, from 2004 on. Where a clock says less, entries are looked at one by one.
+        const TIMES: Range<u64> = 1 << 30..1 << 36;
+        let at = bytes.get(2 * Digest::LENGTH + 8..).filter(|_| bytes.len() >= Self::LENGTH);
+        at.and_then(|at| at.first_chunk()).is_some_and(|at| TIMES.contains(&u64::from_le_bytes(*at)))
     }
 
     fn read(bytes: &[u8]) -> Option<(Digest, Self)> {
@@ -97,11 +106,8 @@ impl Histories {
 
     /// Whether a full disk or a power cut tore an entry of those that begin there: then the others are not where they should be.
     fn is_torn_behind(&self, start: usize) -> bool {
-        let length = self.bytes.len() - start;
-        let last = self.bytes.len().saturating_sub(HistoryEntry::LENGTH);
-        length > 0
-            && (!length.is_multiple_of(HistoryEntry::LENGTH)
-                || [start, last].iter().any(|at| self.read(*at).is_none()))
+        let mut entries = self.bytes[start..].chunks(HistoryEntry::LENGTH);
+        !entries.all(HistoryEntry::is_likely)
     }
 
     fn read(&self, at: usize) -> Option<(Digest, HistoryEntry)> {
@@ -239,6 +245,24 @@ mod tests {
             first.add_to_history("node", b, 2).unwrap();
             assert_eq!(keys(&first, "node"), [a, b]);
             assert_eq!(keys(&store(&dir), "node"), [a, b]);
+        }
+    }
+
+    #[test]
+    fn entries_that_two_torn_ones_moved_are_found() {
+        for torn in 1..HistoryEntry::LENGTH {
+            let dir = tempfile::tempdir().unwrap();
+            let all: Vec<Digest> = (0..4).map(|at: u8| Digest::of(&[at])).collect();
+            let first = store(&dir);
+            let entry = HistoryEntry { key: all[3], duration_ms: 1 << 20, at: now() };
+            let written = entry.written(Digest::of(b"other"));
+            first.add_to_history("node", all[0], 1).unwrap();
+            let file = File::options().append(true).open(first.history_path()).unwrap();
+            for (key, piece) in all[1..3].iter().zip([torn, HistoryEntry::LENGTH - torn]) {
+                add_to(&file, &written[..piece]).unwrap();
+                first.add_to_history("node", *key, 1 << 20).unwrap();
+            }
+            assert_eq!(keys(&store(&dir), "node"), all[..3], "{torn}");
         }
     }
 

@@ -193,12 +193,7 @@ impl LocalStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn store() -> (tempfile::TempDir, LocalStore) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = LocalStore::open(dir.path().join("cache")).unwrap();
-        (dir, store)
-    }
+    use crate::store::fixture::store;
 
     #[test]
     fn one_key_is_locked_once() {

@@ -145,14 +145,9 @@ impl Write for ObjectWriter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::fixture::store;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-
-    fn store() -> (tempfile::TempDir, LocalStore) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = LocalStore::open(dir.path().join("cache")).unwrap();
-        (dir, store)
-    }
 
     #[test]
     fn what_was_put_comes_back_and_is_read_only() {

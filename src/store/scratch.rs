@@ -97,12 +97,7 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn store() -> (tempfile::TempDir, LocalStore) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = LocalStore::open(dir.path().join("cache")).unwrap();
-        (dir, store)
-    }
+    use crate::store::fixture::store;
 
     #[test]
     fn sweep_takes_abandoned_scratch_and_leaves_what_is_held() {

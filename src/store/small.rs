@@ -2,8 +2,8 @@
 //! them takes an inode, a block and half a dozen calls of the system: with small actions, that is most of what there is to do.
 //!
 //! An object is written by one call, behind its digest and its length. What a full disk or a power cut tore is not what its
-//! digest says, and is passed over. Few objects of a file are asked for: as long as lengths lead from each to the next, only those
-//! are hashed.
+//! digest says, and is passed over. Few objects of a file are asked for: where lengths lead from each to the next and what is asked for is
+//! there, nothing else is hashed.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -46,6 +46,8 @@ impl SmallObjects {
 struct Shard {
     /// How much of it.
     length: u64,
+    /// In so much of it every object was hashed.
+    hashed: u64,
     places: HashMap<Name, Place, RandomState>,
 }
 
@@ -82,17 +84,22 @@ impl Shard {
     /// Takes what was added since.
     fn catch_up(&mut self, file: &File) -> io::Result<()> {
         let bytes = added_since(file, self.length)?;
-        let records = Records::of(&bytes);
-        match records.chained() {
+        match Records::of(&bytes).chained() {
             Some(objects) => self.take(objects, false, bytes.len()),
-            None => self.take_checked(records),
+            None => self.hash_rest(file)?,
         }
         Ok(())
     }
 
-    fn take_checked(&mut self, mut records: Records<'_>) {
+    /// Takes what was not hashed once more, each object by its bytes.
+    fn hash_rest(&mut self, file: &File) -> io::Result<()> {
+        let bytes = added_since(file, self.hashed)?;
+        let mut records = Records::of(&bytes);
         let objects = records.by_ref().flatten().collect();
+        self.length = self.hashed;
         self.take(objects, true, records.at);
+        self.hashed = self.length;
+        Ok(())
     }
 
     /// Takes objects that were added, in so many bytes.
@@ -106,16 +113,24 @@ impl Shard {
     }
 
     /// Where an object is, after a look at its bytes.
-    fn checked(&mut self, digest: Digest, file: &File) -> io::Result<Option<Place>> {
-        let Some(place) = self.places.get_mut(&name(digest)) else { return Ok(None) };
-        if !place.is_checked && Digest::of(&place.read(file)?) != digest {
-            // One was torn, or changed: they may be elsewhere.
-            *self = Self::default();
-            self.take_checked(Records::of(&added_since(file, 0)?));
-            return Ok(self.places.get(&name(digest)).copied());
+    fn find(&mut self, digest: Digest, file: &File) -> io::Result<Option<Place>> {
+        if !self.places.contains_key(&name(digest)) {
+            self.catch_up(file)?;
         }
-        place.is_checked = true;
-        Ok(Some(*place))
+        if !self.is_in_place(digest, file)? && self.hashed < self.length {
+            // One that was torn, or changed, may hide it.
+            self.places.remove(&name(digest));
+            self.hash_rest(file)?;
+        }
+        Ok(self.places.get(&name(digest)).copied())
+    }
+
+    fn is_in_place(&mut self, digest: Digest, file: &File) -> io::Result<bool> {
+        let Some(place) = self.places.get_mut(&name(digest)) else { return Ok(false) };
+        if !place.is_checked {
+            place.is_checked = Digest::of(&place.read(file)?) == digest;
+        }
+        Ok(place.is_checked)
     }
 }
 
@@ -214,15 +229,11 @@ impl LocalStore {
     /// Where it is, and its file if that was opened for this.
     fn find_small(&self, digest: Digest) -> io::Result<Option<(Place, Option<File>)>> {
         let mut shard = self.small.shard(first(digest));
-        let known = shard.places.get(&name(digest)).copied();
-        if let Some(place) = known.filter(|place| place.is_checked) {
-            return Ok(Some((place, None)));
+        if let Some(place) = shard.places.get(&name(digest)).filter(|place| place.is_checked) {
+            return Ok(Some((*place, None)));
         }
         let Some(file) = open(&self.small_path(first(digest)))? else { return Ok(None) };
-        if known.is_none() {
-            shard.catch_up(&file)?;
-        }
-        Ok(shard.checked(digest, &file)?.map(|place| (place, Some(file))))
+        Ok(shard.find(digest, &file)?.map(|place| (place, Some(file))))
     }
 
     /// Adds an object of no more than [`LONGEST`] bytes, whose digest this is, if it is not here.
@@ -234,8 +245,7 @@ impl LocalStore {
         let mut shard = self.small.shard(first(digest));
         let file = open_to_add(&path)?;
         let mut add = || {
-            shard.catch_up(&file)?;
-            if shard.checked(digest, &file)?.is_some() {
+            if shard.find(digest, &file)?.is_some() {
                 return Ok(());
             }
             let length = bytes.len();
@@ -245,7 +255,7 @@ impl LocalStore {
             shard.places.insert(name(digest), place);
             // Else others added something before it, which is still to be read.
             if shard.length + record.len() as u64 == end {
-                shard.length = end;
+                (shard.length, shard.hashed) = (end, end);
             }
             if is_flushed { file.sync_data() } else { Ok(()) }
         };
@@ -390,6 +400,33 @@ mod tests {
         let again = store(&dir);
         assert!(objects.iter().all(|(digest, _)| again.has_small(*digest)));
         assert_eq!(again.small_objects().map(|(_, written)| written.torn.len()).sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn a_torn_one_whose_length_leads_to_another_hides_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = alike(3);
+        let hidden = HEAD + objects[1].1.len();
+        let torn = (0..).map(|at: u16| [&at.to_le_bytes()[..], &[0; 100]].concat());
+        let torn =
+            torn.map(|bytes| (Digest::of(&bytes), bytes)).find(|(digest, _)| first(*digest) == 7).unwrap();
+        let old = store(&dir);
+        add(&old, std::slice::from_ref(&torn));
+        let file = File::options().write(true).open(old.small_path(7)).unwrap();
+        file.set_len((HEAD + torn.1.len() - hidden) as u64).unwrap();
+        let file = open_to_add(&old.small_path(7)).unwrap();
+        for (digest, bytes) in &objects[1..] {
+            let record = [digest.as_bytes(), (bytes.len() as u32).to_le_bytes().as_slice(), bytes].concat();
+            add_to(&file, &record).unwrap();
+        }
+        for asked in [&objects[1], &objects[2], &torn, &objects[0]] {
+            let new = store(&dir);
+            let expected = objects[1..].contains(asked).then_some(&asked.1);
+            assert_eq!(new.small(asked.0).unwrap().as_ref(), expected);
+        }
+        let new = store(&dir);
+        add(&new, &[torn.clone(), objects[0].clone()]);
+        assert!(objects.iter().chain([&torn]).all(|(digest, _)| store(&dir).has_small(*digest)));
     }
 
     #[test]

@@ -178,8 +178,7 @@ mod tests {
     use crate::store::result_index::WORTH;
 
     fn store() -> (tempfile::TempDir, LocalStore, PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = LocalStore::open(dir.path().join("cache")).unwrap();
+        let (dir, store) = crate::store::fixture::store();
         let path = dir.path().join("file");
         (dir, store, path)
     }

@@ -90,21 +90,27 @@ fn nothing_is_mounted_without_a_sandbox() {
     assert!(error.contains("nothing is mounted where there is no sandbox"), "{error}");
 }
 
+/// Runs targets each of which fails, and looks for what is said of them.
+fn fails(targets: &str, said: &[&str]) {
+    let scratch = Scratch::new(targets);
+    let done = scratch.forge("run --keep-going").ends_with(3);
+    for text in said {
+        assert!(done.stderr.contains(text), "no '{text}' in {}", done.stderr);
+    }
+    scratch.assert_no_action();
+}
+
 #[test]
 fn a_bare_action_fails_with_its_code_its_signal_and_its_timeout() {
-    let scratch = Scratch::new(
+    fails(
         r#"
 target "code" image="bare" { run "echo why; exit 7"; output "o" }
 target "signal" image="bare" { run "kill -9 $$"; output "o" }
 target "lacking" image="bare" { run "true"; output "o" }
 target "late" image="bare" { env "N" "@NAME@"; run "sleep 600 & sleep 600"; output "o"; timeout "1s" }
 "#,
+        &["exit code 7", "SIGKILL", "output 'o' was not made", "killed after its timeout", "why"],
     );
-    let done = scratch.forge("run --keep-going").ends_with(3);
-    for text in ["exit code 7", "SIGKILL", "output 'o' was not made", "killed after its timeout", "why"] {
-        assert!(done.stderr.contains(text), "no '{text}' in {}", done.stderr);
-    }
-    scratch.assert_no_action();
 }
 
 #[test]
@@ -132,7 +138,7 @@ target "words" image="bare" { env "TWO" "two words"; run "/usr/bin/printf %s, \"
 
 #[test]
 fn a_command_that_needs_no_shell_fails_as_it_does_in_one() {
-    let scratch = Scratch::new(
+    fails(
         r#"
 target "code" image="bare" { run "cat no-file"; output "o" }
 target "signal" image="bare" { run "sh -c 'kill -9 $$'"; output "o" }
@@ -140,21 +146,17 @@ target "none" image="bare" { run "no-such-program"; output "o" }
 target "unread" image="bare" { run "cat < no-input > $OUT/o"; output "o" }
 target "late" image="bare" { env "N" "@NAME@"; run "sleep 600"; output "o"; timeout "1s" }
 "#,
+        &[
+            "exit code 1",
+            "no-file: No such file",
+            "SIGKILL",
+            "exit code 127",
+            "no-such-program: not found",
+            "exit code 2",
+            "cannot open no-input",
+            "killed after its timeout",
+        ],
     );
-    let done = scratch.forge("run --keep-going").ends_with(3);
-    for text in [
-        "exit code 1",
-        "no-file: No such file",
-        "SIGKILL",
-        "exit code 127",
-        "no-such-program: not found",
-        "exit code 2",
-        "cannot open no-input",
-        "killed after its timeout",
-    ] {
-        assert!(done.stderr.contains(text), "no '{text}' in {}", done.stderr);
-    }
-    scratch.assert_no_action();
 }
 
 #[test]

@@ -19,7 +19,7 @@ const UNITS: usize = 100_000;
 const NOTES: &[&str] = &[
     "The graph is one action for each source file, and one for every hundred of them that gathers their outputs. For forge it is an \
      axis that lists the units, `value \"u0\" … pack=\"p0\"`, with targets that are `bare`; for ninja and make it is written out. \
-     What forge and ninja run is the same command by `/bin/sh`.",
+     What forge and ninja run is the same command; forge starts a [simple one](runners.md#simple-commands) without a shell.",
     "Nothing to do is answered by a look at everything that decided it (docs/design.md, 'Answers are kept'), and by no other file: \
      no Buildfile is read, no node made. The second question after a change is the first that is answered so. Where a source \
      changed, the graph is made, and only the nodes that it may concern are keyed and looked up. A whole plan is one of another \

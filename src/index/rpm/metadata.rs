@@ -80,10 +80,6 @@ impl<'m> Run<'m> {
             if let Some(character) = forbidden(&new) {
                 return Err(IndexError::NotXml { origin: member.origin(), character }.into());
             }
-            if text.is_empty() {
-                // What is said of each is of about the same length.
-                text.reserve(new.len() * self.members.len());
-            }
             text.push_str(&new);
         }
         Ok(text)
@@ -107,9 +103,8 @@ pub(super) fn primary<'m, E: From<IndexError>>(
 
 /// Puts a way before every location.
 fn located(text: &str, out: &str) -> String {
-    let places = memchr::memmem::find_iter(text.as_bytes(), LOCATION).map(|at| at + LOCATION.len());
-    let (mut located, mut before) = (String::with_capacity(text.len() + text.len() / 8), 0);
-    for place in places {
+    let (mut located, mut before) = (String::with_capacity(text.len()), 0);
+    for place in memchr::memmem::find_iter(text.as_bytes(), LOCATION).map(|at| at + LOCATION.len()) {
         located.extend([&text[before..place], out]);
         before = place;
     }

@@ -169,10 +169,8 @@ fn check(front: &Front, payload_size: u64, payload_sha256: &str) -> Result<(), P
     if size.is_none() && digest.is_none() {
         return Err(PackageError::malformed("header", "it tells neither size nor digest of the payload"));
     }
-    if let Some(size) = size
-        && size != front.header_bytes().len() as u64 + payload_size
-    {
-        let found = front.header_bytes().len() as u64 + payload_size;
+    let found = front.header_bytes().len() as u64 + payload_size;
+    if let Some(size) = size.filter(|size| *size != found) {
         let reason = format!("expected {size} bytes with the header, found {found}");
         return Err(PackageError::malformed("payload", reason));
     }
