@@ -136,8 +136,7 @@ impl Workspace {
             [] => return Ok(()),
             _ => self.graph.closure(goals),
         };
-        let faults: Vec<_> =
-            needed.iter().filter_map(|id| self.graph.node(*id).fault.as_deref().cloned()).collect();
+        let faults: Vec<_> = needed.iter().filter_map(|id| self.graph.node(*id).fault().cloned()).collect();
         match faults.is_empty() {
             true => Ok(()),
             false => Err(Faults { errors: faults }.into()),

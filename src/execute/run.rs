@@ -377,7 +377,7 @@ impl<'a> Run<'a> {
     /// The node, without the inputs that failed and that it may lack.
     fn without_lost(&self, id: NodeId) -> Cow<'a, Node> {
         let node = self.graph.node(id);
-        match node.may_lack.iter().any(|need| self.states.is_lost(*need)) {
+        match node.may_lack().iter().any(|need| self.states.is_lost(*need)) {
             true => Cow::Owned(node.without(|need| self.states.is_lost(need))),
             false => Cow::Borrowed(node),
         }

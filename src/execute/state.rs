@@ -158,7 +158,7 @@ impl States {
     fn does_without(&self, user: NodeId, lost: NodeId, graph: &Graph) -> bool {
         let user = graph.node(user);
         let mut inputs = user.inputs.iter().filter_map(Input::node);
-        user.may_lack.contains(&lost) && inputs.any(|input| !self.is_lost(input))
+        user.may_lack().contains(&lost) && inputs.any(|input| !self.is_lost(input))
     }
 
     /// Whether a node will give nothing in this run.

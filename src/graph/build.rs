@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -176,7 +177,7 @@ impl<'a> Builder<'a> {
         let script = self.script(target, command, &cell, root, placements, (dates.date(), platform));
         let requires = self.gathered(&command.requires, &cell, joins);
         let node = Node::new(self.declared(target), cell, Work::Script(script));
-        self.add(Node { inputs: inputs.into(), requires: requires.into(), ..node });
+        self.add(node.taking(inputs).on(Terms { requires, ..Terms::default() }));
     }
 
     /// The script of a command: that of the cell before, if it is the same.
@@ -187,12 +188,12 @@ impl<'a> Builder<'a> {
         cell: &Cell,
         root: Root,
         placements: Vec<Placement>,
-        (date, platform): (u64, Arc<str>),
+        (date, platform): (u64, Cow<'static, str>),
     ) -> Arc<Script> {
         if let Some((of, last)) = &self.last_script
             && Arc::ptr_eq(of, &target.name)
             && command.gathers.is_empty()
-            && (last.root, last.date, &last.platform) == (root, date, &platform)
+            && (last.root, last.date, &*last.platform) == (root, date, &*platform)
         {
             return last.clone();
         }
@@ -206,7 +207,7 @@ impl<'a> Builder<'a> {
             outputs: command.outputs.clone(),
             network: command.network,
             date,
-            platform,
+            platform: platform.into(),
         });
         self.last_script = Some((target.name.clone(), script.clone()));
         script
@@ -262,7 +263,7 @@ impl<'a> Builder<'a> {
         match &node.work {
             Work::Archive(_) | Work::Commit(_) => {
                 let upstream = node.declared.target.trim_end_matches(".source");
-                let version = node.cell.coordinates().first().map(|c| c.value.to_string());
+                let version = node.cell.coordinates().next().map(|c| c.value.to_string());
                 let version = version.or_else(|| self.single_version(self.buildfile.upstream(upstream)?))?;
                 Some(self.date_of(upstream, &version))
             }
@@ -276,10 +277,10 @@ impl<'a> Builder<'a> {
     }
 
     /// The platform of an image, or this machine's.
-    pub fn platform(&self, image: Option<&Input>) -> Arc<str> {
+    pub fn platform(&self, image: Option<&Input>) -> Cow<'static, str> {
         match image.and_then(Input::node) {
             Some(node) => self.graph.node(node).work.platform().unwrap_or_default().into(),
-            None => machine_platform(),
+            None => machine_platform().into(),
         }
     }
 
@@ -300,8 +301,8 @@ fn placement(place: &Place, input: usize, text: impl Fn(&Arc<Template>) -> Text)
 
 /// `target[axis=value,…]`, or the target alone where it spans no axis.
 pub(super) fn node_name(target: &str, cell: &Cell) -> String {
-    match cell.coordinates() {
-        [] => target.to_owned(),
+    match cell.coordinates().len() {
+        0 => target.to_owned(),
         _ => {
             let words = || [target, "["].into_iter().chain(cell.words()).chain(["]"]);
             // There are many, and most of them would grow several times.

@@ -151,13 +151,13 @@ impl Builder<'_> {
             outputs: [generator.output().to_owned()].into(),
             network: false,
             date: 1,
-            platform,
+            platform: platform.into(),
         };
         let step = format!("{}.depends", target.name);
         let work = Work::Script(Arc::new(script));
         let declared = Declared::step(step.into(), "target", target.span.clone());
         let node = Node::new(declared.into(), cell.clone(), work);
-        self.add(Node { inputs: taken.into(), ..node })
+        self.add(node.taking(taken))
     }
 
     /// A bootstrap image must have libraries of the package's architecture: what they are called

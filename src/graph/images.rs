@@ -12,7 +12,7 @@ impl Builder<'_> {
         match self.image_work(target, image, &node_name(&target.name, &cell), &cell) {
             Some((work, inputs, fault)) => {
                 let node = Node::new(self.declared(target), cell, work);
-                self.add(Node { inputs: inputs.into(), fault: fault.map(Box::new), ..node });
+                self.add(node.taking(inputs).on(Terms { fault, ..Terms::default() }));
             }
             None => {
                 self.refused.insert(target.name.to_string());

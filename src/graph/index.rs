@@ -50,7 +50,7 @@ impl<'a> Builder<'a> {
         };
         let may_lack = self.optional(&inputs);
         let node = Node::new(self.declared(target), cell, Work::Index(Box::new(work)));
-        self.add(Node { inputs: inputs.into(), may_lack: may_lack.into(), ..node });
+        self.add(node.taking(inputs).on(Terms { may_lack, ..Terms::default() }));
     }
 
     /// Of the packages, those in the newest value of the dimension that the index names, and those
@@ -122,7 +122,7 @@ impl<'a> Builder<'a> {
         let inputs = vec![Input::Node { node: package, output: "package".to_owned() }];
         let declared = Declared::step(step.into(), "package", index.span.clone());
         let node = Node::new(declared.into(), cell, Work::Accept);
-        self.add(Node { inputs: inputs.into(), requires: requires.into(), ..node })
+        self.add(node.taking(inputs).on(Terms { requires, ..Terms::default() }))
     }
 
     /// The nodes among the inputs that the Buildfile lets go on without.

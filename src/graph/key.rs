@@ -20,7 +20,7 @@ impl Builder<'_> {
         let work = KeyWork { name: target.name.to_string(), key, certificate: certificate.ok() };
         let work = Work::Key(Box::new(work));
         let node = Node::new(self.declared(target), cell, work);
-        self.add(Node { fault: fault.map(Box::new), ..node });
+        self.add(node.on(Terms { fault, ..Terms::default() }));
     }
 
     /// The keys of these names, with whole paths.

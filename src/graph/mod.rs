@@ -21,7 +21,7 @@ mod work;
 
 pub use action::Action;
 pub use build::build;
-pub use node::{Declared, Globs, Graph, Input, Lineage, LocalFiles, Node, NodeId};
+pub use node::{Declared, Globs, Graph, Input, Lineage, LocalFiles, Node, NodeId, Terms};
 pub use render::{to_dot, to_json};
 pub use text::Text;
 pub use work::{

@@ -27,12 +27,19 @@ pub struct Node {
     pub work: Work,
     /// What it takes, in the order that the work refers to.
     pub inputs: Box<[Input]>,
+    /// Of most nodes there are none.
+    terms: Option<Box<Terms>>,
+}
+
+/// What else has to hold of others, or may not, for a node to be run.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
     /// Tests that must have succeeded before it starts.
-    pub requires: Box<[NodeId]>,
+    pub requires: Vec<NodeId>,
     /// Nodes among the inputs that it does without if they fail.
-    pub may_lack: Box<[NodeId]>,
+    pub may_lack: Vec<NodeId>,
     /// Why it cannot be planned: something that the lock should say is not there.
-    pub fault: Option<Box<Diagnostic>>,
+    pub fault: Option<Diagnostic>,
 }
 
 /// What all nodes of a target have in common, or those of a step that forge adds for it.
@@ -69,8 +76,34 @@ impl Declared {
 impl Node {
     /// One that takes nothing.
     pub fn new(declared: Arc<Declared>, cell: Cell, work: Work) -> Self {
-        let (inputs, requires, may_lack) = Default::default();
-        Self { declared, cell, work, inputs, requires, may_lack, fault: None }
+        Self { declared, cell, work, inputs: Box::default(), terms: None }
+    }
+
+    /// The same with these inputs, in the order that the work refers to.
+    pub fn taking(self, inputs: Vec<Input>) -> Self {
+        Self { inputs: inputs.into(), ..self }
+    }
+
+    /// The same on these terms.
+    pub fn on(self, terms: Terms) -> Self {
+        let Terms { requires, may_lack, fault } = &terms;
+        let has_none = requires.is_empty() && may_lack.is_empty() && fault.is_none();
+        Self { terms: (!has_none).then(|| Box::new(terms)), ..self }
+    }
+
+    /// Tests that must have succeeded before it starts.
+    pub fn requires(&self) -> &[NodeId] {
+        self.terms.as_ref().map_or(&[], |terms| &terms.requires)
+    }
+
+    /// Nodes among the inputs that it does without if they fail.
+    pub fn may_lack(&self) -> &[NodeId] {
+        self.terms.as_ref().map_or(&[], |terms| &terms.may_lack)
+    }
+
+    /// Why it cannot be planned, if it cannot.
+    pub fn fault(&self) -> Option<&Diagnostic> {
+        self.terms.as_ref()?.fault.as_ref()
     }
 
     /// `target[axis=value,…]`, or the target alone where it spans no axis. It is made when it is asked for: of most nodes nobody
@@ -262,14 +295,14 @@ impl Graph {
     /// that its target's name stands for.
     pub fn add_beyond(&mut self, node: Node) -> NodeId {
         let of_inputs = node.inputs.iter().filter_map(Input::node);
-        let mut needs: Vec<NodeId> = of_inputs.chain(node.requires.iter().copied()).collect();
+        let mut needs: Vec<NodeId> = of_inputs.chain(node.requires().iter().copied()).collect();
         needs.sort();
         needs.dedup();
         if let Some(by_name) = self.by_name.get_mut() {
             by_name.insert(node.name(), NodeId::new(self.nodes.len()));
         }
         self.has_files |= node.inputs.iter().any(|input| input.files().is_some());
-        let (has_fault, is_outward) = (node.fault.is_some(), node.work.is_outward());
+        let (has_fault, is_outward) = (node.fault().is_some(), node.work.is_outward());
         let id = self.edges.add_node(());
         self.nodes.push(node);
         self.faulty.extend(has_fault.then_some(id));

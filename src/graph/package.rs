@@ -66,20 +66,17 @@ impl<'a> Builder<'a> {
         let work = PackageWork { package: written, contents, generated, copyright, signer };
         let work = Work::Package(Box::new(work));
         let node = Node::new(self.declared(target), cell, work);
-        self.add(Node {
-            inputs: inputs.into(),
-            requires: requires.into(),
-            fault: fault.map(Box::new),
-            ..node
-        });
+        let terms = Terms { requires, fault, ..Terms::default() };
+        self.add(node.taking(inputs).on(terms));
     }
 
     /// The key's fingerprint, which stands in the action. A key that cannot sign is a fault of the
     /// package as well: it is told when the node is planned, not after hours of building.
     fn signer(&self, key: &Reference) -> (Option<Signer>, Option<Diagnostic>) {
-        let node = self.graph.of_target(&key.name).first().map(|node| self.graph.node(*node));
-        let Some(Node { work: Work::Key(work), fault, .. }) = node else { return (None, None) };
-        let Some(certificate) = &work.certificate else { return (None, fault.as_deref().cloned()) };
+        let Some(node) = self.graph.of_target(&key.name).first() else { return (None, None) };
+        let node = self.graph.node(*node);
+        let Work::Key(work) = &node.work else { return (None, None) };
+        let Some(certificate) = &work.certificate else { return (None, node.fault().cloned()) };
         match &certificate.fingerprints[..] {
             [fingerprint] => {
                 let (key, fingerprint) = (work.key.clone(), fingerprint.clone());

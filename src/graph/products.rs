@@ -40,12 +40,8 @@ impl<'a> Builder<'a> {
         }));
         let may_lack = self.optional(&inputs);
         let node = Node::new(self.declared(target), cell, work);
-        self.add(Node {
-            inputs: inputs.into(),
-            requires: requires.into(),
-            may_lack: may_lack.into(),
-            ..node
-        });
+        let terms = Terms { requires, may_lack, fault: None };
+        self.add(node.taking(inputs).on(terms));
     }
 }
 

@@ -32,7 +32,6 @@ fn node_json(graph: &Graph, id: NodeId) -> Value {
     let cell: Map<String, Value> = node
         .cell
         .coordinates()
-        .iter()
         .map(|coordinate| (coordinate.dimension.text(), Value::from(&*coordinate.value)))
         .collect();
     let needs: Vec<String> = graph.needs(id).map(|need| graph.node(need).name()).collect();
@@ -55,5 +54,5 @@ fn attributes(cell: &Cell) -> Map<String, Value> {
             |(name, value): (&String, &String)| (format!("{axis}.{name}"), Value::from(value.as_str()));
         known.iter().map(told).collect::<Vec<_>>()
     };
-    cell.coordinates().iter().flat_map(|coordinate| of(coordinate)).collect()
+    cell.coordinates().flat_map(of).collect()
 }

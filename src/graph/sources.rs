@@ -66,7 +66,7 @@ impl<'a> Builder<'a> {
     /// The node that gives the version of this cell.
     pub(super) fn add_source(&mut self, upstream: &Upstream, cell: Cell) {
         let target = source_name(upstream);
-        let of_cell = cell.coordinates().first().map(|coordinate| coordinate.value.to_string());
+        let of_cell = cell.coordinates().next().map(|coordinate| coordinate.value.to_string());
         let version = of_cell.or_else(|| self.single_version(upstream));
         let (work, inputs, fault) = match (&upstream.origin, version) {
             (Origin::Path(path), _) => {
@@ -82,7 +82,7 @@ impl<'a> Builder<'a> {
         };
         let declared = Declared::step(target.into(), "source", upstream.span.clone());
         let node = Node::new(declared.into(), cell, work);
-        self.add(Node { inputs: inputs.into(), fault: fault.map(Box::new), ..node });
+        self.add(node.taking(inputs).on(Terms { fault, ..Terms::default() }));
     }
 
     fn of_version(&self, upstream: &Upstream, version: &str) -> Source {

@@ -109,16 +109,16 @@ impl Work {
 }
 
 /// The platform of the machine that this runs on, in the words of Docker.
-pub fn machine_platform() -> Arc<str> {
-    static MACHINE: LazyLock<Arc<str>> = LazyLock::new(|| {
+pub fn machine_platform() -> &'static str {
+    static MACHINE: LazyLock<String> = LazyLock::new(|| {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
             other => other,
         };
-        format!("linux/{architecture}").into()
+        format!("linux/{architecture}")
     });
-    MACHINE.clone()
+    &MACHINE
 }
 
 /// An archive and how it is unpacked.

@@ -11,12 +11,21 @@ use super::Axes;
 /// One value on each of some dimensions, in the declared order of their axes.
 #[derive(Clone)]
 pub struct Cell {
-    /// The coordinates of all cells that were made together: there may be many.
-    all: Arc<Vec<Arc<Coordinate>>>,
-    /// The first of its own.
+    /// What all cells have that were made together: there may be many.
+    all: Arc<Coordinates>,
+    /// The place of its first coordinate.
     start: u32,
     /// How many it has.
     length: u32,
+}
+
+/// The coordinates of many cells.
+#[derive(Debug, Default)]
+pub(super) struct Coordinates {
+    /// Each of them once.
+    pub known: Vec<Arc<Coordinate>>,
+    /// The places of those of each cell, in the declared order of their axes.
+    pub of_cells: Vec<u32>,
 }
 
 /// A value on one dimension.
@@ -47,25 +56,36 @@ pub struct Place {
 }
 
 impl Cell {
-    /// So many cells, whose coordinates stand one behind the other, those of each in the declared order of their axes.
-    pub(super) fn all(coordinates: Vec<Arc<Coordinate>>, count: usize) -> Vec<Self> {
-        let length = coordinates.len() / count.max(1);
+    /// So many cells, all of as many dimensions.
+    pub(super) fn all(coordinates: Coordinates, count: usize) -> Vec<Self> {
+        let length = coordinates.of_cells.len() / count.max(1);
         let all = Arc::new(coordinates);
         let cell = |at| Self { all: all.clone(), start: (at * length) as u32, length: length as u32 };
         (0..count).map(cell).collect()
     }
 
     /// The coordinates.
-    pub fn coordinates(&self) -> &[Arc<Coordinate>] {
+    pub fn coordinates(&self) -> impl ExactSizeIterator<Item = &Coordinate> {
+        self.places().iter().map(|place| &*self.all.known[*place as usize])
+    }
+
+    fn places(&self) -> &[u32] {
         let start = self.start as usize;
-        &self.all[start..start + self.length as usize]
+        &self.all.of_cells[start..start + self.length as usize]
+    }
+
+    /// The coordinate at a place among its own.
+    fn coordinate(&self, at: usize) -> Option<&Coordinate> {
+        Some(&*self.all.known[*self.places().get(at)? as usize])
     }
 
     /// The same cell with another value at one place of its coordinates.
     pub fn with_value(&self, place: usize, value: &str) -> Self {
-        let mut coordinates = self.coordinates().to_vec();
-        Arc::make_mut(&mut coordinates[place]).value = value.into();
-        Self { start: 0, length: self.length, all: Arc::new(coordinates) }
+        let mut known: Vec<_> = self.coordinates().cloned().collect();
+        known[place].value = value.into();
+        let of_cells = (0..self.length).collect();
+        let known = known.into_iter().map(Arc::new).collect();
+        Self { start: 0, length: self.length, all: Arc::new(Coordinates { known, of_cells }) }
     }
 
     /// Whether it meets all conditions, where they are of axes that it has. A group of values
@@ -80,7 +100,7 @@ impl Cell {
             }
         };
         predicates.iter().all(|predicate| {
-            let mut on_axis = self.coordinates().iter().filter(|c| c.dimension.axis == predicate.axis);
+            let mut on_axis = self.coordinates().filter(|c| c.dimension.axis == predicate.axis);
             on_axis.all(|coordinate| meets(coordinate, predicate))
         })
     }
@@ -89,7 +109,6 @@ impl Cell {
     pub fn words(&self) -> impl Iterator<Item = &str> {
         let comma = |at| if at == 0 { "" } else { "," };
         self.coordinates()
-            .iter()
             .enumerate()
             .flat_map(move |(at, coordinate)| [comma(at), &*coordinate.prefix, &*coordinate.value])
     }
@@ -103,11 +122,11 @@ impl Cell {
     /// whole axis may lack.
     pub fn place(&self, axis: &str, attribute: Option<&str>) -> Option<Place> {
         let on_axis = || {
-            let all = self.coordinates().iter().enumerate();
+            let all = self.coordinates().enumerate();
             all.filter(|(_, coordinate)| coordinate.dimension.axis == axis)
         };
-        let is_own = |(_, one): &(usize, &Arc<Coordinate>)| one.dimension.attribute.as_deref() == attribute;
-        let is_whole = |(_, one): &(usize, &Arc<Coordinate>)| one.attributes.is_some();
+        let is_own = |(_, one): &(usize, &Coordinate)| one.dimension.attribute.as_deref() == attribute;
+        let is_whole = |(_, one): &(usize, &Coordinate)| one.attributes.is_some();
         let own = || on_axis().find(is_own).map(|(coordinate, _)| Place { coordinate, is_value: true });
         own()
             .or_else(|| on_axis().find(is_whole).map(|(coordinate, _)| Place { coordinate, is_value: false }))
@@ -115,7 +134,7 @@ impl Cell {
 
     /// What is known at such a place of a cell of the same dimensions.
     pub fn at(&self, place: Place, attribute: Option<&str>) -> Option<&str> {
-        let coordinate = self.coordinates().get(place.coordinate)?;
+        let coordinate = self.coordinate(place.coordinate)?;
         match place.is_value {
             true => Some(&*coordinate.value),
             false => coordinate.attributes.as_ref()?.get(attribute?).map(String::as_str),
@@ -125,7 +144,7 @@ impl Cell {
 
 impl PartialEq for Cell {
     fn eq(&self, other: &Self) -> bool {
-        self.coordinates() == other.coordinates()
+        self.coordinates().eq(other.coordinates())
     }
 }
 
@@ -133,7 +152,7 @@ impl Eq for Cell {}
 
 impl Hash for Cell {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.coordinates().hash(state);
+        self.coordinates().for_each(|coordinate| coordinate.hash(state));
     }
 }
 

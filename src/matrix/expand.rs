@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::cell::Coordinates;
 use super::{Axes, Cell, Coordinate, Point, ResolvedAxis};
 use crate::buildfile::{Diagnostic, Dimension, Predicate, Rule, RuleKind, Target};
 
@@ -76,15 +77,17 @@ impl<'a> Expander<'a> {
         let places: Vec<Vec<usize>> = axes.iter().map(places_on).collect();
         let place_of = |axis: usize| axes.iter().position(|own| *own == axis);
         let on_axes: Vec<usize> = dimensions.iter().filter_map(|one| place_of(one.axis)).collect();
-        let spanned: Vec<(&Spanned, usize)> = dimensions.iter().zip(on_axes).collect();
+        let mut coordinates = Coordinates::default();
+        let known = dimensions.iter().map(|one| one.put_into(&mut coordinates.known)).collect::<Vec<_>>();
+        let spanned: Vec<(Vec<u32>, usize)> = known.into_iter().zip(on_axes).collect();
         let turns: usize = places.iter().map(Vec::len).product();
-        let mut coordinates = Vec::with_capacity((turns * spanned.len()).min(RESERVED));
+        coordinates.of_cells.reserve((turns * spanned.len()).min(RESERVED));
         let mut count = 0;
         each_turn(&places, |points| {
             let point_on = |axis: usize| place_of(axis).map(|at| points[at]);
             let met = |tests: &[Test]| tests.iter().all(|t| point_on(t.axis).is_some_and(|p| t.meets[p]));
             if met(&filter) && self.is_included(&rules, met) {
-                coordinates.extend(spanned.iter().map(|(one, at)| one.coordinate(points[*at])));
+                coordinates.of_cells.extend(spanned.iter().map(|(known, at)| known[points[*at]]));
                 count += 1;
             }
         });
@@ -168,10 +171,13 @@ struct Spanned {
 }
 
 impl Spanned {
-    /// That of a point which has one.
-    fn coordinate(&self, point: usize) -> Arc<Coordinate> {
-        let known = self.coordinates[point].clone();
-        known.unwrap_or_else(|| unreachable!("points without a coordinate are on no axis of a cell"))
+    /// Adds the coordinates, and gives the place of each point's. A point that has none is in no cell.
+    fn put_into(&self, known: &mut Vec<Arc<Coordinate>>) -> Vec<u32> {
+        let mut put = |coordinate: &Option<Arc<Coordinate>>| {
+            known.extend(coordinate.clone());
+            known.len().saturating_sub(1) as u32
+        };
+        self.coordinates.iter().map(&mut put).collect()
     }
 
     fn new<'p>(axis: usize, resolved: &'p ResolvedAxis, dimension: &Dimension) -> Self {

@@ -73,7 +73,7 @@ pub fn best<T: Copy>(axes: &Axes, items: &[(Cell, T)]) -> Option<T> {
 }
 
 fn preference(axes: &Axes, a: &Cell, b: &Cell) -> Ordering {
-    let pairs = a.coordinates().iter().zip(b.coordinates());
+    let pairs = a.coordinates().zip(b.coordinates());
     pairs
         .map(|(a, b)| match axes.at(a.axis).is_version {
             true => Version::new(&*b.value).cmp(&Version::new(&*a.value)),

@@ -1,10 +1,11 @@
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::explain::{difference, nearest_earlier};
 use super::standing::Standing;
-use super::verdict::step_of;
+use super::verdict::Beside;
 use super::{Cause, Destination, LocalTrees, NewVersion, Place, Plan, PlanError, Step, Verdict};
 use crate::digest::{Digest, fields_of, key_of};
 use crate::graph::{Action, Graph, Input, LocalFiles, Node, NodeId, Work};
@@ -42,7 +43,7 @@ impl Steps {
     }
 
     /// Adds the steps of these nodes, in their order.
-    fn append<'n>(&mut self, nodes: impl Iterator<Item = &'n NodeId>, mut steps: Vec<Step>) {
+    fn append(&mut self, nodes: &[NodeId], mut steps: Vec<Step>) {
         let behind = self.all.len() as u32 + 1;
         (behind..).zip(nodes).for_each(|(place, node)| self.places[node.index()] = place);
         match self.all.is_empty() {
@@ -67,72 +68,41 @@ impl Steps {
     /// All, by their nodes.
     fn sorted(mut self) -> Vec<Step> {
         // They are where nodes need none of each other.
-        if !self.all.is_sorted_by_key(|step| step.node) {
+        let places = self.places.iter().filter(|place| **place > 0);
+        if !places.is_sorted() {
             self.all.sort_by_key(|step| step.node);
         }
         self.all
     }
 }
 
-/// So many nodes are looked at while what was found of those before them is noted: it does not pile up beside the steps.
-const PART: usize = 4 << 10;
-
-/// So many results are looked up at once.
+/// So many nodes are looked at, and their results looked up, at once.
 const BATCH: usize = 64;
 
-/// What was found of some nodes.
-struct Found {
-    steps: Vec<Step>,
-    /// Of each, beside its step.
-    beside: Vec<Beside>,
-}
-
-/// What is found of a node beside its step.
-#[derive(Clone, Copy, Default)]
-struct Beside {
-    /// Whether all objects of its result are known to be here.
-    is_whole: bool,
-    /// Whether its result was not used for long.
-    is_old: bool,
-    /// Whether it is as it was.
-    stands: bool,
-}
-
-impl Beside {
-    fn of(known: Option<&KnownResult>) -> Self {
-        let is = |of: fn(&KnownResult) -> bool| known.is_some_and(of);
-        Self { is_whole: is(|known| known.is_whole), is_old: is(|known| known.is_old), stands: false }
-    }
-}
-
-/// What was found of the nodes of a layer, in their order.
-struct Layer<'r> {
-    steps: Vec<Step>,
-    /// Those that are not as they were.
-    fallen: Vec<NodeId>,
-    remembered: &'r mut Remembered,
-}
-
-impl<'r> Layer<'r> {
-    fn of(nodes: usize, remembered: &'r mut Remembered) -> Self {
-        Self { steps: Vec::with_capacity(nodes), fallen: Vec::new(), remembered }
-    }
-
-    fn note(&mut self, found: Vec<Found>) {
-        for mut found in found {
-            for (step, beside) in found.steps.iter().zip(found.beside) {
-                self.fallen.extend((!beside.stands).then_some(step.node));
-                self.remembered.add(step, beside);
-            }
-            self.steps.append(&mut found.steps);
+/// What `find` gives for each batch of nodes, in their order: found on all cores, and written where it stays, as there is much of it.
+fn in_batches<T: Send, E: Send>(
+    nodes: &[NodeId],
+    find: impl Fn(&[NodeId]) -> Result<Vec<T>, E> + Sync,
+) -> Result<Vec<T>, E> {
+    let mut all = Vec::with_capacity(nodes.len());
+    let places = &mut all.spare_capacity_mut()[..nodes.len()];
+    places.par_chunks_mut(BATCH).zip(nodes.par_chunks(BATCH)).try_for_each(|(places, nodes)| {
+        let found = find(nodes)?;
+        assert_eq!(found.len(), places.len(), "something is found of each node");
+        for (place, found) in places.iter_mut().zip(found) {
+            place.write(found);
         }
-    }
+        Ok(())
+    })?;
+    // SAFETY: there is room for as many, and each of them was written, since no batch ended otherwise.
+    unsafe { all.set_len(nodes.len()) };
+    Ok(all)
 }
 
 /// How far a node is looked at.
 enum Look {
     /// This is what was found.
-    Found(Step, Beside),
+    Found(Step),
     /// Its inputs are known, and so is its key. What is known under that is still to be looked up.
     Keyed { node: NodeId, inputs: Vec<Digest>, key: Digest },
 }
@@ -140,47 +110,34 @@ enum Look {
 impl Look {
     fn key(&self) -> Option<Digest> {
         match self {
-            Self::Found(..) => None,
+            Self::Found(_) => None,
             Self::Keyed { key, .. } => Some(*key),
         }
     }
 }
 
-/// What is known of results beside what they give.
-struct Remembered {
-    /// Whether all objects of a node's result are known to be here.
-    whole: Vec<bool>,
-    /// Keys of results that were not used for long.
+/// Steps that are looked at once more: most often there is none.
+#[derive(Default)]
+struct Marked {
+    /// The places of hits of which it is not known that all their objects are here.
+    doubted: Vec<usize>,
+    /// The keys of results that were not used for long.
     old: Vec<Digest>,
 }
 
-impl Remembered {
-    fn new(nodes: usize) -> Self {
-        Self { whole: vec![false; nodes], old: Vec::new() }
-    }
-
-    fn add(&mut self, step: &Step, beside: Beside) {
-        self.whole[step.node.index()] = beside.is_whole;
-        self.old.extend(step.key().filter(|_| beside.is_old));
-    }
-
-    /// Of what is needed for certain: the goals.
-    fn look_for_objects(
-        &mut self,
-        goals: &[NodeId],
-        steps: &[Step],
-        results: &mut ResultIndex,
-        store: &LocalStore,
-    ) {
-        let of_goals = goals.iter().filter(|goal| !self.whole[goal.index()]);
-        let known = of_goals.filter_map(|goal| Some((*goal, step_of(steps, *goal)?.known_key()?)));
-        let is_whole = |key| results.get(key).is_some_and(|result| result.is_whole);
-        let (whole, doubted): (Vec<_>, Vec<_>) = known.partition(|(_, key)| is_whole(*key));
-        whole.into_iter().for_each(|(node, _)| self.whole[node.index()] = true);
-        let (nodes, keys): (Vec<NodeId>, Vec<Digest>) = doubted.into_iter().unzip();
-        for (node, is_whole) in nodes.into_iter().zip(results.look_for_objects(&keys, store)) {
-            self.whole[node.index()] = is_whole;
-        }
+impl Marked {
+    fn of(steps: &[Step]) -> Self {
+        let add = |mut marked: Self, (at, step): (usize, &Step)| {
+            marked.doubted.extend(step.is_doubted().then_some(at));
+            marked.old.extend(step.key().filter(|_| step.beside.is_old));
+            marked
+        };
+        let all = |mut all: Self, Self { doubted, old }: Self| {
+            all.doubted.extend(doubted);
+            all.old.extend(old);
+            all
+        };
+        steps.par_iter().enumerate().fold(Self::default, add).reduce(Self::default, all)
     }
 }
 
@@ -215,7 +172,6 @@ impl Planner<'_> {
         self.read_local_files(&layers, &standing);
         let ahead = self.results.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut results = ahead.unwrap_or_else(|| ResultIndex::load(self.store));
-        let mut remembered = Remembered::new(self.graph.len());
         for layer in layers {
             self.ask(&layer, &steps)?;
             // Nothing in a layer needs another of it.
@@ -224,26 +180,21 @@ impl Planner<'_> {
                 false => layer.into_iter().partition(|node| !is_asked(node)),
             };
             asked.iter().for_each(|node| self.bring_catalogs(*node, &mut steps));
-            let mut own = Layer::of(of_files.len() + asked.len(), &mut remembered);
-            let look = |nodes: &[NodeId]| self.look(nodes, &standing, &steps, &results);
-            let mut last = Vec::new();
-            for part in of_files.chunks(PART) {
-                let look = || part.par_chunks(BATCH).map(look).collect::<Result<Vec<Found>, _>>();
-                let (found, ()) = rayon::join(look, || own.note(std::mem::take(&mut last)));
-                last = found?;
+            for (nodes, found) in [
+                (&of_files, in_batches(&of_files, |batch| self.look(batch, &standing, &steps, &results))?),
+                (&asked, self.look(&asked, &standing, &steps, &results)?),
+            ] {
+                standing.note(&found, self.graph);
+                steps.append(nodes, found);
             }
-            own.note(last);
-            own.note(vec![look(&asked)?]);
-            let Layer { steps: own, fallen, .. } = own;
-            standing.fall(&fallen, self.graph);
-            steps.append(of_files.iter().chain(&asked), own);
         }
         let mut steps = steps.sorted();
-        remembered.look_for_objects(goals, &steps, &mut results, self.store);
-        while self.demote_incomplete(goals, &mut steps, &remembered) {}
+        let Marked { doubted, old } = Marked::of(&steps);
+        self.look_for_objects(goals, &doubted, &mut steps, &mut results);
+        while doubted.iter().any(|at| steps[*at].is_doubted()) && self.demote_incomplete(goals, &mut steps) {}
         let plan = Plan::new(goals.to_vec(), steps);
         self.ask_for_durations(&plan);
-        results.touch(&remembered.old, self.store);
+        results.touch(&old, self.store);
         // The next plan looks at more directories without it.
         let _ = results.save(self.store);
         // To take it apart takes its time, and nobody waits for that.
@@ -370,31 +321,19 @@ impl Planner<'_> {
         standing: &Standing,
         steps: &Steps,
         results: &ResultIndex,
-    ) -> Result<Found, PlanError> {
+    ) -> Result<Vec<Step>, PlanError> {
         let look = |node: &NodeId| match standing.step(*node, results) {
-            Some((step, known)) => {
-                Ok(Look::Found(step, Beside { stands: true, ..Beside::of(known.as_ref()) }))
-            }
+            Some(step) => Ok(Look::Found(step)),
             None => self.key(*node, steps),
         };
         let looks: Vec<Look> = nodes.iter().map(look).collect::<Result<_, _>>()?;
         let keys: Vec<Digest> = looks.iter().filter_map(Look::key).collect();
         let mut known = results.get_each(&keys).into_iter();
-        let mut found =
-            Found { steps: Vec::with_capacity(looks.len()), beside: Vec::with_capacity(looks.len()) };
-        for look in looks {
-            let (step, beside) = match look {
-                Look::Found(step, beside) => (step, beside),
-                Look::Keyed { node, inputs, key } => {
-                    let known = known.next().flatten();
-                    let beside = Beside::of(known.as_ref());
-                    (self.step(node, &inputs, key, known)?, beside)
-                }
-            };
-            found.steps.push(step);
-            found.beside.push(beside);
-        }
-        Ok(found)
+        let found = |look| match look {
+            Look::Found(step) => Ok(step),
+            Look::Keyed { node, inputs, key } => self.step(node, &inputs, key, known.next().flatten()),
+        };
+        looks.into_iter().map(found).collect()
     }
 
     /// The key of a node, or why it has none yet.
@@ -405,8 +344,8 @@ impl Planner<'_> {
             self.check_destination(node)?;
             let outline = self.outline(node, steps)?;
             let verdict = Verdict::Unknown(need);
-            let step = Step { node, outline, verdict, outputs: None, place: None };
-            return Ok(Look::Found(step, Beside::default()));
+            let (outputs, place, beside) = Default::default();
+            return Ok(Look::Found(Step { node, outline, verdict, outputs, place, beside }));
         }
         let known = |need| steps.outputs_of(need);
         let inputs = input_digests(self.graph.node(node), self.files, known)?;
@@ -423,12 +362,13 @@ impl Planner<'_> {
         known: Option<KnownResult>,
     ) -> Result<Step, PlanError> {
         let node = self.graph.node(id);
+        let beside = Beside::of(known.as_ref());
         let outputs = known.map(|known| known.outputs);
         let found = self.assess_by(node, inputs, key, || outputs.or_else(|| self.taken(key)))?;
         let verdict = self.verdict(node, inputs, &found);
         let outputs = found.outputs;
         let place = outputs.is_some().then(|| self.place(key));
-        Ok(Step { node: id, outline: key, verdict, outputs, place })
+        Ok(Step { node: id, outline: key, verdict, outputs, place, beside })
     }
 
     fn place(&self, key: Digest) -> Place {
@@ -531,7 +471,7 @@ impl Planner<'_> {
     /// node new if that one is known.
     fn predecessors(&self, node: &Node) -> Vec<(String, Cause)> {
         let mut all = Vec::new();
-        for (place, coordinate) in node.cell.coordinates().iter().enumerate() {
+        for (place, coordinate) in node.cell.coordinates().enumerate() {
             let is_whole = coordinate.dimension.attribute.is_none();
             let Some(lineage) = self.graph.lineage(coordinate.axis).filter(|_| is_whole) else { continue };
             for before in lineage.before(&coordinate.value) {
@@ -548,18 +488,39 @@ impl Planner<'_> {
         all
     }
 
+    /// Looks for the objects of what is needed for certain: the goals.
+    fn look_for_objects(
+        &self,
+        goals: &[NodeId],
+        doubted: &[usize],
+        steps: &mut [Step],
+        results: &mut ResultIndex,
+    ) {
+        if doubted.is_empty() {
+            return;
+        }
+        let goals: HashSet<NodeId> = goals.iter().copied().collect();
+        let of_goals = doubted.iter().copied().filter(|at| goals.contains(&steps[*at].node));
+        let is_whole = |at: &usize| results.get(steps[*at].outline).is_some_and(|result| result.is_whole);
+        let (whole, doubted): (Vec<usize>, Vec<usize>) = of_goals.partition(is_whole);
+        whole.into_iter().for_each(|at| steps[at].beside.is_whole = true);
+        let keys: Vec<Digest> = doubted.iter().map(|at| steps[*at].outline).collect();
+        for (at, is_whole) in doubted.into_iter().zip(results.look_for_objects(&keys, self.store)) {
+            steps[at].beside.is_whole = is_whole;
+        }
+    }
+
     /// A hit serves only those who need its objects. Where one of them is run and an object is
     /// gone, the hit is a miss: seen from the goals down, since this makes further needs. Gives whether
     /// more is known now than at the start, so that this has to be done again.
-    fn demote_incomplete(&self, goals: &[NodeId], steps: &mut [Step], remembered: &Remembered) -> bool {
+    fn demote_incomplete(&self, goals: &[NodeId], steps: &mut [Step]) -> bool {
         let mut needed = vec![false; self.graph.len()];
         goals.iter().for_each(|goal| needed[goal.index()] = true);
         let (mut demoted, mut asked) = (Vec::new(), Vec::new());
         let incomplete = |step: &Step| {
-            let outputs = step.outputs.as_ref().filter(|_| step.verdict.is_hit());
-            let is_whole = remembered.whole[step.node.index()];
+            let outputs = step.outputs.as_ref().filter(|_| step.is_doubted());
             let is_here = |tree| self.store.holds_tree(tree);
-            outputs.is_some_and(|outputs| !is_whole && !outputs.trees().all(is_here))
+            outputs.is_some_and(|outputs| !outputs.trees().all(is_here))
         };
         for at in (0..steps.len()).rev() {
             let step = &steps[at];

@@ -1,8 +1,9 @@
 use rayon::prelude::*;
 
+use super::verdict::Beside;
 use super::{LocalTrees, Place, Step, Verdict};
 use crate::graph::{Graph, Input, NodeId};
-use crate::store::{Baseline, KnownNode, KnownResult, ResultIndex};
+use crate::store::{Baseline, KnownNode, ResultIndex};
 
 /// Which nodes stand as they did: they take the same files as for an earlier answer, and the same from other nodes. Since the graph
 /// is the same, so are their keys.
@@ -35,25 +36,26 @@ impl<'a> Standing<'a> {
         self.nodes.get(node.index()).is_some_and(Option::is_some)
     }
 
-    /// The step of a node that stands and whose result is still what it was, and what is known of the result if it was looked at.
-    pub fn step(&self, node: NodeId, results: &ResultIndex) -> Option<(Step, Option<KnownResult>)> {
+    /// The step of a node that stands and whose result is still what it was.
+    pub fn step(&self, node: NodeId, results: &ResultIndex) -> Option<Step> {
         let known = (*self.nodes.get(node.index())?)?;
         let result = match self.baseline?.doubts(known.key) {
             true => Some(results.get(known.key).filter(|result| known.gave(&result.outputs))?),
             false => None,
         };
-        let (key, outputs, place) = (known.key, Some(known.outputs()), Some(Place::Local));
-        Some((Step { node, outline: key, verdict: Verdict::Hit, outputs, place }, result))
+        let (outputs, place) = (Some(known.outputs()), Some(Place::Local));
+        let beside = Beside { stands: true, ..Beside::of(result.as_ref()) };
+        Some(Step { node, outline: known.key, verdict: Verdict::Hit, outputs, place, beside })
     }
 
-    /// Nodes that were found to be something else, or were looked at anew: what their users are depends on them.
-    pub fn fall(&mut self, fallen: &[NodeId], graph: &Graph) {
+    /// What was found of nodes: those that are something else, or were looked at anew, do not stand, nor do their users.
+    pub fn note(&mut self, found: &[Step], graph: &Graph) {
         if self.baseline.is_none() {
             return;
         }
-        for node in fallen {
-            self.nodes[node.index()] = None;
-            graph.users(*node).for_each(|user| self.nodes[user.index()] = None);
+        for step in found.iter().filter(|step| !step.beside.stands) {
+            self.nodes[step.node.index()] = None;
+            graph.users(step.node).for_each(|user| self.nodes[user.index()] = None);
         }
     }
 }

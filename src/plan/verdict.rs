@@ -1,7 +1,9 @@
+use rayon::prelude::*;
+
 use super::Cause;
 use crate::digest::Digest;
 use crate::graph::{Graph, NodeId};
-use crate::store::Outputs;
+use crate::store::{KnownResult, Outputs};
 
 /// What is to be done about every node that the goals need.
 #[derive(Clone, Debug)]
@@ -29,9 +31,35 @@ pub struct Step {
     pub outputs: Option<Outputs>,
     /// Where its result is, if it is a hit.
     pub place: Option<Place>,
+    /// What else is known of it while the plan is made.
+    pub(super) beside: Beside,
+}
+
+/// What is found of a node beside what is to be done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Beside {
+    /// Whether all objects of its result are known to be here.
+    pub is_whole: bool,
+    /// Whether its result was not used for long.
+    pub is_old: bool,
+    /// Whether it is as it was for an earlier answer.
+    pub stands: bool,
+}
+
+impl Beside {
+    /// What is known of its result.
+    pub fn of(known: Option<&KnownResult>) -> Self {
+        let is = |of: fn(&KnownResult) -> bool| known.is_some_and(of);
+        Self { is_whole: is(|known| known.is_whole), is_old: is(|known| known.is_old), stands: false }
+    }
 }
 
 impl Step {
+    /// Whether it is a hit of which it is not known that all its objects are here.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.verdict.is_hit() && !self.beside.is_whole
+    }
+
     /// Its key, once all inputs are known.
     pub fn key(&self) -> Option<Digest> {
         match self.verdict {
@@ -89,12 +117,10 @@ impl Verdict {
 impl Plan {
     /// Of these steps.
     pub(super) fn new(goals: Vec<NodeId>, steps: Vec<Step>) -> Self {
-        // There are many, and they are asked for often: they are gone through once.
-        let (mut to_do, mut of_s3) = (Vec::new(), 0);
-        for step in &steps {
-            to_do.extend((!step.verdict.is_hit()).then_some(step.node));
-            of_s3 += usize::from(step.place == Some(Place::S3));
-        }
+        // There are many, and they are asked for often.
+        let to_do = || steps.par_iter().filter(|step| !step.verdict.is_hit()).map(|step| step.node).collect();
+        let of_s3 = || steps.par_iter().filter(|step| step.place == Some(Place::S3)).count();
+        let (to_do, of_s3) = rayon::join(to_do, of_s3);
         Self { goals, steps, to_do, of_s3 }
     }
 

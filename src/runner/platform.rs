@@ -22,7 +22,7 @@ pub struct NoEmulation {
 
 /// Whether programs of `platform` need an emulator on this machine.
 pub fn is_foreign(platform: &str) -> bool {
-    let machine = &*machine_platform();
+    let machine = machine_platform();
     let is_part = machine == "linux/amd64" && platform == "linux/386";
     !is_part && platform != machine && !platform.starts_with(&format!("{machine}/"))
 }
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn the_machines_own_platform_is_not_foreign() {
         let own = machine_platform();
-        assert!(!is_foreign(&own) && !is_foreign(&format!("{own}/v8")));
+        assert!(!is_foreign(own) && !is_foreign(&format!("{own}/v8")));
         assert!(is_foreign("linux/s390x"));
     }
 

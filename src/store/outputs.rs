@@ -4,12 +4,20 @@ use std::sync::Arc;
 use super::sighting::{Note, Reader, write_text};
 use crate::digest::Digest;
 
-/// The trees of a result by the names of its outputs. There are as many as nodes: it is small, and a clone shares it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outputs(
-    /// Each name after its length, and its tree, as an index of results has them.
-    Arc<[u8]>,
-);
+/// The trees of a result by the names of its outputs: each name after its length, and its tree, as an index of results has them.
+#[derive(Clone, Debug)]
+pub struct Outputs(Bytes);
+
+/// There are as many as nodes, and memory that each of them had to ask for would be had page by page. So the outputs of most stand here
+/// themselves, and clones of others share them.
+#[derive(Clone, Debug)]
+enum Bytes {
+    Few { length: u8, bytes: [u8; FEW] },
+    Many(Arc<[u8]>),
+}
+
+/// One output with a name of ten letters.
+const FEW: usize = 46;
 
 impl Outputs {
     /// The tree of the output `name`.
@@ -19,7 +27,7 @@ impl Outputs {
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Digest)> {
-        let mut reader = Reader::new(&self.0);
+        let mut reader = Reader::new(self.as_bytes());
         std::iter::from_fn(move || {
             Some((std::str::from_utf8(reader.text()?).ok()?, Digest::read(&mut reader)?))
         })
@@ -31,14 +39,38 @@ impl Outputs {
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Bytes::Few { length, bytes } => &bytes[..usize::from(*length)],
+            Bytes::Many(bytes) => bytes,
+        }
     }
 
     /// What [`Outputs::as_bytes`] gave.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
-        Self(bytes.into())
+    pub(super) fn from_bytes(said: &[u8]) -> Self {
+        let mut bytes = [0; FEW];
+        match bytes.get_mut(..said.len()) {
+            Some(few) => {
+                few.copy_from_slice(said);
+                Self(Bytes::Few { length: said.len() as u8, bytes })
+            }
+            None => Self(Bytes::Many(said.into())),
+        }
     }
 }
+
+impl Default for Outputs {
+    fn default() -> Self {
+        Self::from_bytes(&[])
+    }
+}
+
+impl PartialEq for Outputs {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Outputs {}
 
 impl<N: AsRef<str>> FromIterator<(N, Digest)> for Outputs {
     fn from_iter<I: IntoIterator<Item = (N, Digest)>>(outputs: I) -> Self {
@@ -47,12 +79,39 @@ impl<N: AsRef<str>> FromIterator<(N, Digest)> for Outputs {
             write_text(name.as_ref().as_bytes(), &mut bytes);
             tree.write(&mut bytes);
         }
-        Self(bytes.into())
+        Self::from_bytes(&bytes)
     }
 }
 
 impl From<BTreeMap<String, Digest>> for Outputs {
     fn from(outputs: BTreeMap<String, Digest>) -> Self {
         outputs.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_and_many_are_told_as_they_are() {
+        for count in 0..4 {
+            for name in ["", "o", "out", "repository", "repository-"] {
+                let named: BTreeMap<String, Digest> =
+                    (0..count).map(|at| (format!("{name}{at}"), Digest::of(&[at]))).collect();
+                let outputs = Outputs::from(named.clone());
+                let told: BTreeMap<String, Digest> =
+                    outputs.iter().map(|(name, tree)| (name.to_owned(), tree)).collect();
+                assert_eq!(told, named);
+                assert_eq!(Outputs::from_bytes(outputs.as_bytes()), outputs);
+            }
+        }
+    }
+
+    #[test]
+    fn no_memory_is_asked_for_one_output() {
+        let outputs = Outputs::from_iter([("repository", Digest::of(b"tree"))]);
+        assert!(matches!(outputs.0, Bytes::Few { .. }));
+        assert_eq!(size_of::<Option<Outputs>>(), 48);
     }
 }
