@@ -58,6 +58,9 @@ impl Moment {
 }
 
 impl Sighting {
+    /// The bytes that it is written in.
+    pub(super) const LENGTH: usize = 32;
+
     /// Of what was looked at.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
@@ -178,6 +181,11 @@ impl<'a> Reader<'a> {
     /// How many bytes were not taken.
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// The byte behind so many.
+    pub(super) fn peek(&self, behind: usize) -> Option<u8> {
+        self.0.get(behind).copied()
     }
 
     /// All that was not taken.
