@@ -19,6 +19,7 @@ mod workspace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::{Parser, Subcommand};
 
@@ -110,6 +111,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    compute_here();
     let global = &arguments.global;
     let done = match &arguments.command {
         Command::Plan(arguments) => plan::run(global, arguments),
@@ -127,4 +129,12 @@ pub fn main() -> ExitCode {
         error.print();
         exit::ERROR
     }))
+}
+
+/// Makes this thread one of those that compute: where it plans, it need not wake others to begin, nor be woken when they are done. They
+/// are one more than there are cores, as it waits for children and networks at other times.
+fn compute_here() {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    // Without it they are others.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(cores + 1).use_current_thread().build_global();
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::result_index::USE;
-use super::sealed::is_whole;
+use super::sealed::{is_whole, overwrite_sealed};
 use super::sighting::{Place, Reader, length_of, parts, path_of, write_text};
 use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
@@ -278,7 +278,7 @@ impl LocalStore {
         let fixed = fixed.iter().map(|(path, sighting)| (parts(path), *sighting, ())).collect();
         let rooms = rooms.iter().map(|(path, sighting)| (parts(path), *sighting, ())).collect();
         files.extend(dirs.iter().map(|(path, sighting)| (parts(path), *sighting, ())));
-        self.write_sealed_by(&self.answer_path(question), |out| {
+        overwrite_sealed(&self.answer_path(question), |out| {
             for mut seen in [fixed, rooms, files] {
                 seen.iter_mut().for_each(|(_, sighting, ())| *sighting = sighting.if_before(asked));
                 let bytes = Sightings::write(seen);
@@ -307,10 +307,10 @@ impl LocalStore {
 }
 
 /// What is known of so many nodes is made at once, by one thread.
-const PIECE_OF_NODES: usize = 2048;
+const PIECE_OF_NODES: usize = 1024;
 
 /// So many of these pieces are made while as many are hashed and written.
-const GROUP: usize = 4;
+const GROUP: usize = 8;
 
 /// A node, after the length of what is known of it: none if nothing is.
 fn write_node(node: Option<KnownNode<'_>>, bytes: &mut Vec<u8>) {

@@ -82,6 +82,13 @@ pub(super) fn open_to_add(path: &Path) -> Result<File, StoreError> {
     in_its_directory(path, || options.open(path)).map_err(StoreError::io("open", path))
 }
 
+/// Opens a file to write over what is in it, making it where it is absent.
+pub(super) fn open_to_overwrite(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o644);
+    in_its_directory(path, || options.open(path)).map_err(StoreError::io("open", path))
+}
+
 /// What was added to a file behind its first `length` bytes.
 pub(super) fn added_since(mut file: &File, length: u64) -> io::Result<Vec<u8>> {
     let now = file.metadata()?.len();
