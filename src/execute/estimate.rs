@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
 use crate::graph::{Graph, NodeId};
 use crate::plan::Plan;
 use crate::store::LocalStore;
@@ -22,11 +24,12 @@ impl Estimates {
         let mut remembered = vec![None; graph.len()];
         let mut of_target: HashMap<&str, u64> = HashMap::new();
         let to_do = &plan.to_do;
-        for &id in to_do {
-            let node = graph.node(id);
-            if let Some(earlier) = store.earlier(&node.name()).next() {
-                remembered[id.index()] = Some(earlier.result.duration_ms);
-                of_target.insert(&node.declared.target, earlier.result.duration_ms);
+        let last = |id: &NodeId| Some(store.earlier(&graph.node(*id).name()).next()?.result.duration_ms);
+        let last: Vec<Option<u64>> = to_do.par_iter().map(last).collect();
+        for (&id, last) in to_do.iter().zip(last) {
+            if let Some(lasted) = last {
+                remembered[id.index()] = last;
+                of_target.insert(&graph.node(id).declared.target, lasted);
             }
         }
         for &id in to_do {

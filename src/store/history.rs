@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -70,6 +70,8 @@ fn check_of(told: &[u8]) -> [u8; 8] {
 #[derive(Debug, Default)]
 pub(super) struct Histories {
     file: Option<File>,
+    /// How long the file was when it was read last: its end may be torn, and is not kept.
+    length: u64,
     bytes: Vec<u8>,
     /// Where entries begin, in the order in which they were written, each with the number of the one before it of the same node.
     entries: Vec<(usize, Option<usize>)>,
@@ -81,6 +83,12 @@ pub(super) struct Histories {
 type Name = [u8; 8];
 
 impl Histories {
+    /// Whether nothing was added since.
+    fn is_caught_up(&self) -> bool {
+        let length = self.file.as_ref().and_then(|file| Some(file.metadata().ok()?.len()));
+        length == Some(self.length)
+    }
+
     /// Takes what was added since.
     fn catch_up(&mut self) -> std::io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
@@ -89,6 +97,7 @@ impl Histories {
             0 => self.bytes = added_since(file, 0)?,
             _ => self.bytes.extend(added_since(file, at as u64)?),
         }
+        self.length = self.bytes.len() as u64;
         let is_torn = self.is_torn_behind(at);
         while self.bytes.len() - at >= HistoryEntry::LENGTH {
             match is_torn && self.read(at).is_none() {
@@ -122,6 +131,7 @@ impl Histories {
         // Else others added something before it, which is still to be read.
         if end == (at + HistoryEntry::LENGTH) as u64 {
             self.bytes.extend(written);
+            self.length = end;
             self.add(at);
         }
         Ok(())
@@ -166,8 +176,18 @@ impl LocalStore {
         self.root().join("histories")
     }
 
-    fn histories(&self) -> Result<MutexGuard<'_, Histories>, StoreError> {
-        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+    /// All that was added, by whomever. Many may look at it at the same time.
+    fn histories(&self) -> Result<RwLockReadGuard<'_, Histories>, StoreError> {
+        let known = self.histories.read().unwrap_or_else(PoisonError::into_inner);
+        if known.is_caught_up() {
+            return Ok(known);
+        }
+        drop(known);
+        Ok(RwLockWriteGuard::downgrade(self.histories_to_change()?))
+    }
+
+    fn histories_to_change(&self) -> Result<RwLockWriteGuard<'_, Histories>, StoreError> {
+        let mut histories = self.histories.write().unwrap_or_else(PoisonError::into_inner);
         let path = self.history_path();
         if histories.file.is_none() {
             histories.file = Some(open_to_add(&path)?);
@@ -176,23 +196,23 @@ impl LocalStore {
         Ok(histories)
     }
 
-    /// The latest results of a node, newest last, as far as they can be read.
-    pub(super) fn history(&self, node: &str) -> Vec<HistoryEntry> {
+    /// The latest results of the node whose name has this digest, newest last, as far as they can be read.
+    pub(super) fn history(&self, node: Digest) -> Vec<HistoryEntry> {
         let Ok(histories) = self.histories() else { return Vec::new() };
-        histories.of(Digest::of(node.as_bytes()))
+        histories.of(node)
     }
 
     /// Remembers that a result of `node` was stored now.
     pub(super) fn add_to_history(&self, node: &str, key: Digest, duration_ms: u64) -> Result<(), StoreError> {
         let entry = HistoryEntry { key, duration_ms, at: now() };
         let node = Digest::of(node.as_bytes());
-        let mut histories = self.histories()?;
+        let mut histories = self.histories_to_change()?;
         histories.append(node, entry).map_err(StoreError::io("write", self.history_path()))
     }
 
     /// Drops what is as old as `age`, and all but the latest. Nobody else has the file open.
     pub(super) fn drop_old_history(&self, age: Duration) -> Result<(), StoreError> {
-        let mut histories = self.histories()?;
+        let mut histories = self.histories_to_change()?;
         let young = |entry: &&HistoryEntry| now().saturating_sub(entry.at) < age.as_secs();
         let kept = histories.nodes().into_iter().flat_map(|node| {
             let entries = histories.of(node);
@@ -213,7 +233,7 @@ mod tests {
     }
 
     fn keys(store: &LocalStore, node: &str) -> Vec<Digest> {
-        store.history(node).iter().map(|entry| entry.key).collect()
+        store.history(Digest::of(node.as_bytes())).iter().map(|entry| entry.key).collect()
     }
 
     #[test]

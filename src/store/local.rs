@@ -3,13 +3,14 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{OnceLock, RwLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::files::{open_lock, put_in_place, try_lock_byte};
 use super::history::Histories;
+use super::shards::Shards;
 use super::small::SmallObjects;
 use super::{Scratch, StoreError, Tree};
 use crate::digest::Digest;
@@ -44,8 +45,11 @@ pub struct LocalStore {
     pub(super) unflushed: AtomicUsize,
     /// Where objects wait to be put in their places; made for the first of them.
     pub(super) staging: OnceLock<Scratch>,
-    pub(super) histories: Mutex<Histories>,
+    pub(super) histories: RwLock<Histories>,
     pub(super) small: SmallObjects,
+    pub(super) failures: Shards,
+    /// Of what remote stores told of nodes.
+    pub(super) told: Shards,
 }
 
 /// This process alone uses the store, until this is dropped.
@@ -81,7 +85,8 @@ impl LocalStore {
         let lease = open_lock(&root.join("locks/store"))?;
         lease.lock_shared().map_err(StoreError::io("lock", root.join("locks/store")))?;
         let (unflushed, staging, histories, small) = Default::default();
-        Ok(Self { root, lease, unflushed, staging, histories, small })
+        let [failures, told] = ["failures", "earlier"].map(|room| Shards::of(root.join(room)));
+        Ok(Self { root, lease, unflushed, staging, histories, small, failures, told })
     }
 
     /// Makes the shared lease exclusive; `None` while another process holds one.

@@ -40,6 +40,7 @@ mod remote;
 mod result_index;
 mod scratch;
 mod sealed;
+mod shards;
 mod sighting;
 mod small;
 mod spares;

@@ -91,12 +91,14 @@ impl LocalStore {
         log: Option<Digest>,
     ) -> Result<(), StoreError> {
         let failure = Failure { node: node.to_owned(), error: error.to_owned(), log, at: now() };
-        self.write_record(&self.failure_path(key), &failure)
+        self.write_record(&self.failure_path(key), &failure)?;
+        self.failures.add(key);
+        Ok(())
     }
 
     /// The last failure under `key`, if it has not succeeded since.
     pub fn failure(&self, key: Digest) -> Option<Failure> {
-        self.read_record(&self.failure_path(key))
+        self.failures.may_hold(key).then(|| self.read_record(&self.failure_path(key)))?
     }
 
     /// A small record about this working copy, such as what the last run left undone.
@@ -161,17 +163,18 @@ impl LocalStore {
         self.write_lightly(&self.seen_path(url), &seen)
     }
 
-    fn earlier_path(&self, node: &str) -> PathBuf {
-        self.sharded("earlier", Digest::of(node.as_bytes()))
+    /// What a remote store told of the node whose name has this digest.
+    fn told(&self, node: Digest) -> Option<Vec<Earlier>> {
+        self.told.may_hold(node).then(|| self.read_record(&self.sharded("earlier", node)))?
     }
 
     /// Results that are remembered of a node, the latest first: its own, and what a remote store told.
     pub fn earlier(&self, node: &str) -> impl Iterator<Item = Earlier> + use<'_> {
+        let node = Digest::of(node.as_bytes());
         let own = self.history(node).into_iter().rev().filter_map(|entry| {
             Some(Earlier { key: entry.key, at: entry.at, result: self.result(entry.key)? })
         });
-        let told: Vec<Earlier> = self.read_record(&self.earlier_path(node)).unwrap_or_default();
-        own.chain(told.into_iter().rev())
+        own.chain(self.told(node).unwrap_or_default().into_iter().rev())
     }
 
     /// Whether anything is remembered of a node.
@@ -181,7 +184,10 @@ impl LocalStore {
 
     /// Remembers what a remote store tells of a node, the latest last.
     pub(super) fn put_earlier(&self, node: &str, earlier: &[Earlier]) -> Result<(), StoreError> {
-        self.write_lightly(&self.earlier_path(node), &earlier)
+        let node = Digest::of(node.as_bytes());
+        self.write_lightly(&self.sharded("earlier", node), &earlier)?;
+        self.told.add(node);
+        Ok(())
     }
 
     fn places_path(&self, key: Digest) -> PathBuf {
