@@ -22,7 +22,7 @@ pub struct Cell {
 /// The coordinates of many cells.
 #[derive(Debug, Default)]
 pub(super) struct Coordinates {
-    /// Each of them once.
+    /// Those of each dimension, one behind the other.
     pub known: Vec<Arc<Coordinate>>,
     /// The places of those of each cell, in the declared order of their axes.
     pub of_cells: Vec<u32>,

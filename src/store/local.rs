@@ -49,7 +49,7 @@ pub struct LocalStore {
     pub(super) small: SmallObjects,
     pub(super) failures: Shards,
     /// Of what remote stores told of nodes.
-    pub(super) told: Shards,
+    pub(super) earlier: Shards,
 }
 
 /// This process alone uses the store, until this is dropped.
@@ -85,8 +85,8 @@ impl LocalStore {
         let lease = open_lock(&root.join("locks/store"))?;
         lease.lock_shared().map_err(StoreError::io("lock", root.join("locks/store")))?;
         let (unflushed, staging, histories, small) = Default::default();
-        let [failures, told] = ["failures", "earlier"].map(|room| Shards::of(root.join(room)));
-        Ok(Self { root, lease, unflushed, staging, histories, small, failures, told })
+        let [failures, earlier] = ["failures", "earlier"].map(|room| Shards::of(root.join(room)));
+        Ok(Self { root, lease, unflushed, staging, histories, small, failures, earlier })
     }
 
     /// Makes the shared lease exclusive; `None` while another process holds one.

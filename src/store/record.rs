@@ -165,7 +165,7 @@ impl LocalStore {
 
     /// What a remote store told of the node whose name has this digest.
     fn told(&self, node: Digest) -> Option<Vec<Earlier>> {
-        self.told.may_hold(node).then(|| self.read_record(&self.sharded("earlier", node)))?
+        self.earlier.may_hold(node).then(|| self.read_record(&self.sharded("earlier", node)))?
     }
 
     /// Results that are remembered of a node, the latest first: its own, and what a remote store told.
@@ -186,7 +186,7 @@ impl LocalStore {
     pub(super) fn put_earlier(&self, node: &str, earlier: &[Earlier]) -> Result<(), StoreError> {
         let node = Digest::of(node.as_bytes());
         self.write_lightly(&self.sharded("earlier", node), &earlier)?;
-        self.told.add(node);
+        self.earlier.add(node);
         Ok(())
     }
 
