@@ -173,11 +173,11 @@ struct Spanned {
 impl Spanned {
     /// Adds the coordinates, and gives the place of each point's. A point that has none is in no cell.
     fn put_into(&self, known: &mut Vec<Arc<Coordinate>>) -> Vec<u32> {
-        let mut put = |coordinate: &Option<Arc<Coordinate>>| {
+        let put = |coordinate: &Option<Arc<Coordinate>>| {
             known.extend(coordinate.clone());
             known.len().saturating_sub(1) as u32
         };
-        self.coordinates.iter().map(&mut put).collect()
+        self.coordinates.iter().map(put).collect()
     }
 
     fn new<'p>(axis: usize, resolved: &'p ResolvedAxis, dimension: &Dimension) -> Self {

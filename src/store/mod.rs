@@ -38,6 +38,7 @@ mod outputs;
 mod record;
 mod remote;
 mod result_index;
+mod result_table;
 mod scratch;
 mod sealed;
 mod shards;

@@ -1,8 +1,6 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::hint;
-use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +9,9 @@ use std::time::Duration;
 use memmap2::{Mmap, MmapOptions};
 use rayon::prelude::*;
 
+use super::result_table::{Dirs, Known, Table};
 use super::sealed::unsealed;
-use super::sighting::{Note, Reader, parts, path_of, write_text};
+use super::sighting::{Reader, parts, path_of, write_text};
 use super::{LocalStore, Moment, Outputs, Sighting, Sightings, StoreError};
 use crate::digest::Digest;
 
@@ -57,55 +56,6 @@ pub struct KnownResult {
     pub is_old: bool,
 }
 
-/// Directories of objects, by the first byte of a digest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Dirs([u64; 4]);
-
-impl Dirs {
-    fn add(&mut self, at: u8) {
-        self.0[usize::from(at / 64)] |= 1 << (at % 64);
-    }
-
-    fn is_empty(self) -> bool {
-        self.0 == [0; 4]
-    }
-
-    fn meet(self, other: Self) -> bool {
-        self.0.iter().zip(other.0).any(|(own, other)| own & other != 0)
-    }
-
-    fn has(self, at: u8) -> bool {
-        self.0[usize::from(at / 64)] & 1 << (at % 64) != 0
-    }
-
-    /// Each by itself, after their number, since most results have objects in few; or all of a result with many as they are.
-    fn write(self, bytes: &mut Vec<u8>) {
-        let each: Vec<u8> = (0..=u8::MAX).filter(|at| self.has(*at)).collect();
-        match u8::try_from(each.len()) {
-            Ok(few) if few < FEW_DIRS => {
-                bytes.push(few);
-                bytes.extend(each);
-            }
-            _ => {
-                bytes.push(FEW_DIRS);
-                self.0.iter().for_each(|part| bytes.extend_from_slice(&part.to_le_bytes()));
-            }
-        }
-    }
-
-    fn read(bytes: &mut Reader<'_>) -> Option<Self> {
-        let mut dirs = Self::default();
-        match bytes.byte()? {
-            FEW_DIRS => dirs.0 = [bytes.number()?, bytes.number()?, bytes.number()?, bytes.number()?],
-            few => bytes.take(usize::from(few))?.iter().for_each(|at| dirs.add(*at)),
-        }
-        Some(dirs)
-    }
-}
-
-/// So many directories take as many bytes by themselves as all do.
-const FEW_DIRS: u8 = 32;
-
 /// The results of one directory.
 #[derive(Default)]
 struct Shard {
@@ -116,145 +66,6 @@ struct Shard {
     written: Table,
     /// What was found out now, which counts before what is written.
     found: HashMap<Digest, Known>,
-}
-
-/// One result.
-#[derive(Clone)]
-struct Known {
-    seen: Sighting,
-    outputs: Outputs,
-    /// Where its objects are, if all of them were found; none if nobody looked.
-    objects: Dirs,
-}
-
-impl Known {
-    fn write(&self, bytes: &mut Vec<u8>) {
-        self.seen.write(bytes);
-        self.objects.write(bytes);
-        write_text(self.outputs.as_bytes(), bytes);
-    }
-
-    fn read(bytes: &mut Reader<'_>) -> Option<Self> {
-        let (seen, objects) = (Sighting::read(bytes)?, Dirs::read(bytes)?);
-        Some(Self { seen, outputs: Outputs::from_bytes(bytes.text()?), objects })
-    }
-
-    /// What was whole may be so no longer, if it has objects in directories that changed.
-    fn doubted(self, changed: Dirs) -> Self {
-        match self.objects.meet(changed) {
-            true => Self { objects: Dirs::default(), ..self },
-            false => self,
-        }
-    }
-}
-
-/// Results as they are written: their number, the start of each key with the place of what follows, in the order of the keys, and
-/// each key with what there is to say of it. So one is found without a look at the others, and where is told by few bytes: they
-/// stay in the processor's cache while thousands are asked for.
-#[derive(Default)]
-struct Table {
-    /// None if nothing is written.
-    file: Option<Arc<Mmap>>,
-    place: Range<usize>,
-}
-
-/// The bytes of the start of a key and of a place.
-const ROW: usize = 8;
-
-impl Table {
-    fn write(mut results: Vec<(Digest, Known)>, bytes: &mut Vec<u8>) {
-        results.sort_unstable_by_key(|(key, _)| *key);
-        bytes.extend_from_slice(&(results.len() as u32).to_le_bytes());
-        let mut said = Vec::with_capacity(results.len() * 128);
-        for (key, known) in &results {
-            bytes.extend_from_slice(&start(*key).to_le_bytes());
-            // What there is to say of a directory takes far less than 4 GiB.
-            bytes.extend_from_slice(&(said.len() as u32).to_le_bytes());
-            key.write(&mut said);
-            known.write(&mut said);
-        }
-        bytes.extend_from_slice(&said);
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.file.as_ref().and_then(|file| file.get(self.place.clone())).unwrap_or_default()
-    }
-
-    /// The rows, and what they lead to.
-    fn parts(&self) -> Option<(&[[u8; ROW]], &[u8])> {
-        let (count, rest) = self.bytes().split_first_chunk::<4>()?;
-        let (rows, said) = rest.split_at_checked(u32::from_le_bytes(*count) as usize * ROW)?;
-        Some((rows.as_chunks::<ROW>().0, said))
-    }
-
-    fn len(&self) -> usize {
-        self.parts().map_or(0, |(rows, _)| rows.len())
-    }
-
-    fn get(&self, key: Digest) -> Option<Known> {
-        Known::read(&mut self.said_of(key, self.row(key))?)
-    }
-
-    /// The first row that a key may have.
-    fn row(&self, key: Digest) -> usize {
-        self.parts().map_or(0, |(rows, _)| first(rows, start(key)))
-    }
-
-    /// What there is to say of a key whose first row is this.
-    fn said_of(&self, key: Digest, row: usize) -> Option<Reader<'_>> {
-        let (rows, said) = self.parts()?;
-        // Nearly always their starts tell keys apart.
-        let wanted = start(key);
-        let alike = rows[row..].iter().take_while(|row| start_of(row) == wanted);
-        let (_, said) = alike.filter_map(|row| Self::said(row, said)).find(|(own, _)| *own == key)?;
-        Some(said)
-    }
-
-    /// The key of a row, and what there is to say of it.
-    fn said<'s>(row: &[u8; ROW], said: &'s [u8]) -> Option<(Digest, Reader<'s>)> {
-        let place = u32::from_le_bytes(*row.last_chunk()?) as usize;
-        let mut reader = Reader::new(said.get(place..)?);
-        Some((Digest::read(&mut reader)?, reader))
-    }
-
-    fn all(&self) -> impl Iterator<Item = (Digest, Known)> {
-        let (rows, said) = self.parts().unwrap_or_default();
-        rows.iter().filter_map(move |row| {
-            let (key, mut said) = Self::said(row, said)?;
-            Some((key, Known::read(&mut said)?))
-        })
-    }
-}
-
-/// Where those are behind a key.
-const OTHER_LINES: [usize; 2] = [Sighting::LENGTH, Sighting::LENGTH + 40];
-
-/// What tells a key from most others of its directory, as a number: the bytes behind the one that all have.
-fn start(key: Digest) -> u32 {
-    let [_, a, b, c, d, ..] = *key.as_bytes();
-    u32::from_be_bytes([a, b, c, d])
-}
-
-/// The same in a row.
-fn start_of(row: &[u8; ROW]) -> u32 {
-    let [a, b, c, d, ..] = *row;
-    u32::from_le_bytes([a, b, c, d])
-}
-
-/// Where the rows begin whose keys do not start with less. Keys are digests, so the place is about where it is among all
-/// numbers; rows are looked at around it.
-fn first(rows: &[[u8; ROW]], wanted: u32) -> usize {
-    let is_before = |row: &[u8; ROW]| start_of(row) < wanted;
-    let guess = ((u64::from(wanted) * rows.len() as u64) >> u32::BITS) as usize;
-    let mut reach = 16;
-    loop {
-        let (from, to) = (guess.saturating_sub(reach), rows.len().min(guess + reach));
-        let is_behind = from == 0 || is_before(&rows[from - 1]);
-        if is_behind && rows.get(to).is_none_or(|row| !is_before(row)) {
-            return from + rows[from..to].partition_point(is_before);
-        }
-        reach *= 4;
-    }
 }
 
 /// All that is written.
@@ -304,13 +115,8 @@ impl ResultIndex {
     pub fn get_each(&self, keys: &[Digest]) -> Vec<Option<KnownResult>> {
         let shard = |key: Digest| &self.shards[usize::from(key.as_bytes()[0])];
         let rows: Vec<usize> = keys.iter().map(|key| shard(*key).written.row(*key)).collect();
-        let said_of = |(key, row): (&Digest, usize)| {
-            let said = shard(*key).written.said_of(*key, row)?;
-            // What there is to say of most stands on two lines of the cache beside that of their keys.
-            hint::black_box(OTHER_LINES.map(|behind| said.peek(behind)));
-            Some(said)
-        };
-        let said: Vec<_> = keys.iter().zip(rows).map(said_of).collect();
+        let said: Vec<_> =
+            keys.iter().zip(rows).map(|(key, row)| shard(*key).written.said_of(*key, row)).collect();
         let known = |(key, said): (&Digest, _)| shard(*key).known(*key, self.changed, || said);
         keys.iter().zip(said).map(|asked| Some(self.told(known(asked)?))).collect()
     }
@@ -418,7 +224,7 @@ impl Index {
         let table = |seen| {
             let length = reader.text()?.len();
             let end = file.len() - reader.len();
-            Some((seen, Table { file: Some(file.clone()), place: end - length..end }))
+            Some((seen, Table::at(file.clone(), end - length..end)))
         };
         let results = seen.into_iter().map(table).collect::<Option<_>>()?;
         Some(Self { objects, results })
@@ -604,25 +410,6 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_found_wherever_it_is_and_where_it_would_be() {
-        let row = |at: usize| {
-            let mut row = [0; ROW];
-            row[..4].copy_from_slice(&start(Digest::of(&at.to_le_bytes())).to_le_bytes());
-            row
-        };
-        for count in [0, 1, 15, 16, 17, 400, 5000] {
-            let mut rows: Vec<_> = (0..count).map(row).collect();
-            // Some are not where they are to be expected.
-            rows.iter_mut().take(count / 3).for_each(|row| row[1..4].fill(1));
-            rows.sort_unstable_by_key(start_of);
-            let asked = (0..count + 100).map(|at| start_of(&row(at))).chain(rows.iter().map(start_of));
-            for wanted in asked.chain([0, u32::MAX]) {
-                assert_eq!(first(&rows, wanted), rows.partition_point(|row| start_of(row) < wanted));
-            }
-        }
-    }
-
-    #[test]
     fn each_of_many_is_told_as_it_is_by_itself() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(dir.path().join("cache")).unwrap();
@@ -654,18 +441,6 @@ mod tests {
         assert_eq!(outputs(&store, key(1)), Some(Digest::of(b"one")));
         assert_eq!(outputs(&store, key(2)), None);
         assert_eq!(outputs(&store, key(3)), Some(Digest::of(b"three")));
-    }
-
-    #[test]
-    fn few_and_many_directories_round_trip() {
-        for count in [0, 1, 31, 32, 33, 256] {
-            let mut dirs = Dirs::default();
-            (0..count).for_each(|at: u16| dirs.add((at * 3 % 256) as u8));
-            let mut bytes = Vec::new();
-            dirs.write(&mut bytes);
-            let mut reader = Reader::new(&bytes);
-            assert_eq!((Dirs::read(&mut reader), reader.len()), (Some(dirs), 0));
-        }
     }
 
     #[test]

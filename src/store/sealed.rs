@@ -19,9 +19,9 @@ impl LocalStore {
     }
 }
 
-/// The same of more bytes than are held at once, which `write` gives piece by piece. They go over what is there: to have new room, in memory
-/// and on the disk, and to give back the old takes several times as long as to write. Meanwhile, and if two do that at once, what is there
-/// is torn.
+/// The same of more bytes than are held at once, which `write` gives piece by piece. They go over what is there: to have new room, in
+/// memory and on the disk, and to give back the old takes longer than to write. Meanwhile, and if two do that at once, what is there is
+/// torn.
 pub(super) fn overwrite_sealed(
     path: &Path,
     write: impl FnOnce(&mut SealedPieces) -> io::Result<()>,
